@@ -1,0 +1,217 @@
+//! The device API: what a device's daemon and a gateway say to each other over HTTPS (JSON, under `/vestibule/v1`).
+//!
+//! | call | authentication | body -> answer |
+//! |---|---|---|
+//! | `POST /nonce` | none | `{}` -> [`Nonce`] |
+//! | `POST /registrations` | service token headers, or `CF-Access-Jwt-Assertion` | [`EnrolRequest`] -> [`EnrolResponse`] |
+//! | `DELETE /registrations/{id}` | bearer of the registration | -> `{}` |
+//! | `POST /swap` | bearer of the registration | [`SwapRequest`] -> [`SwapResponse`] |
+//! | `GET /changes?since=V` | bearer of the registration | long poll, at most 25 s -> [`Changes`] |
+//! | `POST /auth/token` | PKCE verifier | [`TokenRequest`] -> [`TokenResponse`] |
+//!
+//! Errors are [`ErrorBody`] with a 4xx/5xx status. Binary values are base64 (standard, padded).
+//!
+//! A user signs in with the system browser (RFC 8252): it opens
+//! `GET /warp?organization=&redirect_uri=http://127.0.0.1:PORT/callback&state=&code_challenge=&code_challenge_method=S256`,
+//! logs in, and is sent to `redirect_uri?code=&state=`; the daemon trades the code at `/auth/token`.
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use uuid::Uuid;
+
+/// Header with a service token's id.
+pub const CLIENT_ID_HEADER: &str = "CF-Access-Client-Id";
+/// Header with a service token's secret.
+pub const CLIENT_SECRET_HEADER: &str = "CF-Access-Client-Secret";
+/// Header with the assertion that a user's login gave.
+pub const ASSERTION_HEADER: &str = "CF-Access-Jwt-Assertion";
+
+/// A single-use value that an enrolment signs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Nonce {
+    /// 32 random bytes, base64; valid for two minutes, once.
+    pub nonce: String,
+}
+
+/// Asks for a registration.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct EnrolRequest {
+    /// Team name.
+    pub organization: String,
+    /// From `POST /nonce`.
+    pub nonce: String,
+    /// The device's P-256 public key, uncompressed point, base64. Its SHA-256 is the device id.
+    pub device_public_key: String,
+    /// X25519 public key, base64.
+    pub tunnel_public_key: String,
+    /// ECDSA P-256 SHA-256 (fixed 64 bytes, base64) by the device key over [`enrol_message`].
+    pub signature: String,
+    /// What the device says of itself.
+    pub device: DeviceFacts,
+}
+
+/// What a device says of itself.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct DeviceFacts {
+    /// Host name.
+    pub name: String,
+    /// `linux`, `windows`, ...
+    pub os: String,
+    /// Semantic version of the system.
+    pub os_version: String,
+    /// Version of this client.
+    pub client_version: String,
+}
+
+/// What a registration is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegistrationInfo {
+    /// Its id.
+    pub id: Uuid,
+    /// Team name.
+    pub organization: String,
+    /// SHA-256 of the device key, hex.
+    pub device_id: String,
+    /// `non_identity@<team>.cloudflareaccess.com` or the user's mail.
+    pub email: String,
+    /// True for a registration made with a service token.
+    pub service_token: bool,
+}
+
+/// A new registration.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct EnrolResponse {
+    /// The registration.
+    pub registration: RegistrationInfo,
+    /// Bearer secret of this registration; given once.
+    pub token: String,
+    /// The device's inner addresses.
+    pub addresses: Vec<IpNet>,
+}
+
+/// Orders a swap to fresh tunnel keys under a registration (also used for the first connection).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SwapRequest {
+    /// Above every one that this device sent before.
+    pub swap_seq: u64,
+    /// The registration to swap to.
+    pub registration: Uuid,
+    /// Fresh X25519 public key, base64.
+    pub tunnel_public_key: String,
+    /// By the device key over [`swap_message`].
+    pub signature: String,
+}
+
+/// The gateway has stored the order; the handshake may begin.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SwapResponse {
+    /// The gateway's X25519 public key, base64.
+    pub gateway_public_key: String,
+    /// Where to send datagrams.
+    pub endpoint: SocketAddr,
+    /// The device's inner addresses.
+    pub addresses: Vec<IpNet>,
+    /// What is routed into the tunnel.
+    pub routes: Vec<IpNet>,
+    /// Inner MTU in bytes.
+    pub mtu: u16,
+    /// Rules of this identity.
+    pub policy: PolicyDocument,
+}
+
+/// The rules of one identity, in order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyDocument {
+    /// Grows with every change.
+    pub version: u64,
+    /// Answer when no rule matches: true allows.
+    pub default_allow: bool,
+    /// First match wins; an empty list in a rule matches everything.
+    pub rules: Vec<PolicyRule>,
+}
+
+/// One rule of a [`PolicyDocument`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyRule {
+    /// Position in the document.
+    pub id: u32,
+    /// The administrator's name for it.
+    pub name: String,
+    /// True allows, false blocks.
+    pub allow: bool,
+    /// Destination prefixes.
+    pub destinations: Vec<IpNet>,
+    /// Inclusive port ranges.
+    pub ports: Vec<(u16, u16)>,
+    /// IP protocol numbers.
+    pub protocols: Vec<u8>,
+}
+
+/// Answer of the long poll.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Changes {
+    /// Pass it as `since` next time.
+    pub version: u64,
+    /// Whether the registration still stands.
+    pub registration: RegistrationStatus,
+    /// Present when the rules changed.
+    pub policy: Option<PolicyDocument>,
+}
+
+/// Whether a registration still stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RegistrationStatus {
+    /// In force.
+    Active,
+    /// Key invalidated, record kept.
+    Revoked,
+    /// Gone.
+    Deleted,
+}
+
+/// Trades a login code for an assertion.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct TokenRequest {
+    /// From the redirect.
+    pub code: String,
+    /// PKCE (RFC 7636).
+    pub code_verifier: String,
+    /// The same as in the login's address.
+    pub redirect_uri: String,
+}
+
+/// A user's proof of login, to enrol with.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct TokenResponse {
+    /// For [`ASSERTION_HEADER`]; single use, five minutes.
+    pub assertion: String,
+    /// The user's mail.
+    pub email: String,
+}
+
+/// Body of every error answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// Stable word, e.g. `token_expired`, `token_disabled`, `token_unknown`, `enrolment_denied`, `nonce_used`,
+    /// `signature_invalid`, `registration_revoked`, `registration_deleted`, `swap_seq_stale`, `organization_unknown`.
+    pub code: String,
+    /// One sentence: what was expected, what was got, what to do.
+    pub message: String,
+    /// With `swap_seq_stale`: the greatest one seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swap_seq: Option<u64>,
+}
+
+/// The bytes that [`EnrolRequest::signature`] covers.
+#[must_use]
+pub fn enrol_message(nonce: &[u8], tunnel_public_key: &[u8; 32]) -> Vec<u8> {
+    [b"vestibule enrol v1\0".as_slice(), nonce, tunnel_public_key].concat()
+}
+
+/// The bytes that [`SwapRequest::signature`] covers.
+#[must_use]
+pub fn swap_message(swap_seq: u64, registration: &Uuid, tunnel_public_key: &[u8; 32]) -> Vec<u8> {
+    [b"vestibule swap v1\0".as_slice(), &swap_seq.to_be_bytes(), registration.as_bytes(), tunnel_public_key].concat()
+}

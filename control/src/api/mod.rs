@@ -1,0 +1,3 @@
+//! Wire types between the parts of Vestibule.
+
+pub mod device;

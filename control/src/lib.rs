@@ -1,0 +1,3 @@
+//! Identity, registration, policy documents, the gateway, the device daemon and the command line of Vestibule.
+
+pub mod api;

@@ -1,0 +1,1 @@
+//! WireGuard on boringtun: one `Tunn` per generation, behind [`Session`].
