@@ -1,18 +1,9 @@
-//! From packet to flow: header parsing, flow keys and the flow table.
+//! From packet to flow: flow keys, the flow table and the fragment table.
 
-use std::net::IpAddr;
+pub mod fragment;
+mod key;
+pub mod table;
 
-/// A flow as its opener sent it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct FlowKey {
-    /// Who opened the flow.
-    pub source: IpAddr,
-    /// Whom the flow was opened towards.
-    pub destination: IpAddr,
-    /// IP protocol number (6 TCP, 17 UDP, 1 ICMP, 58 ICMPv6, ...).
-    pub protocol: u8,
-    /// TCP/UDP source port, ICMP echo identifier; else 0.
-    pub source_port: u16,
-    /// TCP/UDP destination port; else 0.
-    pub destination_port: u16,
-}
+pub use fragment::{FragmentMiss, FragmentTable};
+pub use key::FlowKey;
+pub use table::{Direction, Entry, FlowId, FlowTable, Side, Sweep, SweepProgress, TcpPhase};

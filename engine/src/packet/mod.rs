@@ -1,9 +1,16 @@
 //! Packets in batches: what an adapter or socket lends, and what the engine hands back.
 
+pub mod answer;
+pub mod checksum;
+mod coalesce;
 mod delivery;
+pub mod header;
 mod lend;
+pub mod segment;
 mod transmit;
 
 pub use delivery::{Delivery, DeliveryQueue};
+pub use header::{Fragment, Headers, Malformed, Tcp, Transport};
 pub use lend::{Datagram, Datagrams, Frame, Frames, Gso, Offload};
-pub use transmit::{Transmit, TransmitQueue};
+pub use segment::{SegmentError, segments};
+pub use transmit::{MAX_BATCH, MAX_SEGMENTS, Transmit, TransmitQueue};
