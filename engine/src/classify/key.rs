@@ -1,6 +1,6 @@
 //! What makes packets one flow.
 
-use crate::packet::header::{Headers, Transport};
+use crate::packet::header::{Headers, TCP, Transport, UDP};
 use std::net::IpAddr;
 
 /// A flow as its opener sent it.
@@ -42,5 +42,42 @@ impl FlowKey {
     #[must_use]
     pub fn quoted(packet: &[u8], headers: &Headers) -> Option<Self> {
         Headers::parse_quote(packet, headers).map(|inner| Self::of(&inner))
+    }
+
+    /// The key that a packet in the other direction has. An echo identifier stays where it is.
+    #[must_use]
+    pub fn reversed(&self) -> Self {
+        let swaps = matches!(self.protocol, TCP | UDP);
+        let (source_port, destination_port) =
+            if swaps { (self.destination_port, self.source_port) } else { (self.source_port, self.destination_port) };
+        Self {
+            source: self.destination,
+            destination: self.source,
+            protocol: self.protocol,
+            source_port,
+            destination_port,
+        }
+    }
+
+    /// The key as words that are the same for both directions.
+    pub(super) fn symmetric(&self) -> [u64; 5] {
+        let other = if matches!(self.protocol, TCP | UDP) { self.destination_port } else { self.source_port };
+        let (mut low, mut high) = ((bits(self.source), self.source_port), (bits(self.destination), other));
+        if low > high {
+            std::mem::swap(&mut low, &mut high);
+        }
+        let rest = u64::from(low.1) << 48
+            | u64::from(high.1) << 32
+            | u64::from(self.protocol) << 8
+            | u64::from(self.source.is_ipv6());
+        [(low.0 >> 64) as u64, low.0 as u64, (high.0 >> 64) as u64, high.0 as u64, rest]
+    }
+}
+
+/// An address as a number.
+pub(super) fn bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(v4) => u128::from(v4.to_bits()),
+        IpAddr::V6(v6) => v6.to_bits(),
     }
 }

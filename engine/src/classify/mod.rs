@@ -1,9 +1,13 @@
 //! From packet to flow: flow keys, the flow table and the fragment table.
 
+mod entry;
 pub mod fragment;
+mod hash;
+mod index;
 mod key;
 pub mod table;
 
+pub use entry::{Direction, Entry, IDLE_OTHER, IDLE_TCP, IDLE_TCP_TRANSITORY, IDLE_UDP, Phase, Side};
 pub use fragment::{FragmentMiss, FragmentTable};
 pub use key::FlowKey;
-pub use table::{Direction, Entry, FlowId, FlowTable, Side, Sweep, SweepProgress, TcpPhase};
+pub use table::{FlowId, FlowTable, Sweep, SweepProgress};

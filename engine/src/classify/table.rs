@@ -1,97 +1,20 @@
 //! The flow table: one entry per connection, for both directions.
 
-use super::FlowKey;
-use crate::packet::header::Headers;
+use super::hash::siphash;
+use super::index::Index;
+use super::{Direction, Entry, FlowKey, Phase};
+use crate::packet::header::{Fragment, Headers, Tcp};
 use crate::policy::Verdict;
 use std::time::Instant;
+
+/// How many slots are looked at for the one to give up when the table is full.
+const EVICTION_PROBES: usize = 8;
 
 /// Names an entry as long as it lives; a reused slot gets another id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FlowId {
     slot: u32,
     generation: u32,
-}
-
-/// A packet's direction within its flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// From the opener.
-    Forward,
-    /// To the opener.
-    Reverse,
-}
-
-/// How far a TCP connection has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TcpPhase {
-    /// Not both ends have been heard yet.
-    Opening,
-    /// Both ends have been heard.
-    Established,
-    /// Both FINs or a RST were seen.
-    Closed,
-}
-
-/// What went one way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Side {
-    /// Packets, each segment of a super-packet counted.
-    pub packets: u64,
-    /// IP bytes.
-    pub bytes: u64,
-    /// TCP: the sequence number after the last byte sent this way.
-    pub next_seq: u32,
-    /// TCP: the last acknowledgement sent this way.
-    pub last_ack: u32,
-    /// TCP: `next_seq` counts, a segment was seen.
-    pub has_seq: bool,
-    /// TCP: `last_ack` counts, a segment with ACK was seen.
-    pub has_ack: bool,
-    /// TCP: a FIN was seen.
-    pub fin: bool,
-}
-
-/// One connection.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    /// The caller's policy epoch under which the verdict was reached.
-    pub epoch: u64,
-    /// What the policy said.
-    pub verdict: Verdict,
-    /// From the opener.
-    pub forward: Side,
-    /// To the opener.
-    pub reverse: Side,
-    peer: u64,
-    opener: FlowKey,
-    last_seen: Instant,
-    phase: TcpPhase,
-}
-
-impl Entry {
-    /// Whom the flow belongs to.
-    #[must_use]
-    pub fn peer(&self) -> u64 {
-        self.peer
-    }
-
-    /// The flow as its opener sent it.
-    #[must_use]
-    pub fn opener(&self) -> &FlowKey {
-        &self.opener
-    }
-
-    /// When its last packet passed.
-    #[must_use]
-    pub fn last_seen(&self) -> Instant {
-        self.last_seen
-    }
-
-    /// How far TCP has come; `Established` for other protocols once both ends were heard.
-    #[must_use]
-    pub fn phase(&self) -> TcpPhase {
-        self.phase
-    }
 }
 
 /// What a sweep does with an entry.
@@ -106,28 +29,56 @@ pub enum Sweep {
 /// How far a sweep has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SweepProgress {
-    next: u32,
+    next: usize,
 }
 
-/// Flows by connection, bounded, with keyed hashing.
+#[derive(Debug)]
+struct Slot {
+    generation: u32,
+    hash: u32,
+    entry: Option<Entry>,
+}
+
+/// Flows by connection, bounded, under a keyed hash.
+///
+/// All memory is reserved at once, and touched only as flows come: a full table moves nothing.
 #[derive(Debug)]
 pub struct FlowTable {
-    max_flows: usize,
     seed: [u64; 2],
+    max_flows: usize,
+    slots: Vec<Slot>,
+    /// The slots' peers, apart from them so that a sweep over a million flows reads eight megabytes, not two hundred.
+    peers: Vec<u64>,
+    free: Vec<u32>,
+    index: Index,
+    /// Where eviction and expiry look next.
+    eviction_hand: usize,
+    expiry_hand: usize,
+    evicted: u64,
 }
 
 impl FlowTable {
-    /// An empty table for at most `max_flows` flows; `seed` is random and secret.
+    /// An empty table for at most `max_flows` flows (at least one); `seed` is random and secret.
     #[must_use]
     pub fn new(max_flows: usize, seed: [u64; 2]) -> Self {
-        Self { max_flows, seed }
+        let max_flows = max_flows.clamp(1, 1 << 30);
+        Self {
+            seed,
+            max_flows,
+            slots: Vec::with_capacity(max_flows),
+            peers: Vec::with_capacity(max_flows),
+            free: Vec::with_capacity(max_flows),
+            index: Index::new(max_flows),
+            eviction_hand: 0,
+            expiry_hand: 0,
+            evicted: 0,
+        }
     }
 
     /// How many flows there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        let _ = (self.max_flows, self.seed);
-        unimplemented!()
+        self.slots.len() - self.free.len()
     }
 
     /// True without any flow.
@@ -139,63 +90,179 @@ impl FlowTable {
     /// How many flows gave way to newer ones because the table was full.
     #[must_use]
     pub fn evicted(&self) -> u64 {
-        unimplemented!()
+        self.evicted
     }
 
     /// The flow of a packet, and the packet's direction in it.
+    ///
+    /// A SYN on a closed connection's ports opens another connection: it finds nothing, so that its opener is judged.
+    /// A later fragment finds nothing either: ask the [`FragmentTable`](super::FragmentTable).
     #[must_use]
-    pub fn lookup(&self, _headers: &Headers) -> Option<(FlowId, Direction)> {
-        unimplemented!()
+    #[inline]
+    pub fn lookup(&self, headers: &Headers) -> Option<(FlowId, Direction)> {
+        if matches!(headers.fragment, Fragment::Later { .. }) {
+            return None;
+        }
+        let found = self.lookup_key(&FlowKey::of(headers))?;
+        let opens = headers.tcp().is_some_and(|tcp| tcp.flags & (Tcp::SYN | Tcp::ACK | Tcp::RST) == Tcp::SYN);
+        if opens && self.get(found.0).is_some_and(|entry| entry.phase() == Phase::Closed) {
+            return None;
+        }
+        Some(found)
     }
 
     /// The flow of a key (from a quote, say), and the direction of a packet with that key.
     #[must_use]
-    pub fn lookup_key(&self, _key: &FlowKey) -> Option<(FlowId, Direction)> {
-        unimplemented!()
+    #[inline]
+    pub fn lookup_key(&self, key: &FlowKey) -> Option<(FlowId, Direction)> {
+        let slot = self.find(key, self.hash(key))?;
+        let Slot { generation, entry, .. } = self.slots.get(slot as usize)?;
+        let forward = entry.as_ref()?.opener == *key;
+        let direction = if forward { Direction::Forward } else { Direction::Reverse };
+        Some((FlowId { slot, generation: *generation }, direction))
     }
 
-    /// Adds the flow that the packet opens (or replaces it); the packet itself is counted by [`Self::touch`].
-    /// A full table drops one of its oldest.
-    pub fn insert(&mut self, _headers: &Headers, _peer: u64, _epoch: u64, _verdict: Verdict, _now: Instant) -> FlowId {
-        unimplemented!()
+    /// Adds the flow that the packet opens, in place of the connection's former entry if there is one. The packet
+    /// itself is counted by [`Self::touch`]. A full table gives up one of its oldest entries, see [`Self::evicted`].
+    pub fn insert(&mut self, headers: &Headers, peer: u64, epoch: u64, verdict: Verdict, now: Instant) -> FlowId {
+        let key = FlowKey::of(headers);
+        let hash = self.hash(&key);
+        if let Some(former) = self.find(&key, hash) {
+            self.vacate(former);
+        }
+        if self.len() >= self.max_flows {
+            self.evict();
+        }
+        let entry = Some(Entry::new(key, peer, epoch, verdict, now));
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None => {
+                self.slots.push(Slot { generation: 0, hash, entry: None });
+                self.peers.push(peer);
+                (self.slots.len() - 1) as u32
+            }
+        };
+        let place = &mut self.slots[slot as usize];
+        place.generation = place.generation.wrapping_add(1);
+        place.hash = hash;
+        place.entry = entry;
+        self.peers[slot as usize] = peer;
+        self.index.insert(hash, slot);
+        FlowId { slot, generation: place.generation }
     }
 
     /// An entry, if it still lives.
     #[must_use]
-    pub fn get(&self, _id: FlowId) -> Option<&Entry> {
-        unimplemented!()
+    pub fn get(&self, id: FlowId) -> Option<&Entry> {
+        let slot = self.slots.get(id.slot as usize)?;
+        slot.entry.as_ref().filter(|_| slot.generation == id.generation)
     }
 
     /// The same, to change verdict and epoch.
     #[must_use]
-    pub fn get_mut(&mut self, _id: FlowId) -> Option<&mut Entry> {
-        unimplemented!()
+    pub fn get_mut(&mut self, id: FlowId) -> Option<&mut Entry> {
+        let slot = self.slots.get_mut(id.slot as usize)?;
+        slot.entry.as_mut().filter(|_| slot.generation == id.generation)
     }
 
     /// Removes a flow.
-    pub fn remove(&mut self, _id: FlowId) {
-        unimplemented!()
+    pub fn remove(&mut self, id: FlowId) {
+        if self.get(id).is_some() {
+            self.vacate(id.slot);
+        }
     }
 
     /// Counts a packet (`packets` of them for a super-packet) and notes TCP's numbers and state.
-    pub fn touch(&mut self, _id: FlowId, _direction: Direction, _headers: &Headers, _packets: u32, _now: Instant) {
-        unimplemented!()
+    #[inline]
+    pub fn touch(&mut self, id: FlowId, direction: Direction, headers: &Headers, packets: u32, now: Instant) {
+        if let Some(entry) = self.get_mut(id) {
+            entry.note(direction, headers, packets, now);
+        }
     }
 
     /// Looks at the next `budget` slots and removes what has been idle too long. Returns how many went.
-    pub fn expire(&mut self, _now: Instant, _budget: usize) -> usize {
-        unimplemented!()
+    pub fn expire(&mut self, now: Instant, budget: usize) -> usize {
+        let mut gone = 0;
+        for _ in 0..budget.min(self.slots.len()) {
+            if self.expiry_hand >= self.slots.len() {
+                self.expiry_hand = 0;
+            }
+            let slot = self.expiry_hand;
+            self.expiry_hand += 1;
+            let Some(entry) = &self.slots[slot].entry else { continue };
+            if now.saturating_duration_since(entry.last_seen) >= entry.idle_limit() {
+                self.vacate(slot as u32);
+                gone += 1;
+            }
+        }
+        gone
     }
 
     /// Looks at the next `budget` slots for flows of `peer` and lets `judge` decide. Start with the default
-    /// progress; true when the whole table was seen. Flows inserted meanwhile may be missed: they are judged anew.
+    /// progress; true when the whole table was seen.
+    ///
+    /// A flow inserted meanwhile may be missed: it was judged when it was inserted.
     pub fn sweep(
         &mut self,
-        _progress: &mut SweepProgress,
-        _budget: usize,
-        _peer: u64,
-        _judge: impl FnMut(&mut Entry) -> Sweep,
+        progress: &mut SweepProgress,
+        budget: usize,
+        peer: u64,
+        mut judge: impl FnMut(&mut Entry) -> Sweep,
     ) -> bool {
-        unimplemented!()
+        let end = progress.next.saturating_add(budget).min(self.slots.len());
+        for slot in progress.next..end {
+            if self.peers[slot] != peer {
+                continue;
+            }
+            if self.slots[slot].entry.as_mut().map(&mut judge) == Some(Sweep::Remove) {
+                self.vacate(slot as u32);
+            }
+        }
+        progress.next = end;
+        end == self.slots.len()
+    }
+
+    fn hash(&self, key: &FlowKey) -> u32 {
+        let hash = siphash(self.seed, &key.symmetric());
+        (hash ^ (hash >> 32)) as u32
+    }
+
+    fn find(&self, key: &FlowKey, hash: u32) -> Option<u32> {
+        self.index.find(hash, |slot| {
+            let entry = self.slots.get(slot as usize).and_then(|slot| slot.entry.as_ref());
+            entry.is_some_and(|entry| entry.opener == *key || entry.opener == key.reversed())
+        })
+    }
+
+    fn vacate(&mut self, slot: u32) {
+        let Some(place) = self.slots.get_mut(slot as usize) else { return };
+        if place.entry.take().is_some() {
+            self.index.remove(place.hash, slot);
+            self.free.push(slot);
+        }
+    }
+
+    /// Gives up the best candidate of a few: cheap ones before established ones, then the longest idle. A flood of
+    /// new flows thus eats itself, not the connections that live.
+    fn evict(&mut self) {
+        let mut victim: Option<(bool, Instant, usize)> = None;
+        for _ in 0..EVICTION_PROBES.min(self.slots.len()) {
+            if self.eviction_hand >= self.slots.len() {
+                self.eviction_hand = 0;
+            }
+            let slot = self.eviction_hand;
+            self.eviction_hand += 1;
+            let Some(entry) = &self.slots[slot].entry else { continue };
+            let candidate = (!entry.is_cheap(), entry.last_seen, slot);
+            victim = Some(victim.map_or(candidate, |best| best.min(candidate)));
+        }
+        if let Some((_, _, slot)) = victim {
+            self.vacate(slot as u32);
+            self.evicted += 1;
+        }
     }
 }
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;

@@ -20,7 +20,7 @@ impl Sum {
     /// number of bytes.
     #[must_use]
     #[inline]
-    pub fn add(self, bytes: &[u8]) -> Self {
+    pub fn with(self, bytes: &[u8]) -> Self {
         // Four lanes of 32-bit words in 64-bit sums: a carry would need 2^32 additions, and the compiler makes
         // vector code of it.
         let mut lanes = [0u64; 4];
@@ -45,7 +45,7 @@ impl Sum {
     /// Adds one number as it stands on the wire.
     #[must_use]
     #[inline]
-    pub fn add_u16(self, number: u16) -> Self {
+    pub fn with_u16(self, number: u16) -> Self {
         Self(add_carry(self.0, u64::from(u16::from_ne_bytes(number.to_be_bytes()))))
     }
 
@@ -76,7 +76,7 @@ fn add_carry(a: u64, b: u64) -> u64 {
 /// The checksum of `bytes`, for example of an IPv4 header with a zero checksum field.
 #[must_use]
 pub fn checksum(bytes: &[u8]) -> u16 {
-    Sum::new().add(bytes).finish()
+    Sum::new().with(bytes).finish()
 }
 
 /// The sum of the pseudo header that TCP, UDP and ICMPv6 checksums begin with. `len` is the length of the transport
@@ -84,12 +84,12 @@ pub fn checksum(bytes: &[u8]) -> u16 {
 #[must_use]
 #[inline]
 pub fn pseudo_header(source: IpAddr, destination: IpAddr, protocol: u8, len: u16) -> Sum {
-    let sum = Sum::new().add_u16(u16::from(protocol)).add_u16(len);
+    let sum = Sum::new().with_u16(u16::from(protocol)).with_u16(len);
     match (source, destination) {
-        (IpAddr::V4(source), IpAddr::V4(destination)) => sum.add(&source.octets()).add(&destination.octets()),
-        (IpAddr::V6(source), IpAddr::V6(destination)) => sum.add(&source.octets()).add(&destination.octets()),
-        (IpAddr::V4(source), IpAddr::V6(destination)) => sum.add(&source.octets()).add(&destination.octets()),
-        (IpAddr::V6(source), IpAddr::V4(destination)) => sum.add(&source.octets()).add(&destination.octets()),
+        (IpAddr::V4(source), IpAddr::V4(destination)) => sum.with(&source.octets()).with(&destination.octets()),
+        (IpAddr::V6(source), IpAddr::V6(destination)) => sum.with(&source.octets()).with(&destination.octets()),
+        (IpAddr::V4(source), IpAddr::V6(destination)) => sum.with(&source.octets()).with(&destination.octets()),
+        (IpAddr::V6(source), IpAddr::V4(destination)) => sum.with(&source.octets()).with(&destination.octets()),
     }
 }
 
@@ -97,5 +97,5 @@ pub fn pseudo_header(source: IpAddr, destination: IpAddr, protocol: u8, len: u16
 #[must_use]
 pub fn transport_verifies(headers: &Headers, transport: &[u8]) -> bool {
     let Ok(len) = u16::try_from(transport.len()) else { return false };
-    pseudo_header(headers.source, headers.destination, headers.protocol, len).add(transport).finish() == 0
+    pseudo_header(headers.source, headers.destination, headers.protocol, len).with(transport).finish() == 0
 }
