@@ -1,3 +1,4 @@
 //! Identity, registration, policy documents, the gateway, the device daemon and the command line of Vestibule.
 
 pub mod api;
+pub mod registration;

@@ -1,0 +1,50 @@
+//! The log that `vestibule why` prints: which event, which row, which action.
+
+use super::{Action, Event, Row, State, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// One step of the machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogEntry {
+    /// When.
+    pub at: Timestamp,
+    /// What happened.
+    pub event: Event,
+    /// What decided.
+    pub row: Row,
+    /// In one line.
+    pub state_before: Summary,
+    /// In one line.
+    pub state_after: Summary,
+    /// What the daemon was told to do.
+    pub actions: Vec<Action>,
+    /// All of it in plain words.
+    pub plain: String,
+}
+
+/// A state in few words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Owner of the desktop; `None` at the login screen.
+    pub desktop: Option<String>,
+    /// Identity that carries traffic.
+    pub carrying: Option<String>,
+    /// Identity being brought up beside it.
+    pub preparing: Option<String>,
+    /// User who is being asked to sign in.
+    pub prompting: Option<String>,
+    /// An enrolment by service token is under way.
+    pub enrolling: bool,
+}
+
+impl From<&State> for Summary {
+    fn from(state: &State) -> Self {
+        Self {
+            desktop: state.desktop().map(|session| session.user.to_string()),
+            carrying: state.tunnel.active.as_ref().map(|active| active.registration.email.clone()),
+            preparing: state.tunnel.next.as_ref().map(|(next, _)| next.registration.email.clone()),
+            prompting: state.prompt.as_ref().map(|prompt| prompt.user.to_string()),
+            enrolling: state.enrolment.is_some(),
+        }
+    }
+}

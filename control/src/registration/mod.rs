@@ -1,0 +1,27 @@
+//! Which registration carries traffic: a pure state machine over the events of a device.
+//!
+//! `(state, event, now) -> (state, actions)`: no I/O, no clock, no entropy. The daemon feeds [`Event`]s, carries out the
+//! [`Action`]s, answers them with further events, and stores [`State`] after every step.
+//!
+//! ```text
+//! Machine::new(settings, seed) | Machine::restore(state)
+//! handle(&mut self, event: Event, now: Timestamp) -> Vec<Action>
+//! deadline(&self) -> Option<SinceBoot>     state(&self) -> &State     log(&self) -> impl Iterator<Item = &LogEntry>
+//! ```
+
+mod action;
+mod event;
+mod log;
+mod row;
+mod settings;
+mod state;
+
+pub use action::{Action, Addresses};
+pub use event::{Event, SinceBoot, Timestamp};
+pub use log::{LogEntry, Summary};
+pub use row::Row;
+pub use settings::{Hold, Settings};
+pub use state::{
+    Activation, ActivationId, Backoff, Enrolment, Phase, Prompt, Registration, RequestId, Seat, Session, SessionId,
+    Slot, State, Tunnel, UserId,
+};

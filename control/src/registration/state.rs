@@ -1,0 +1,271 @@
+//! Everything the machine remembers. No secret is in it; it is stored as it is.
+
+use super::{Settings, SinceBoot};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+use uuid::Uuid;
+
+/// A user of the operating system, in the one form the system compares users by: the SID on Windows, the login name on
+/// Linux.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct UserId(pub String);
+
+/// A session of the operating system.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SessionId(pub String);
+
+/// Names one enrolment or one prompt. Never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RequestId(pub u64);
+
+/// Names one attempt to bring a registration up. Never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ActivationId(pub u64);
+
+macro_rules! display_inner {
+    ($($name:ident),*) => {$(
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&self.0, f)
+            }
+        }
+    )*};
+}
+display_inner!(UserId, SessionId, RequestId, ActivationId);
+
+impl From<&str> for UserId {
+    fn from(name: &str) -> Self {
+        Self(name.to_owned())
+    }
+}
+
+impl From<&str> for SessionId {
+    fn from(name: &str) -> Self {
+        Self(name.to_owned())
+    }
+}
+
+/// Where a registration is kept.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum Slot {
+    /// The service token's registration, in both modes.
+    PreLogin,
+    /// Single-user mode: the one user registration of the machine.
+    Machine,
+    /// Multi-user mode: one per user of the operating system.
+    User(UserId),
+}
+
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PreLogin => f.write_str("pre-login"),
+            Self::Machine => f.write_str("machine"),
+            Self::User(user) => write!(f, "user:{user}"),
+        }
+    }
+}
+
+impl From<Slot> for String {
+    fn from(slot: Slot) -> Self {
+        slot.to_string()
+    }
+}
+
+impl TryFrom<String> for Slot {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "pre-login" => Ok(Self::PreLogin),
+            "machine" => Ok(Self::Machine),
+            other => match other.strip_prefix("user:") {
+                Some(user) => Ok(Self::User(user.into())),
+                None => Err(format!("slot `{other}`: expected `pre-login`, `machine` or `user:NAME`")),
+            },
+        }
+    }
+}
+
+/// A registration, without its secrets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registration {
+    /// Given by the gateway.
+    pub id: Uuid,
+    /// Team name.
+    pub organization: String,
+    /// `non_identity@<team>.cloudflareaccess.com`, or the user's mail.
+    pub email: String,
+    /// Its key is no longer accepted; the record stays until it is replaced.
+    #[serde(default)]
+    pub revoked: bool,
+}
+
+impl From<&crate::api::device::RegistrationInfo> for Registration {
+    fn from(info: &crate::api::device::RegistrationInfo) -> Self {
+        Self { id: info.id, organization: info.organization.clone(), email: info.email.clone(), revoked: false }
+    }
+}
+
+/// Where a session is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Seat {
+    /// Screen and keyboard of the machine: one session at a time.
+    Console,
+    /// A remote desktop: any number at a time.
+    Remote,
+}
+
+/// Someone who is logged on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// Which.
+    pub id: SessionId,
+    /// Whose.
+    pub user: UserId,
+    /// Console or remote.
+    pub seat: Seat,
+    /// On a desktop now, not switched away or disconnected.
+    pub active: bool,
+    /// When its hold (D1) began; a session has one.
+    #[serde(default)]
+    pub hold_since: Option<SinceBoot>,
+    /// Its user closed the form; asked again only for a new cause.
+    #[serde(default)]
+    pub declined: bool,
+}
+
+impl Session {
+    /// A session on a desktop.
+    #[must_use]
+    pub fn new(id: impl Into<SessionId>, user: impl Into<UserId>, seat: Seat, active: bool) -> Self {
+        Self { id: id.into(), user: user.into(), seat, active, hold_since: None, declined: false }
+    }
+}
+
+/// One attempt to bring a registration up, from its order on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Activation {
+    /// Its name.
+    pub id: ActivationId,
+    /// Of what.
+    pub registration: Registration,
+    /// Where that was kept at the order.
+    pub slot: Slot,
+}
+
+/// How far the next generation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Ordered; can be aborted without a trace.
+    Preparing,
+    /// The commit is ordered.
+    Committing,
+}
+
+/// What carries traffic, and what is about to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tunnel {
+    /// Committed: carries all traffic.
+    pub active: Option<Activation>,
+    /// Being brought up beside it.
+    pub next: Option<(Activation, Phase)>,
+}
+
+/// An enrolment by service token under way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enrolment {
+    /// Its name.
+    pub request: RequestId,
+    /// For which slot.
+    pub slot: Slot,
+    /// Team name.
+    pub organization: String,
+}
+
+/// A user is being asked to authenticate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prompt {
+    /// Its name.
+    pub request: RequestId,
+    /// Whom.
+    pub user: UserId,
+    /// Where.
+    pub session: SessionId,
+    /// Team name.
+    pub organization: String,
+    /// The form is on the screen.
+    pub shown: bool,
+}
+
+/// Attempts that failed in a row.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backoff {
+    /// How many.
+    pub failures: u32,
+    /// Not before this moment.
+    pub until: Option<SinceBoot>,
+}
+
+/// All of the machine's memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// The last good configuration.
+    pub settings: Settings,
+    /// Why the file in place now cannot be used.
+    pub configuration_error: Option<String>,
+    /// Of the boot that the sessions belong to.
+    pub boot_id: Option<String>,
+    /// Registrations kept.
+    pub slots: BTreeMap<Slot, Registration>,
+    /// Who is logged on, in the order of activation: the last active one owns the desktop.
+    pub sessions: Vec<Session>,
+    /// The last user who owned a desktop (M5).
+    pub previous_user: Option<UserId>,
+    /// Users whose registration was deleted or revoked while they were logged on: no hold until they authenticate (D9).
+    pub denied: BTreeSet<UserId>,
+    /// Users who must authenticate anew although their slot is filled (M1).
+    pub must_authenticate: BTreeSet<UserId>,
+    /// Traffic.
+    pub tunnel: Tunnel,
+    /// Enrolment under way.
+    pub enrolment: Option<Enrolment>,
+    /// Login form.
+    pub prompt: Option<Prompt>,
+    /// Of enrolments by token.
+    pub enrol_backoff: Backoff,
+    /// Of activations.
+    pub activation_backoff: Backoff,
+    /// Why the service token was refused last.
+    pub token_error: Option<String>,
+    /// Why the last enrolment or activation failed.
+    pub last_error: Option<String>,
+    /// The user's switch: when it was turned off.
+    pub switched_off: Option<SinceBoot>,
+    /// D21.
+    pub emergency: bool,
+    /// What `SetDeadline` said last.
+    pub deadline: Option<SinceBoot>,
+    /// Ids given so far.
+    pub counter: u64,
+    /// Where the jitter of the back-off comes from.
+    pub seed: u64,
+}
+
+impl State {
+    /// The session that owns the desktop; `None` at the login screen.
+    #[must_use]
+    pub fn desktop(&self) -> Option<&Session> {
+        self.sessions.iter().rev().find(|session| session.active)
+    }
+}
