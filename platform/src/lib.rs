@@ -1,1 +1,17 @@
-//! Vestibule.
+//! Effects for the Vestibule engine: adapters, sockets, routes, sessions, secrets, clock, and the worker that joins them.
+//!
+//! Each folder holds one trait-shaped signature, one file per operating system chosen in its `mod.rs`, and one
+//! in-memory twin that works everywhere. `cfg` on the operating system appears in this crate and nowhere else.
+//!
+//! - [`adapter`]: frames from and to the host, a batch at a time;
+//! - [`socket`]: datagrams from and to the network, a batch at a time;
+//! - [`runtime`]: one worker thread per end, run to completion;
+//! - [`wait`]: what the worker sleeps on.
+
+pub mod adapter;
+pub mod runtime;
+pub mod socket;
+mod unsupported;
+pub mod wait;
+
+pub use unsupported::Unsupported;

@@ -1,0 +1,204 @@
+//! One worker thread per end: it owns an engine, an adapter and a socket, and runs every packet to completion.
+//!
+//! Control steers the engine through a [`Handle`]: closures that run between two batches. [`Event`]s come back through
+//! a channel. The walk itself is in `rounds.rs`.
+
+mod counters;
+mod rounds;
+
+pub use counters::{StageCounters, StageSnapshot};
+
+use crate::{adapter::Adapter, socket::Socket, wait::Bell};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use rounds::Rounds;
+use std::{
+    any::Any,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    thread::{self, JoinHandle},
+    time::Instant,
+};
+use vestibule_engine::core::{Engine, Event};
+
+/// Starts workers.
+#[derive(Debug)]
+pub struct Worker;
+
+impl Worker {
+    /// Starts a thread called `name` that moves packets between `adapter`, `engine` and `socket` until it is stopped.
+    ///
+    /// The receiver gives the engine's events in order; it disconnects when the worker has stopped.
+    ///
+    /// # Errors
+    /// No thread, or no event object, could be had.
+    pub fn spawn<A, S>(engine: Engine, adapter: A, socket: S, name: &str) -> io::Result<(Handle, Receiver<Event>)>
+    where
+        A: Adapter + 'static,
+        S: Socket + 'static,
+    {
+        let (mailbox, commands) = unbounded();
+        let (events, received) = unbounded();
+        let bell = Bell::new()?;
+        let counters = Arc::new(StageCounters::default());
+        let outcome = Arc::new(OnceLock::new());
+        let mut rounds = Rounds::new(engine, adapter, socket, bell.clone(), commands, events, counters.clone());
+        let thread = thread::Builder::new().name(name.to_owned()).spawn({
+            let outcome = outcome.clone();
+            move || {
+                let end = catch_unwind(AssertUnwindSafe(|| rounds.run()));
+                let reason = end.unwrap_or_else(|panic| StopReason::Panicked(panic_message(&*panic)));
+                if reason != StopReason::Asked {
+                    tracing::error!(%reason, "a packet worker has stopped");
+                }
+                // Before the mailbox goes: whoever waits for an answer finds the reason in place.
+                let _ = outcome.set(reason);
+                drop(rounds);
+            }
+        })?;
+        let shared = Shared { mailbox, bell, counters, outcome, thread: Mutex::new(Some(thread)) };
+        Ok((Handle(Arc::new(shared)), received))
+    }
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("no message").to_owned()
+}
+
+/// Why a worker stopped.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StopReason {
+    /// By [`Handle::stop`], or the last handle was dropped.
+    #[error("it was asked to")]
+    Asked,
+    /// A panic in the engine or in a closure.
+    #[error("panic: {0}")]
+    Panicked(String),
+    /// The adapter broke.
+    #[error("the adapter failed: {0}")]
+    Adapter(String),
+    /// The socket broke.
+    #[error("the socket failed: {0}")]
+    Socket(String),
+    /// The operating system refused to let it sleep.
+    #[error("waiting failed: {0}")]
+    Wait(String),
+}
+
+/// The worker is gone and ran nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the packet worker has stopped: {reason}")]
+pub struct Stopped {
+    /// Why.
+    pub reason: StopReason,
+}
+
+type Steer = Box<dyn FnOnce(&mut Engine, Instant) + Send>;
+
+enum Command {
+    Run(Steer),
+    Rebind(Sender<io::Result<()>>),
+    Stop,
+}
+
+/// Steers a worker from any thread. The worker stops when the last clone is dropped.
+#[derive(Clone, Debug)]
+pub struct Handle(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    mailbox: Sender<Command>,
+    bell: Bell,
+    counters: Arc<StageCounters>,
+    outcome: Arc<OnceLock<StopReason>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Handle {
+    /// Runs `f` on the engine between two batches and waits for its answer. Do not call it from inside such a closure.
+    ///
+    /// # Errors
+    /// The worker has stopped, or `f` panicked (which stops it).
+    pub fn with<R: Send + 'static>(
+        &self,
+        f: impl FnOnce(&mut Engine, Instant) -> R + Send + 'static,
+    ) -> Result<R, Stopped> {
+        let (answer, answered) = bounded(1);
+        self.post(move |engine, now| {
+            let _ = answer.send(f(engine, now));
+        })?;
+        answered.recv().map_err(|_| self.stopped())
+    }
+
+    /// Runs `f` on the engine between two batches, without waiting for it.
+    ///
+    /// # Errors
+    /// The worker has stopped already.
+    pub fn post(&self, f: impl FnOnce(&mut Engine, Instant) + Send + 'static) -> Result<(), Stopped> {
+        self.tell(Command::Run(Box::new(f)))
+    }
+
+    /// Moves the socket to a fresh port, as after a change of network. What waited in the old socket is lost.
+    ///
+    /// # Errors
+    /// The outer error: the worker has stopped. The inner one: no new socket could be had, the old one stays.
+    pub fn rebind(&self) -> Result<io::Result<()>, Stopped> {
+        let (answer, answered) = bounded(1);
+        self.tell(Command::Rebind(answer))?;
+        answered.recv().map_err(|_| self.stopped())
+    }
+
+    /// Stops the worker and waits for its end. Closures posted before this call run first.
+    pub fn stop(&self) -> StopReason {
+        self.0.stop();
+        self.stopped().reason
+    }
+
+    /// Why the worker has stopped; `None` while it runs.
+    #[must_use]
+    pub fn outcome(&self) -> Option<StopReason> {
+        self.0.outcome.get().cloned()
+    }
+
+    /// What its stages have done so far.
+    #[must_use]
+    pub fn counters(&self) -> &Arc<StageCounters> {
+        &self.0.counters
+    }
+
+    fn tell(&self, command: Command) -> Result<(), Stopped> {
+        self.0.mailbox.send(command).map_err(|_| self.stopped())?;
+        self.0.bell.ring();
+        Ok(())
+    }
+
+    fn stopped(&self) -> Stopped {
+        Stopped { reason: self.outcome().unwrap_or(StopReason::Asked) }
+    }
+}
+
+impl Shared {
+    fn stop(&self) {
+        // An error means that it has stopped by itself.
+        let _ = self.mailbox.send(Command::Stop);
+        self.bell.ring();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
+            && thread.thread().id() != thread::current().id()
+        {
+            // A panic inside is in `outcome` already.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+#[cfg(test)]
+mod tests;

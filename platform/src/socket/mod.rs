@@ -1,0 +1,81 @@
+//! The UDP socket: datagrams from and to the network, a batch at a time.
+//!
+//! On Linux GSO and GRO carry up to 64 datagrams per system call; [`memory`] is the twin. The signature fits Windows
+//! USO and URO as well: a `Transmit` is what `UDP_SEND_MSG_SIZE` sends, a `Datagram` what `UDP_COALESCED_INFO` describes.
+
+pub mod memory;
+
+use crate::wait::Waitable;
+use std::{io, net::SocketAddr};
+use vestibule_engine::packet::{Datagrams, TransmitQueue};
+
+/// A UDP socket, moved a batch at a time. No call blocks.
+pub trait Socket: Waitable + Send {
+    /// Sends the queue from its front, in order, and releases what was sent or can never be. What the socket has no
+    /// room for stays in the queue, and the report says `blocked`: wait for room before the next call.
+    ///
+    /// # Errors
+    /// The socket is broken beyond its own repair; the caller stops. What the network answers is counted instead.
+    fn send(&mut self, queue: &mut TransmitQueue) -> io::Result<SendReport>;
+
+    /// Lends the datagrams at hand: an empty batch when there are none.
+    ///
+    /// # Errors
+    /// As for [`Self::send`].
+    fn receive(&mut self) -> io::Result<impl Datagrams + '_>;
+
+    /// What the last batch was. Ask once it is dropped.
+    fn receive_report(&self) -> ReceiveReport;
+
+    /// The address peers may answer to.
+    ///
+    /// # Errors
+    /// The socket is broken.
+    fn local_addr(&self) -> io::Result<SocketAddr>;
+
+    /// Replaces the socket by a fresh one on a new port (a roaming network, a port that a middlebox deafened).
+    ///
+    /// # Errors
+    /// No new socket could be had; the old one stays.
+    fn rebind(&mut self) -> io::Result<()>;
+}
+
+/// What became of the datagrams of one send.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SendReport {
+    /// System calls it took.
+    pub calls: u64,
+    /// Datagrams the system took.
+    pub sent: u64,
+    /// The socket has no room: the rest of the queue waits.
+    pub blocked: bool,
+    /// Dropped: no route, host or port there (the network said so before).
+    pub unreachable: u64,
+    /// Dropped: larger than the path or the interface takes.
+    pub too_large: u64,
+    /// Dropped: refused for another reason (a local firewall, an interface's queue).
+    pub refused: u64,
+    /// Batches the system refused to segment; their datagrams were sent one by one.
+    pub segmented: u64,
+}
+
+impl SendReport {
+    /// All datagrams that did not leave and never will.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.unreachable + self.too_large + self.refused
+    }
+}
+
+/// What one batch from a socket was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReceiveReport {
+    /// System calls it took.
+    pub calls: u64,
+    /// Nothing more was waiting: sleep before receiving again.
+    pub drained: bool,
+    /// Datagrams the system had no room for since the last report.
+    pub overflowed: u64,
+    /// Errors the network reported in place of datagrams (ICMP), and datagrams cut short.
+    pub errors: u64,
+}
