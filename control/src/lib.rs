@@ -1,4 +1,6 @@
 //! Identity, registration, policy documents, the gateway, the device daemon and the command line of Vestibule.
 
 pub mod api;
+pub mod crypto;
 pub mod registration;
+pub mod rules;

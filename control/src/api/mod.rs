@@ -1,3 +1,4 @@
 //! Wire types between the parts of Vestibule.
 
 pub mod device;
+pub mod pin;

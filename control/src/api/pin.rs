@@ -1,0 +1,170 @@
+//! Trust in a gateway by its certificate's SHA-256 instead of a certificate authority.
+//!
+//! The pin *is* the trust: names and dates in the certificate are not looked at, so a clock that is off by years never
+//! locks a device out. The handshake's signature is checked as always: who has the certificate but not its key is refused.
+
+use crate::crypto::sha256;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime},
+};
+use std::{fmt, str::FromStr, sync::Arc, time::Duration};
+
+/// SHA-256 of a certificate in DER.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Pin([u8; 32]);
+
+impl Pin {
+    /// The pin of a certificate.
+    #[must_use]
+    pub fn of(certificate: &CertificateDer<'_>) -> Self {
+        Self(sha256(certificate))
+    }
+}
+
+/// Not a pin.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a pin is the SHA-256 of the gateway's certificate: expected 64 hex digits, got `{0}`")]
+pub struct PinError(String);
+
+impl FromStr for Pin {
+    type Err = PinError;
+
+    /// 64 hex digits; colons between bytes are allowed, as `openssl x509 -fingerprint` prints them.
+    fn from_str(text: &str) -> Result<Self, PinError> {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(text.trim().replace(':', ""), &mut bytes).map_err(|_| PinError(text.to_owned()))?;
+        Ok(Self(bytes))
+    }
+}
+
+impl fmt::Display for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pin({self})")
+    }
+}
+
+/// A TLS configuration that trusts exactly the certificate with this pin.
+///
+/// # Errors
+/// The provider supports no TLS version (never with the one built in).
+pub fn client_config(pin: Pin) -> Result<ClientConfig, Error> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let verifier = Arc::new(PinVerifier { pin, provider: Arc::clone(&provider) });
+    Ok(ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth())
+}
+
+/// Why there is no HTTPS client.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to set up the HTTPS client")]
+pub enum ClientError {
+    /// TLS refused its configuration.
+    Tls(#[from] Error),
+    /// HTTP refused its configuration.
+    Http(#[from] reqwest::Error),
+}
+
+/// An HTTPS client that speaks to the pinned gateway only: no redirects, no proxy, no other trust. `timeout` bounds a
+/// whole request (a long poll takes up to 25 s, so give it more).
+///
+/// # Errors
+/// TLS or HTTP refused its configuration.
+pub fn http_client(pin: Pin, timeout: Duration) -> Result<reqwest::Client, ClientError> {
+    Ok(reqwest::Client::builder()
+        .tls_backend_preconfigured(client_config(pin)?)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .https_only(true)
+        .connect_timeout(Duration::from_secs(5))
+        .timeout(timeout)
+        .build()?)
+}
+
+#[derive(Debug)]
+struct PinVerifier {
+    pin: Pin,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for PinVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        if Pin::of(end_entity) == self.pin {
+            Ok(ServerCertVerified::assertion())
+        } else {
+            Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_pin_reads_what_it_prints_and_what_openssl_prints() {
+        let pin = Pin::of(&CertificateDer::from(b"certificate".to_vec()));
+        let plain = pin.to_string();
+        let colons = plain.as_bytes().chunks(2).map(|b| std::str::from_utf8(b).unwrap()).collect::<Vec<_>>().join(":");
+        assert_eq!(plain.parse::<Pin>().unwrap(), pin);
+        assert_eq!(colons.to_uppercase().parse::<Pin>().unwrap(), pin);
+    }
+
+    #[test]
+    fn a_short_pin_is_refused_with_what_was_expected() {
+        let error = "abcd".parse::<Pin>().unwrap_err().to_string();
+        assert!(error.contains("64 hex digits") && error.contains("abcd"), "{error}");
+    }
+
+    #[test]
+    fn only_the_pinned_certificate_is_trusted_whatever_the_date() {
+        let certificate = CertificateDer::from(b"certificate".to_vec());
+        let verifier = PinVerifier { pin: Pin::of(&certificate), provider: Arc::new(aws_lc_rs::default_provider()) };
+        let name = ServerName::try_from("gateway").unwrap();
+        let never = UnixTime::since_unix_epoch(Duration::ZERO);
+        assert!(verifier.verify_server_cert(&certificate, &[], &name, &[], never).is_ok());
+        let other = CertificateDer::from(b"another".to_vec());
+        assert!(verifier.verify_server_cert(&other, &[], &name, &[], never).is_err());
+    }
+}

@@ -1,0 +1,38 @@
+//! Network rules: the vendor's expressions, parsed, joined with identities, and handed to both ends as documents.
+//!
+//! ```text
+//! "net.dst.ip in {10.0.0.0/8}" --parse--> Traffic --+
+//!                                                   +--> Rule --document(mail)--> PolicyDocument --engine_policy--> Policy
+//! "identity.email == \"a@b.c\"" --parse--> Identity-+
+//! ```
+//!
+//! Everything here is pure: text in, rules out. A rule's two expressions are joined by `and`; an empty one is true.
+//!
+//! | selector | operators | values |
+//! |---|---|---|
+//! | `net.dst.ip` | `==`, `in` | addresses, prefixes, ranges `a..b`, `$list` |
+//! | `net.dst.port` | `==`, `in` | ports, ranges `a..b` |
+//! | `net.protocol` | `==`, `in` | `"tcp"`, `"udp"`, `"icmp"` |
+//! | `identity.email` | `==`, `in` | mail addresses |
+//!
+//! They combine by `and`, `or` and parentheses; identity expressions also by `not`.
+
+mod compile;
+mod error;
+mod expression;
+mod identity;
+mod lexer;
+mod parser;
+mod traffic;
+mod values;
+
+pub use compile::{Rule, RuleAction, document, engine_policy};
+pub use error::RuleError;
+pub use identity::Identity;
+pub use traffic::{Lists, Traffic};
+
+/// The mail address under which every device enrolled by service token appears.
+#[must_use]
+pub fn non_identity_email(organization: &str) -> String {
+    format!("non_identity@{}.cloudflareaccess.com", organization.to_ascii_lowercase())
+}
