@@ -1,13 +1,16 @@
 //! Frames on their way to the adapter, merged into super-packets where the flow allows it.
 
 use super::Offload;
+use super::coalesce::OpenFlows;
 use std::ops::Range;
 
 /// One frame for the adapter: pieces of the queue's arena that follow each other on the wire (gather write).
 #[derive(Debug)]
 pub struct Delivery<'a> {
     arena: &'a [u8],
-    pieces: &'a [Range<usize>],
+    links: &'a [Link],
+    first: usize,
+    count: usize,
     /// What the adapter's other side must still do.
     pub offload: Offload,
 }
@@ -15,70 +18,116 @@ pub struct Delivery<'a> {
 impl<'a> Delivery<'a> {
     /// The frame's bytes, piece by piece.
     pub fn pieces(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + 'a {
-        let arena = self.arena;
-        self.pieces.iter().map(move |piece| &arena[piece.clone()])
+        Pieces { arena: self.arena, links: self.links, next: self.first, left: self.count }
     }
 
     /// Length of the whole frame in bytes.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.pieces.iter().map(ExactSizeIterator::len).sum()
+        self.pieces().map(<[u8]>::len).sum()
     }
 
     /// True for a frame without bytes (the queue never holds one).
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.pieces.is_empty()
+        self.len() == 0
     }
 }
 
+struct Pieces<'a> {
+    arena: &'a [u8],
+    links: &'a [Link],
+    next: usize,
+    left: usize,
+}
+
+impl<'a> Iterator for Pieces<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        self.left = self.left.checked_sub(1)?;
+        let link = self.links.get(self.next)?;
+        self.next = link.next;
+        self.arena.get(link.bytes.clone())
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl ExactSizeIterator for Pieces<'_> {}
+
+/// A piece of the arena, and the one that follows it in its frame: packets of several flows arrive interleaved, so
+/// the pieces of one frame are not neighbours.
 #[derive(Debug)]
-pub(crate) struct Entry {
-    pub(crate) pieces: Range<usize>,
-    pub(crate) offload: Offload,
+pub(super) struct Link {
+    pub(super) bytes: Range<usize>,
+    pub(super) next: usize,
+}
+
+/// A frame: its chain of pieces.
+#[derive(Debug)]
+pub(super) struct Chain {
+    pub(super) first: usize,
+    pub(super) last: usize,
+    pub(super) count: usize,
+    pub(super) offload: Offload,
 }
 
 /// Decrypted packets for the adapter, in order. One arena holds their bytes; it is reused batch after batch.
+///
+/// A packet is written into the room that [`Self::open_packet`] gives and joins the queue by [`Self::deliver`];
+/// [`Self::finish`] ends the batch.
 #[derive(Debug, Default)]
 pub struct DeliveryQueue {
-    pub(crate) arena: Vec<u8>,
-    pub(crate) used: usize,
-    pub(crate) pieces: Vec<Range<usize>>,
-    pub(crate) entries: Vec<Entry>,
+    pub(super) arena: Vec<u8>,
+    pub(super) used: usize,
+    pub(super) links: Vec<Link>,
+    pub(super) chains: Vec<Chain>,
+    pub(super) open: OpenFlows,
 }
 
 impl DeliveryQueue {
     /// The frames in order.
     pub fn frames(&self) -> impl Iterator<Item = Delivery<'_>> {
-        self.entries.iter().map(|entry| Delivery {
+        self.chains.iter().map(|chain| Delivery {
             arena: &self.arena,
-            pieces: &self.pieces[entry.pieces.clone()],
-            offload: entry.offload,
+            links: &self.links,
+            first: chain.first,
+            count: chain.count,
+            offload: chain.offload,
         })
     }
 
     /// True when there is nothing to write.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.chains.is_empty()
     }
 
     /// Forgets all frames and keeps the memory. Call after writing them.
     pub fn clear(&mut self) {
         self.used = 0;
-        self.pieces.clear();
-        self.entries.clear();
+        self.links.clear();
+        self.chains.clear();
+        self.open.clear();
     }
 
-    /// Appends one packet that is finished and must not be merged (an answer, a fragment).
+    /// Appends one packet that is finished and must not be merged (an answer, a fragment). No later packet is merged
+    /// into one before it.
     pub fn push(&mut self, packet: &[u8]) {
+        if packet.is_empty() {
+            return;
+        }
+        self.finish();
         let start = self.used;
         self.reserve(packet.len())[..packet.len()].copy_from_slice(packet);
         self.append(start..start + packet.len(), Offload::default());
     }
 
     /// Room for `len` bytes at the arena's end; not part of any frame until `append`.
-    pub(crate) fn reserve(&mut self, len: usize) -> &mut [u8] {
+    pub(super) fn reserve(&mut self, len: usize) -> &mut [u8] {
         let end = self.used + len;
         if self.arena.len() < end {
             self.arena.resize(end.next_power_of_two().max(1 << 16), 0);
@@ -86,11 +135,25 @@ impl DeliveryQueue {
         &mut self.arena[self.used..end]
     }
 
-    /// Makes `piece` (inside the last reservation) a frame of its own.
-    pub(crate) fn append(&mut self, piece: Range<usize>, offload: Offload) {
-        self.used = self.used.max(piece.end);
-        let first = self.pieces.len();
-        self.pieces.push(piece);
-        self.entries.push(Entry { pieces: first..first + 1, offload });
+    /// Makes `bytes` (inside the last reservation) a frame of its own; returns the frame's number.
+    pub(super) fn append(&mut self, bytes: Range<usize>, offload: Offload) -> usize {
+        let link = self.link(bytes);
+        self.chains.push(Chain { first: link, last: link, count: 1, offload });
+        self.chains.len() - 1
+    }
+
+    /// Adds `bytes` (inside the last reservation) to the end of frame number `chain`.
+    pub(super) fn extend(&mut self, chain: usize, bytes: Range<usize>) {
+        let link = self.link(bytes);
+        let chain = &mut self.chains[chain];
+        self.links[chain.last].next = link;
+        chain.last = link;
+        chain.count += 1;
+    }
+
+    fn link(&mut self, bytes: Range<usize>) -> usize {
+        self.used = self.used.max(bytes.end);
+        self.links.push(Link { bytes, next: usize::MAX });
+        self.links.len() - 1
     }
 }
