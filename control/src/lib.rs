@@ -1,6 +1,8 @@
 //! Identity, registration, policy documents, the gateway, the device daemon and the command line of Vestibule.
 
 pub mod api;
+pub mod cli;
 pub mod crypto;
+pub mod daemon;
 pub mod registration;
 pub mod rules;

@@ -5,10 +5,12 @@
 //!
 //! - [`adapter`]: frames from and to the host, a batch at a time;
 //! - [`socket`]: datagrams from and to the network, a batch at a time;
+//! - [`local`]: the daemon's control socket;
 //! - [`runtime`]: one worker thread per end, run to completion;
 //! - [`wait`]: what the worker sleeps on.
 
 pub mod adapter;
+pub mod local;
 pub mod runtime;
 pub mod socket;
 mod unsupported;

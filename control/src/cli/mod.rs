@@ -1,0 +1,74 @@
+//! The command line: the verbs of the one binary `vestibule`. Wiring only.
+//!
+//! Exit codes: 0 it worked, 1 it failed (one line on stderr says why), 2 the command line is wrong.
+
+mod client;
+mod failure;
+mod print;
+
+pub use failure::chain;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Connects a machine before anyone logs in, and changes identity without losing a packet.
+///
+/// A device runs `vestibule service run`; the other verbs ask it or steer it. A gateway runs `vestibule gateway`.
+#[derive(Debug, Parser)]
+#[command(name = "vestibule", version, propagate_version = true, max_term_width = 110, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    #[command(flatten)]
+    Client(client::Verb),
+}
+
+/// Parses the process's arguments and runs the verb.
+#[must_use]
+pub fn main() -> ExitCode {
+    let Cli { verb } = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no failures; clap knows which stream each belongs on.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    match verb {
+        Verb::Client(verb) => client::run(verb),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_teaches_with_an_example() {
+        fn walk(command: &clap::Command, path: &str) {
+            for verb in command.get_subcommands() {
+                let name = format!("{path} {}", verb.get_name());
+                if verb.has_subcommands() {
+                    walk(verb, &name);
+                    continue;
+                }
+                let help = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(help.contains(&format!("vestibule{name}")), "`{name} --help` shows no example");
+                assert!(verb.get_arguments().any(|argument| argument.get_id() == "json"), "`{name}` has no --json");
+            }
+        }
+        let mut command = Cli::command();
+        command.build();
+        walk(&command, "");
+    }
+}

@@ -1,0 +1,148 @@
+use super::LocalError;
+use std::{
+    fs,
+    io::{self, Read, Write},
+    os::unix::{
+        fs::{FileTypeExt, PermissionsExt},
+        net::{UnixListener, UnixStream},
+    },
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// Waits for connections; its socket file is removed on drop.
+#[derive(Debug)]
+pub struct Listener {
+    socket: UnixListener,
+    path: PathBuf,
+}
+
+impl Listener {
+    /// Listens at `path` with mode 0660; a socket left behind by a process that is gone gives way.
+    ///
+    /// # Errors
+    /// The path is in use by a living process, is no socket, or the system refuses.
+    pub fn bind(path: &Path) -> Result<Self, LocalError> {
+        let io = |action| move |cause| LocalError::Io { action, path: path.to_owned(), cause };
+        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            fs::create_dir_all(parent).map_err(io("create the directory of"))?;
+        }
+        if let Ok(found) = fs::symlink_metadata(path) {
+            if !found.file_type().is_socket() {
+                return Err(LocalError::NotASocket { path: path.to_owned() });
+            }
+            if UnixStream::connect(path).is_ok() {
+                return Err(LocalError::InUse { path: path.to_owned() });
+            }
+            fs::remove_file(path).map_err(io("remove the stale"))?;
+        }
+        let socket = UnixListener::bind(path).map_err(io("listen on"))?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o660)).map_err(io("set the mode of"))?;
+        Ok(Self { socket, path: path.to_owned() })
+    }
+
+    /// The next connection; blocks.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn accept(&self) -> io::Result<Stream> {
+        self.socket.accept().map(|(stream, _)| Stream(stream))
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct Stream(UnixStream);
+
+impl Stream {
+    /// Connects to the listener at `path`.
+    ///
+    /// # Errors
+    /// Nobody listens there, or it may not be used by this user.
+    pub fn connect(path: &Path) -> Result<Self, LocalError> {
+        UnixStream::connect(path).map(Self).map_err(|cause| LocalError::Io {
+            action: "connect to",
+            path: path.to_owned(),
+            cause,
+        })
+    }
+
+    /// Limits how long each single read and write may block.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn set_timeout(&self, limit: Duration) -> io::Result<()> {
+        self.0.set_read_timeout(Some(limit))?;
+        self.0.set_write_timeout(Some(limit))
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn directory(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("vestibule-local-{}-{name}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        path
+    }
+
+    #[test]
+    fn carries_bytes_with_mode_0660_and_leaves_no_file() {
+        let root = directory("bytes");
+        let path = root.join("sub/control.sock");
+        let listener = Listener::bind(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
+        let server = std::thread::spawn(move || {
+            let mut line = [0; 3];
+            let mut stream = listener.accept().unwrap();
+            stream.read_exact(&mut line).unwrap();
+            stream.write_all(&line).unwrap();
+        });
+        let mut stream = Stream::connect(&path).unwrap();
+        stream.write_all(b"abc").unwrap();
+        let mut line = [0; 3];
+        stream.read_exact(&mut line).unwrap();
+        assert_eq!(&line, b"abc");
+        server.join().unwrap();
+        assert!(!path.exists());
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn a_stale_socket_gives_way_a_living_one_and_a_file_do_not() {
+        let root = directory("stale");
+        let path = root.join("control.sock");
+        drop(UnixListener::bind(&path).unwrap());
+        let living = Listener::bind(&path).unwrap();
+        assert!(matches!(Listener::bind(&path), Err(LocalError::InUse { .. })));
+        drop(living);
+        fs::write(&path, "precious").unwrap();
+        assert!(matches!(Listener::bind(&path), Err(LocalError::NotASocket { .. })));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+        fs::remove_dir_all(root).unwrap();
+    }
+}

@@ -1,0 +1,67 @@
+use super::LocalError;
+use std::{
+    convert::Infallible,
+    io::{self, Read, Write},
+    path::Path,
+    time::Duration,
+};
+
+/// Waits for connections; cannot be made on this system.
+#[derive(Debug)]
+pub struct Listener(Infallible);
+
+impl Listener {
+    /// Always refuses.
+    ///
+    /// # Errors
+    /// [`LocalError::Unsupported`].
+    pub fn bind(path: &Path) -> Result<Self, LocalError> {
+        Err(LocalError::Unsupported { path: path.to_owned() })
+    }
+
+    /// The next connection.
+    ///
+    /// # Errors
+    /// Never: there is no such listener.
+    pub fn accept(&self) -> io::Result<Stream> {
+        match self.0 {}
+    }
+}
+
+/// One connection; cannot be made on this system.
+#[derive(Debug)]
+pub struct Stream(Infallible);
+
+impl Stream {
+    /// Always refuses.
+    ///
+    /// # Errors
+    /// [`LocalError::Unsupported`].
+    pub fn connect(path: &Path) -> Result<Self, LocalError> {
+        Err(LocalError::Unsupported { path: path.to_owned() })
+    }
+
+    /// Limits how long each single read and write may block.
+    ///
+    /// # Errors
+    /// Never: there is no such stream.
+    pub fn set_timeout(&self, _limit: Duration) -> io::Result<()> {
+        match self.0 {}
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, _buffer: &mut [u8]) -> io::Result<usize> {
+        match self.0 {}
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, _bytes: &[u8]) -> io::Result<usize> {
+        match self.0 {}
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self.0 {}
+    }
+}
