@@ -125,7 +125,11 @@ impl FlowTable {
     /// Adds the flow that the packet opens, in place of the connection's former entry if there is one. The packet
     /// itself is counted by [`Self::touch`]. A full table gives up one of its oldest entries, see [`Self::evicted`].
     pub fn insert(&mut self, headers: &Headers, peer: u64, epoch: u64, verdict: Verdict, now: Instant) -> FlowId {
-        let key = FlowKey::of(headers);
+        self.insert_key(FlowKey::of(headers), peer, epoch, verdict, now)
+    }
+
+    /// The same for a flow whose opener is known otherwise.
+    pub fn insert_key(&mut self, key: FlowKey, peer: u64, epoch: u64, verdict: Verdict, now: Instant) -> FlowId {
         let hash = self.hash(&key);
         if let Some(former) = self.find(&key, hash) {
             self.vacate(former);

@@ -1,13 +1,43 @@
 //! The engine: peers, generations and the packet's two walks.
+//!
+//! Read `outbound.rs` and `inbound.rs` for the walks, `swap.rs` for the life of a generation.
 
+mod control_packet;
+mod counters;
+mod drop;
 mod event;
+mod handshake;
+mod inbound;
+mod index;
+mod judge;
+mod outbound;
+mod peer;
+mod routes;
+mod send;
+mod swap;
+mod sweep;
+mod timers;
+
+pub use counters::{Counter, Counters, GenerationCounters};
+pub use drop::DropReason;
 pub use event::{CommitError, Event, PrepareError};
 
-use crate::generation::{GenerationConfig, GenerationId, PrivateKey, PublicKey};
-use crate::packet::{Datagrams, DeliveryQueue, Frames, TransmitQueue};
-use crate::policy::Policy;
+use crate::classify::{FlowTable, FragmentTable};
+use crate::generation::{GenerationId, PrivateKey, PublicKey};
+use crate::packet::{DeliveryQueue, TransmitQueue};
+use crate::wireguard::Responder;
+use index::Indices;
 use ipnet::IpNet;
-use std::{sync::Arc, time::Instant};
+use peer::Peer;
+use routes::Routes;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Fragmented packets under way that are remembered.
+const MAX_FRAGMENTED: usize = 1024;
+/// The largest IP packet, and what sealing adds to it.
+const SCRATCH: usize = 65_535 + 32;
 
 /// Names a peer for ever (a device at the gateway, the gateway at a device).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -20,7 +50,7 @@ pub enum PeerKind {
     Gateway,
     /// We are the gateway, the peer is a Vestibule device: it initiates; its marker or first data packet commits.
     Device,
-    /// Any other WireGuard implementation: both ends initiate; a generation commits when its handshake is done.
+    /// Any other WireGuard implementation: both ends initiate; a generation is active as soon as it is prepared.
     Plain,
 }
 
@@ -37,29 +67,57 @@ pub struct EngineConfig {
 
 /// A sans-IO tunnel engine. Feed it frames and datagrams, then drain [`Engine::transmits`], [`Engine::deliveries`] and
 /// [`Engine::poll_event`], and call [`Engine::handle_deadline`] when [`Engine::poll_deadline`] says so.
-#[derive(Debug)]
 pub struct Engine {
+    responder: Responder,
+    /// Slots are reused only by the peer that had them.
+    peers: Vec<Peer>,
+    slots: BTreeMap<PeerId, usize>,
+    routes: Routes,
+    indices: Indices,
+    /// Static key of an initiator -> the generation that waits for it.
+    initiators: BTreeMap<[u8; 32], (usize, GenerationId)>,
+    flows: FlowTable,
+    fragments: FragmentTable,
     transmits: TransmitQueue,
     deliveries: DeliveryQueue,
+    events: VecDeque<Event>,
+    counters: Arc<Counters>,
+    /// The last policy epoch given out; they are unlike across peers.
+    last_epoch: u64,
+    wake_at: Option<Instant>,
+    timers: timers::Timers,
+    /// For answers and handshakes that are not written in place.
+    scratch: Box<[u8]>,
 }
 
 impl Engine {
     /// A new engine without peers.
     #[must_use]
-    pub fn new(_config: EngineConfig, _now: Instant) -> Self {
-        unimplemented!()
+    pub fn new(config: EngineConfig, now: Instant) -> Self {
+        Self {
+            responder: Responder::new(&config.private_key),
+            peers: Vec::new(),
+            slots: BTreeMap::new(),
+            routes: Routes::default(),
+            indices: Indices::default(),
+            initiators: BTreeMap::new(),
+            flows: FlowTable::new(config.max_flows, config.seed),
+            fragments: FragmentTable::new(MAX_FRAGMENTED, config.seed),
+            transmits: TransmitQueue::new(),
+            deliveries: DeliveryQueue::default(),
+            events: VecDeque::new(),
+            counters: Arc::new(Counters::default()),
+            last_epoch: 0,
+            wake_at: None,
+            timers: timers::Timers::new(now),
+            scratch: vec![0; SCRATCH].into_boxed_slice(),
+        }
     }
 
-    // --- the walk ---
-
-    /// Outbound: a batch from the adapter. Fills [`Self::transmits`] (and [`Self::deliveries`] with deny answers).
-    pub fn handle_frames(&mut self, _frames: &mut impl Frames, _now: Instant) {
-        unimplemented!()
-    }
-
-    /// Inbound: a batch from the socket. Fills [`Self::deliveries`] and [`Self::transmits`].
-    pub fn handle_datagrams(&mut self, _datagrams: &mut impl Datagrams, _now: Instant) {
-        unimplemented!()
+    /// The public key at which initiators knock.
+    #[must_use]
+    pub fn public_key(&self) -> PublicKey {
+        self.responder.public_key()
     }
 
     /// Datagrams to send; `release` what was sent.
@@ -72,76 +130,68 @@ impl Engine {
         &mut self.deliveries
     }
 
-    /// Timers: call when the deadline has come (early calls are harmless).
-    pub fn handle_deadline(&mut self, _now: Instant) {
-        unimplemented!()
-    }
-
     /// When [`Self::handle_deadline`] wants to be called next.
     #[must_use]
     pub fn poll_deadline(&self) -> Option<Instant> {
-        unimplemented!()
+        self.wake_at
     }
 
     /// The next thing control must know, or `None`.
     pub fn poll_event(&mut self) -> Option<Event> {
-        unimplemented!()
-    }
-
-    // --- steering (between batches) ---
-
-    /// Adds a peer that owns `addresses` inside the tunnel (a device: `0.0.0.0/0` and `::/0` for its gateway).
-    /// Replaces the addresses when the peer exists.
-    pub fn set_peer(&mut self, _peer: PeerId, _kind: PeerKind, _addresses: Vec<IpNet>) {
-        unimplemented!()
-    }
-
-    /// Removes a peer and all its generations at once.
-    pub fn remove_peer(&mut self, _peer: PeerId, _now: Instant) {
-        unimplemented!()
-    }
-
-    /// Starts a generation beside the active one. `Device` and `Gateway` kinds: a still preparing one gives way.
-    ///
-    /// # Errors
-    /// Unknown peer, index in use, or `swap_seq` not above every one seen.
-    pub fn prepare(&mut self, _peer: PeerId, _config: GenerationConfig, _now: Instant) -> Result<(), PrepareError> {
-        unimplemented!()
-    }
-
-    /// Makes a ready generation the one that everything leaves under, from the next batch on. The former one drains.
-    ///
-    /// # Errors
-    /// Not prepared, handshake not confirmed yet, or too many generations still draining (`retry_after` says when).
-    pub fn commit(&mut self, _peer: PeerId, _generation: GenerationId, _now: Instant) -> Result<(), CommitError> {
-        unimplemented!()
-    }
-
-    /// Gives up a generation that was not committed; the active one is not disturbed.
-    pub fn abort(&mut self, _peer: PeerId, _generation: GenerationId) {
-        unimplemented!()
-    }
-
-    /// Ends a generation at once, whatever its state (revocation). Its keys are zeroised.
-    pub fn retire(&mut self, _peer: PeerId, _generation: GenerationId, _now: Instant) {
-        unimplemented!()
-    }
-
-    /// New rules for the active (and preparing) generation `generation`: a new epoch, no new keys.
-    pub fn publish(&mut self, _peer: PeerId, _generation: GenerationId, _policy: Arc<Policy>, _now: Instant) {
-        unimplemented!()
+        self.events.pop_front()
     }
 
     /// Counters that may be read from any thread while the engine runs.
     #[must_use]
-    pub fn counters(&self) -> Arc<crate::core::Counters> {
-        unimplemented!()
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.counters)
+    }
+
+    /// The active generation of a peer.
+    #[must_use]
+    pub fn active(&self, peer: PeerId) -> Option<GenerationId> {
+        self.peers.get(*self.slots.get(&peer)?)?.active.as_ref().map(|generation| generation.id)
+    }
+
+    /// Adds a peer that owns `addresses` inside the tunnel (a device: `0.0.0.0/0` and `::/0` for its gateway).
+    /// Replaces the addresses when the peer exists; its kind stays what it was.
+    pub fn set_peer(&mut self, peer: PeerId, kind: PeerKind, addresses: Vec<IpNet>) {
+        let slot = *self.slots.entry(peer).or_insert_with(|| {
+            self.peers.push(Peer::new(peer, kind, Vec::new()));
+            self.peers.len() - 1
+        });
+        self.routes.set(slot, &addresses);
+        self.peers[slot].addresses = addresses;
+    }
+
+    /// Removes a peer's addresses and all its generations at once. The id may be set again later.
+    pub fn remove_peer(&mut self, peer: PeerId, now: Instant) {
+        let Some(&slot) = self.slots.get(&peer) else { return };
+        let all: Vec<_> = self.peers[slot].generations().map(|generation| generation.id).collect();
+        for generation in all {
+            self.retire(peer, generation, now);
+        }
+        self.routes.remove(slot);
+        self.peers[slot].addresses.clear();
+    }
+
+    fn wake_by(&mut self, at: Instant) {
+        if self.wake_at.is_none_or(|wake| at < wake) {
+            self.wake_at = Some(at);
+        }
+    }
+
+    fn next_epoch(&mut self) -> u64 {
+        self.last_epoch += 1;
+        self.last_epoch
     }
 }
 
-/// Counters of flow verdicts, drop reasons, generations and stages, readable while the engine runs.
-#[derive(Debug, Default)]
-pub struct Counters {}
-
-#[allow(dead_code)]
-fn keys(_: PublicKey) {}
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine")
+            .field("peers", &self.slots.len())
+            .field("wake_at", &self.wake_at)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,6 +1,10 @@
 //! Generations: identity, keys, transport and policy as one bundle, and its life
 //! `prepare -> ready -> commit -> drain -> retire` (or `abort`).
 
+mod live;
+
+pub(crate) use live::{Drain, Generation, Marker};
+
 use crate::policy::Policy;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use zeroize::Zeroizing;
@@ -75,5 +79,9 @@ pub struct GenerationConfig {
 pub const DRAIN_MIN: Duration = Duration::from_secs(1);
 /// See [`DRAIN_MIN`].
 pub const DRAIN_MAX: Duration = Duration::from_secs(10);
+/// A generation that has drained this long (and 3 RTT) gives way when a fifth would drain.
+pub const DRAIN_EARLY: Duration = Duration::from_millis(100);
+/// A generation whose handshake found no answer for this long has failed.
+pub const PREPARE_TIMEOUT: Duration = Duration::from_secs(15);
 /// Most generations of one peer that drain at a time.
 pub const MAX_DRAINING: usize = 4;

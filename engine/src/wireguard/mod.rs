@@ -1,1 +1,12 @@
 //! WireGuard on boringtun: one `Tunn` per generation, behind [`Session`].
+//!
+//! What `Tunn` cannot do is done here: counters and indices are read from the wire format, and the handshake timestamp
+//! is checked per static key before a `Tunn` sees the initiation (a new `Tunn` would accept a replayed one).
+
+mod initiation;
+mod message;
+mod session;
+
+pub(crate) use initiation::Responder;
+pub(crate) use message::{DATA_OVERHEAD, Message};
+pub(crate) use session::{Opened, Sealed, Session};

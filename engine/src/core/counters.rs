@@ -1,0 +1,110 @@
+//! The engine measures itself. One thread writes, any thread reads.
+
+use super::DropReason;
+use crate::generation::GenerationId;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A counter with one writer: no locked instruction on the packet path.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// The value now.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+
+    pub(crate) fn add(&self, n: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
+    }
+}
+
+/// Counters of one generation. Bytes are inner bytes.
+#[derive(Debug)]
+pub struct GenerationCounters {
+    /// Which one.
+    pub id: GenerationId,
+    /// Whose traffic it carries.
+    pub identity: Arc<str>,
+    /// Packets sealed.
+    pub sealed: Counter,
+    /// Bytes sealed.
+    pub sealed_bytes: Counter,
+    /// Packets opened.
+    pub opened: Counter,
+    /// Bytes opened.
+    pub opened_bytes: Counter,
+}
+
+/// Counters of verdicts, drop reasons, stages and generations, readable while the engine runs.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Frames (super-packets count once) read from the adapter.
+    pub frames: Counter,
+    /// Inner packets sealed.
+    pub sealed: Counter,
+    /// Datagrams received.
+    pub datagrams: Counter,
+    /// Inner packets opened.
+    pub opened: Counter,
+    /// Inner packets handed to the adapter.
+    pub delivered: Counter,
+    /// Flows allowed when first seen or judged again.
+    pub flows_allowed: Counter,
+    /// Flows denied when first seen or judged again.
+    pub flows_denied: Counter,
+    /// Live flows closed because a new identity or policy denies them.
+    pub flows_closed: Counter,
+    /// Deny answers sent (TCP RST, ICMP).
+    pub answers: Counter,
+    /// Handshake messages sent.
+    pub handshakes_sent: Counter,
+    /// Handshakes completed.
+    pub handshakes: Counter,
+    /// Generations committed.
+    pub commits: Counter,
+    /// Generations retired.
+    pub retired: Counter,
+    /// Markers and acknowledgements sent.
+    pub control_sent: Counter,
+    drops: [Counter; DropReason::ALL.len()],
+    generations: Mutex<Vec<Arc<GenerationCounters>>>,
+}
+
+impl Counters {
+    /// Packets dropped for `reason`.
+    #[must_use]
+    pub fn drops(&self, reason: DropReason) -> u64 {
+        self.drops[reason as usize].get()
+    }
+
+    /// Counters of the generations that live now.
+    #[must_use]
+    pub fn generations(&self) -> Vec<Arc<GenerationCounters>> {
+        self.generations.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn dropped(&self, reason: DropReason) {
+        self.drops[reason as usize].add(1);
+    }
+
+    pub(crate) fn open_generation(&self, id: GenerationId, identity: &Arc<str>) -> Arc<GenerationCounters> {
+        let counters = Arc::new(GenerationCounters {
+            id,
+            identity: Arc::clone(identity),
+            sealed: Counter::default(),
+            sealed_bytes: Counter::default(),
+            opened: Counter::default(),
+            opened_bytes: Counter::default(),
+        });
+        self.generations.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&counters));
+        counters
+    }
+
+    pub(crate) fn close_generation(&self, id: GenerationId) {
+        self.retired.add(1);
+        self.generations.lock().unwrap_or_else(PoisonError::into_inner).retain(|open| open.id != id);
+    }
+}

@@ -1,0 +1,120 @@
+//! Handshake messages from the socket.
+
+use super::{DropReason, Engine, Event, PeerKind, peer::Stage, send};
+use crate::generation::GenerationId;
+use crate::wireguard::{Opened, Sealed};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+impl Engine {
+    /// Type 1: someone knocks at our static key.
+    pub(super) fn handle_initiation(
+        &mut self,
+        message: &[u8],
+        source: SocketAddr,
+        now: Instant,
+    ) -> Result<(), DropReason> {
+        let mut cookie = [0; 64];
+        if let Err(reply) = self.responder.admit(source.ip(), message, &mut cookie) {
+            if let Some(reply) = reply {
+                self.transmits.push(source, reply);
+                self.counters.handshakes_sent.add(1);
+            }
+            return Err(DropReason::HandshakeRefused);
+        }
+        let initiation = self.responder.read(message).ok_or(DropReason::HandshakeRefused)?;
+        let &(slot, id) = self.initiators.get(&initiation.peer.0).ok_or(DropReason::UnexpectedHandshake)?;
+        let peer = &mut self.peers[slot];
+        let kind = peer.kind;
+        let (stage, generation) = peer.generation(id).ok_or(DropReason::UnexpectedHandshake)?;
+        if stage == Stage::Draining || kind == PeerKind::Gateway {
+            return Err(DropReason::UnexpectedHandshake);
+        }
+        // WireGuard paper, section 5.1: the timestamp must be greater than any seen from this key before.
+        if initiation.timestamp <= generation.last_handshake {
+            return Err(DropReason::StaleHandshake);
+        }
+        let mut reply = [0; 148];
+        match generation.session.open(source.ip(), message, &mut reply) {
+            Opened::Reply(len) => {
+                generation.last_handshake = initiation.timestamp;
+                generation.endpoint.get_or_insert(source);
+                self.transmits.push(source, &reply[..len]);
+                self.counters.handshakes_sent.add(1);
+                let peer_public_key = initiation.peer;
+                self.events.push_back(Event::HandshakeSeen { peer_public_key, timestamp: initiation.timestamp });
+                self.wake_by(now + super::timers::TICK);
+                Ok(())
+            }
+            _ => Err(DropReason::HandshakeRefused),
+        }
+    }
+
+    /// Types 2 and 3: the answer to our own initiation.
+    pub(super) fn handle_answer(
+        &mut self,
+        message: &[u8],
+        receiver: u32,
+        source: SocketAddr,
+        now: Instant,
+    ) -> Result<(), DropReason> {
+        let (slot, id) = self.indices.find(receiver).ok_or(DropReason::UnknownIndex)?;
+        let peer = &mut self.peers[slot];
+        let kind = peer.kind;
+        let (stage, generation) = peer.generation(id).ok_or(DropReason::UnknownIndex)?;
+        if stage == Stage::Draining || kind == PeerKind::Device {
+            return Err(DropReason::UnexpectedHandshake);
+        }
+        let mut reply = [0; 148];
+        match generation.session.open(source.ip(), message, &mut reply) {
+            Opened::Reply(len) => {
+                // The library answers with a keepalive, which confirms the new keys to the peer.
+                generation.answered(now);
+                generation.endpoint = Some(source);
+                self.transmits.push(source, &reply[..len]);
+                self.counters.handshakes.add(1);
+                self.flush_waiting(slot, id, source);
+                self.confirm(slot, id);
+                Ok(())
+            }
+            Opened::Nothing => Ok(()),
+            Opened::Replayed => Err(DropReason::Replayed),
+            _ => Err(DropReason::Refused),
+        }
+    }
+
+    /// Sends what waited inside the session for its keys.
+    fn flush_waiting(&mut self, slot: usize, id: GenerationId, destination: SocketAddr) {
+        let Some((_, generation)) = self.peers[slot].generation(id) else { return };
+        let room = &mut self.scratch[..];
+        while let Some(Sealed::Data { len, receiver, counter }) = generation.session.seal_waiting(room) {
+            self.transmits.push(destination, &room[..len]);
+            generation.last_sealed = Some((receiver, counter));
+            generation.counters.sealed.add(1);
+            self.counters.sealed.add(1);
+        }
+    }
+
+    /// The handshake is confirmed: both ends have the keys.
+    pub(super) fn confirm(&mut self, slot: usize, id: GenerationId) {
+        let peer = &mut self.peers[slot];
+        let peer_id = peer.id;
+        let Some((_, generation)) = peer.generation(id) else { return };
+        if !generation.ready {
+            generation.ready = true;
+            let rtt = generation.rtt;
+            self.events.push_back(Event::Ready { peer: peer_id, generation: id, rtt });
+        }
+    }
+
+    /// Starts a new handshake of the active generation at once (after a resume, or when the gateway came back).
+    pub fn rekey(&mut self, peer: super::PeerId, now: Instant) {
+        let Some(&slot) = self.slots.get(&peer) else { return };
+        let peer = &mut self.peers[slot];
+        if peer.kind != PeerKind::Device
+            && let Some(generation) = &mut peer.active
+        {
+            send::initiate(generation, &mut self.transmits, &self.counters, now);
+        }
+    }
+}

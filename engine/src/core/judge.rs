@@ -1,0 +1,171 @@
+//! The verdict on one packet: cached by flow and epoch, asked anew when either is new.
+
+use super::{Counters, DropReason};
+use crate::classify::{Direction, Entry, FlowId, FlowKey, FlowTable, FragmentTable};
+use crate::packet::header::{Fragment, Headers, Tcp, Transport};
+use crate::policy::{Action, Policy, Verdict};
+use std::time::Instant;
+
+/// Which way a packet walks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Walk {
+    /// From the adapter into the tunnel.
+    Outbound,
+    /// From the tunnel to the adapter.
+    Inbound,
+}
+
+/// What becomes of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Judged {
+    /// It goes on.
+    Allow,
+    /// It is refused with an answer; a flow that lived until now is closed at both ends.
+    Deny { closes: Option<FlowId> },
+    /// It goes no further, without an answer.
+    Drop(DropReason),
+}
+
+/// Whose packets are judged, and by which rules.
+pub(crate) struct Judge<'a> {
+    pub(crate) flows: &'a mut FlowTable,
+    pub(crate) fragments: &'a mut FragmentTable,
+    pub(crate) counters: &'a Counters,
+    pub(crate) policy: &'a Policy,
+    pub(crate) slot: usize,
+    pub(crate) epoch: u64,
+    pub(crate) walk: Walk,
+    /// True when the device, whom the policy is about, sent the packet.
+    pub(crate) from_device: bool,
+    pub(crate) now: Instant,
+}
+
+/// The flow table's owner of a flow: the peer's slot, and on which side the flow was opened.
+pub(crate) fn owner(slot: usize, opened: Walk) -> u64 {
+    (slot as u64) << 1 | u64::from(opened == Walk::Outbound)
+}
+
+/// On which side a flow was opened.
+pub(crate) fn opened(entry: &Entry) -> Walk {
+    if entry.peer() & 1 == 1 { Walk::Outbound } else { Walk::Inbound }
+}
+
+impl Judge<'_> {
+    /// Judges a packet (`packets` of them in a super-packet) of the active generation.
+    pub(crate) fn live(&mut self, packet: &[u8], headers: &Headers, packets: u32) -> Judged {
+        if let Fragment::Later { .. } = headers.fragment {
+            return match self.fragments.lookup(headers, self.now) {
+                Ok(flow) => self.known(flow, Direction::Forward, headers, packets),
+                Err(_) => Judged::Drop(DropReason::FragmentWithoutFirst),
+            };
+        }
+        if let Transport::IcmpError { .. } = headers.transport {
+            return self.icmp_error(packet, headers);
+        }
+        match self.flows.lookup(headers).filter(|(flow, _)| self.owns(*flow)) {
+            Some((flow, direction)) => self.known(flow, direction, headers, packets),
+            None => self.new_flow(headers, packets),
+        }
+    }
+
+    /// Judges a packet that a draining generation opened: by its own rules, without a trace in the table, and never
+    /// against what the new identity has closed.
+    pub(crate) fn draining(&mut self, packet: &[u8], headers: &Headers) -> Judged {
+        let found = match headers.fragment {
+            Fragment::Later { .. } => match self.fragments.lookup(headers, self.now) {
+                Ok(flow) => Some(flow),
+                Err(_) => return Judged::Drop(DropReason::FragmentWithoutFirst),
+            },
+            _ => match FlowKey::quoted(packet, headers) {
+                Some(key) => self.flows.lookup_key(&key),
+                None => self.flows.lookup(headers),
+            }
+            .map(|(flow, _)| flow),
+        };
+        let entry = found.filter(|flow| self.owns(*flow)).and_then(|flow| self.flows.get(flow));
+        if entry.is_some_and(|entry| entry.epoch == self.epoch && entry.verdict.action == Action::Block) {
+            return Judged::Drop(DropReason::ClosedByNewIdentity);
+        }
+        let key = entry.map_or_else(|| FlowKey::of(headers), |entry| *entry.opener());
+        match self.policy.verdict(&key).action {
+            Action::Allow => Judged::Allow,
+            Action::Block => Judged::Drop(DropReason::Denied),
+        }
+    }
+
+    fn owns(&self, flow: FlowId) -> bool {
+        self.flows.get(flow).is_some_and(|entry| entry.peer() >> 1 == self.slot as u64)
+    }
+
+    fn known(&mut self, flow: FlowId, direction: Direction, headers: &Headers, packets: u32) -> Judged {
+        let Some(entry) = self.flows.get_mut(flow) else { return Judged::Drop(DropReason::FragmentWithoutFirst) };
+        if entry.epoch != self.epoch {
+            let lived = entry.verdict.action == Action::Allow;
+            entry.epoch = self.epoch;
+            entry.verdict = self.policy.verdict(entry.opener());
+            count(self.counters, entry.verdict);
+            if lived && entry.verdict.action == Action::Block {
+                self.counters.flows_closed.add(1);
+                return Judged::Deny { closes: Some(flow) };
+            }
+        }
+        if entry.verdict.action == Action::Allow {
+            self.flows.touch(flow, direction, headers, packets, self.now);
+            if let Fragment::First { .. } = headers.fragment {
+                self.fragments.insert(headers, flow, self.now);
+            }
+            return Judged::Allow;
+        }
+        // Opened towards the device and refused: the device may still open the same flow itself.
+        if direction == Direction::Reverse && self.from_device {
+            return self.new_flow(headers, packets);
+        }
+        Judged::Deny { closes: None }
+    }
+
+    fn new_flow(&mut self, headers: &Headers, packets: u32) -> Judged {
+        let key = FlowKey::of(headers);
+        let mut verdict = self.policy.verdict(&key);
+        let mut opener = (key, self.walk);
+        // In the middle of a TCP connection (our table is younger than it) nobody knows who opened it.
+        if verdict.action == Action::Block && headers.tcp().is_some_and(|tcp| !tcp.has(Tcp::SYN)) && !self.from_device {
+            let reversed = key.reversed();
+            let other = self.policy.verdict(&reversed);
+            if other.action == Action::Allow {
+                verdict = other;
+                opener = (reversed, if self.walk == Walk::Outbound { Walk::Inbound } else { Walk::Outbound });
+            }
+        }
+        count(self.counters, verdict);
+        let flow = self.flows.insert_key(opener.0, owner(self.slot, opener.1), self.epoch, verdict, self.now);
+        let direction = if opener.0 == key { Direction::Forward } else { Direction::Reverse };
+        self.flows.touch(flow, direction, headers, packets, self.now);
+        match verdict.action {
+            Action::Allow => {
+                if let Fragment::First { .. } = headers.fragment {
+                    self.fragments.insert(headers, flow, self.now);
+                }
+                Judged::Allow
+            }
+            Action::Block => Judged::Deny { closes: None },
+        }
+    }
+
+    /// An ICMP error belongs to the flow that it quotes (path MTU discovery lives on it).
+    fn icmp_error(&mut self, packet: &[u8], headers: &Headers) -> Judged {
+        let flow = FlowKey::quoted(packet, headers).and_then(|key| self.flows.lookup_key(&key)).map(|(flow, _)| flow);
+        let allowed = match flow.filter(|flow| self.owns(*flow)).and_then(|flow| self.flows.get(flow)) {
+            Some(entry) if entry.epoch == self.epoch => entry.verdict.action,
+            Some(entry) => self.policy.verdict(entry.opener()).action,
+            None => self.policy.verdict(&FlowKey::of(headers)).action,
+        };
+        if allowed == Action::Allow { Judged::Allow } else { Judged::Drop(DropReason::Denied) }
+    }
+}
+
+fn count(counters: &Counters, verdict: Verdict) {
+    match verdict.action {
+        Action::Allow => counters.flows_allowed.add(1),
+        Action::Block => counters.flows_denied.add(1),
+    }
+}

@@ -1,0 +1,85 @@
+//! Outbound: adapter -> classify -> policy -> WireGuard -> socket.
+//!
+//! 1. The adapter lends a batch of frames; each is one packet or one super-packet of a single flow.
+//! 2. The headers are parsed once, the destination names the peer (cryptokey routing).
+//! 3. The flow's verdict is looked up once per frame; a denied one is answered back to the adapter.
+//! 4. The frame is cut into packets in place, and each is sealed straight into the batch for the socket.
+
+use super::judge::{Judge, Judged, Walk};
+use super::{DropReason, Engine, PeerKind, peer::Peer, send};
+use crate::packet::header::Headers;
+use crate::packet::{Frame, Frames, Gso, answer, segment};
+use std::time::Instant;
+
+impl Engine {
+    /// A batch from the adapter. Fills [`Self::transmits`], and [`Self::deliveries`] with deny answers.
+    pub fn handle_frames(&mut self, frames: &mut impl Frames, now: Instant) {
+        while let Some(frame) = frames.next_frame() {
+            self.counters.frames.add(1);
+            if let Err(reason) = self.outbound(frame, now) {
+                self.counters.dropped(reason);
+            }
+        }
+        self.deliveries.finish();
+    }
+
+    fn outbound(&mut self, frame: Frame<'_>, now: Instant) -> Result<(), DropReason> {
+        let headers = Headers::parse(frame.bytes).map_err(|_| DropReason::Malformed)?;
+        let slot = self.routes.owner(headers.destination).ok_or(DropReason::NoRoute)?;
+        let peer = &mut self.peers[slot];
+        let Peer { active: Some(active), kind, epoch, .. } = peer else { return Err(DropReason::NoGeneration) };
+        let kind = *kind;
+
+        let judged = Judge {
+            flows: &mut self.flows,
+            fragments: &mut self.fragments,
+            counters: &self.counters,
+            policy: &active.policy,
+            slot,
+            epoch: *epoch,
+            walk: Walk::Outbound,
+            from_device: kind == PeerKind::Gateway,
+            now,
+        }
+        .live(frame.bytes, &headers, segments(&frame, &headers));
+
+        match judged {
+            Judged::Allow => {}
+            Judged::Drop(reason) => return Err(reason),
+            Judged::Deny { closes } => {
+                if let Some(len) = answer::deny(frame.bytes, &headers, None, &mut self.scratch) {
+                    self.deliveries.push(&self.scratch[..len]);
+                    self.counters.answers.add(1);
+                }
+                if let Some(flow) = closes {
+                    self.close_flow(slot, flow, now);
+                }
+                return Err(DropReason::Denied);
+            }
+        }
+
+        let mut outcome = Ok(());
+        segment::segments(frame, |packet| {
+            let sealed = send::seal(active, kind, packet, &mut self.transmits, &self.counters, now);
+            if let Err(reason) = sealed {
+                self.counters.dropped(reason);
+                outcome = Err(reason);
+            }
+        })
+        .map_err(|_| DropReason::Malformed)?;
+        if outcome.is_err() {
+            self.wake_by(now + super::timers::TICK);
+        }
+        Ok(())
+    }
+}
+
+/// How many packets a frame will become.
+fn segments(frame: &Frame<'_>, headers: &Headers) -> u32 {
+    match frame.offload.gso {
+        Some(Gso::Tcp { size } | Gso::Udp { size }) if size > 0 => {
+            u32::try_from(headers.transport_len().div_ceil(usize::from(size))).unwrap_or(1).max(1)
+        }
+        _ => 1,
+    }
+}

@@ -1,0 +1,58 @@
+//! Sealing one packet under a generation, straight into the batch for the socket.
+
+use super::{Counters, DropReason, PeerKind};
+use crate::generation::Generation;
+use crate::packet::TransmitQueue;
+use crate::wireguard::{DATA_OVERHEAD, Sealed};
+use std::time::Instant;
+
+/// The library wants room for a handshake initiation even for the smallest packet.
+const MIN_ROOM: usize = 148;
+
+/// Seals `packet` for the peer. One copy, the library's own.
+pub(crate) fn seal(
+    generation: &mut Generation,
+    kind: PeerKind,
+    packet: &[u8],
+    transmits: &mut TransmitQueue,
+    counters: &Counters,
+    now: Instant,
+) -> Result<(), DropReason> {
+    let Some(endpoint) = generation.endpoint else { return Err(DropReason::NoSession) };
+    let mut outcome = Sealed::Failed;
+    transmits.push_with(endpoint, (packet.len() + DATA_OVERHEAD).max(MIN_ROOM), |room| {
+        outcome = generation.session.seal(packet, room);
+        match outcome {
+            Sealed::Data { len, .. } => Some(len),
+            // A gateway never initiates towards its devices.
+            Sealed::Waiting { initiation } if kind != PeerKind::Device => Some(initiation),
+            _ => None,
+        }
+    });
+    match outcome {
+        Sealed::Data { receiver, counter, .. } => {
+            generation.last_sealed = Some((receiver, counter));
+            generation.counters.sealed.add(1);
+            generation.counters.sealed_bytes.add(packet.len() as u64);
+            counters.sealed.add(1);
+            Ok(())
+        }
+        Sealed::Waiting { initiation } => {
+            if initiation > 0 && kind != PeerKind::Device {
+                counters.handshakes_sent.add(1);
+                generation.initiated(now);
+            }
+            Err(DropReason::Waiting)
+        }
+        Sealed::Failed => Err(DropReason::NoSession),
+    }
+}
+
+/// Sends a handshake initiation (again).
+pub(crate) fn initiate(generation: &mut Generation, transmits: &mut TransmitQueue, counters: &Counters, now: Instant) {
+    let Some(endpoint) = generation.endpoint else { return };
+    if transmits.push_with(endpoint, MIN_ROOM, |room| Some(generation.session.initiate(room))) {
+        counters.handshakes_sent.add(1);
+        generation.initiated(now);
+    }
+}

@@ -1,0 +1,247 @@
+//! The swap: `prepare -> ready -> commit -> drain -> retire`, or `abort` (DESIGN: "The swap").
+
+use super::control_packet::ControlPacket;
+use super::peer::{Peer, Stage};
+use super::sweep::Sweeping;
+use super::{CommitError, Engine, Event, PeerId, PeerKind, PrepareError, send, timers};
+use crate::generation::{
+    DRAIN_EARLY, DRAIN_MAX, DRAIN_MIN, Drain, Generation, GenerationConfig, GenerationId, MAX_DRAINING, Marker,
+};
+use crate::policy::Policy;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+impl Engine {
+    /// Starts a generation beside the active one. `Device` and `Gateway` kinds: a still preparing one gives way.
+    /// `Plain` kind: it becomes active at once, and its session handshakes when there is something to send.
+    ///
+    /// # Errors
+    /// Unknown peer, index in use, a key of another peer, or `swap_seq` not above every one seen.
+    pub fn prepare(&mut self, peer: PeerId, config: GenerationConfig, now: Instant) -> Result<(), PrepareError> {
+        let &slot = self.slots.get(&peer).ok_or(PrepareError::UnknownPeer(peer))?;
+        let kind = self.peers[slot].kind;
+        if self.indices.contains(config.index) {
+            return Err(PrepareError::IndexInUse(config.index));
+        }
+        let seen = self.peers[slot].highest_seq;
+        if kind != PeerKind::Plain && config.swap_seq <= seen {
+            return Err(PrepareError::StaleOrder { got: config.swap_seq, seen });
+        }
+        let answers = kind != PeerKind::Gateway;
+        if answers && self.initiators.get(&config.peer_public_key.0).is_some_and(|(owner, _)| *owner != slot) {
+            return Err(PrepareError::KeyInUse);
+        }
+        if let Some(stale) = self.peers[slot].preparing.take() {
+            self.end(stale);
+        }
+        let limiter = answers.then(|| self.responder.session_limiter());
+        let mut generation = Generation::new(peer, &config, limiter, &self.counters, now);
+        self.indices.insert(config.index, slot, config.id);
+        if answers {
+            self.initiators.insert(config.peer_public_key.0, (slot, config.id));
+        }
+        self.peers[slot].highest_seq = seen.max(config.swap_seq);
+        match kind {
+            PeerKind::Gateway => {
+                send::initiate(&mut generation, &mut self.transmits, &self.counters, now);
+                self.wake_by(generation.retry_at());
+                self.peers[slot].preparing = Some(generation);
+            }
+            PeerKind::Device => self.peers[slot].preparing = Some(generation),
+            PeerKind::Plain => {
+                generation.ready = true;
+                self.peers[slot].preparing = Some(generation);
+                self.switch(slot, now);
+            }
+        }
+        self.wake_by(now + timers::TICK);
+        Ok(())
+    }
+
+    /// Makes a ready generation the one that everything leaves under, from the next batch on. The former one drains.
+    ///
+    /// # Errors
+    /// Not prepared, handshake not confirmed yet, or too many generations still draining (`retry_after` says when).
+    pub fn commit(&mut self, peer: PeerId, generation: GenerationId, now: Instant) -> Result<(), CommitError> {
+        let slot = *self.slots.get(&peer).ok_or(CommitError::NotPreparing(generation))?;
+        let preparing = self.peers[slot].preparing.as_ref().filter(|preparing| preparing.id == generation);
+        if !preparing.ok_or(CommitError::NotPreparing(generation))?.ready {
+            return Err(CommitError::NotReady(generation));
+        }
+        if let Some(retry_after) = self.drain_full(slot, now) {
+            return Err(CommitError::DrainingFull { retry_after });
+        }
+        let old = self.peers[slot].active.as_ref().and_then(|active| active.last_sealed);
+        self.switch(slot, now);
+        if self.peers[slot].kind == PeerKind::Gateway {
+            if let Some(active) = &mut self.peers[slot].active {
+                active.marker = Some(Marker::new(old, active.rtt, now));
+            }
+            self.send_marker(slot, now);
+        }
+        Ok(())
+    }
+
+    /// Gives up a generation that was not committed; the active one is not disturbed.
+    pub fn abort(&mut self, peer: PeerId, generation: GenerationId) {
+        let Some(&slot) = self.slots.get(&peer) else { return };
+        if let Some(aborted) = self.peers[slot].preparing.take_if(|preparing| preparing.id == generation) {
+            self.end(aborted);
+        }
+    }
+
+    /// Ends a generation at once, whatever its state (revocation). Its keys are dropped.
+    pub fn retire(&mut self, peer: PeerId, generation: GenerationId, _now: Instant) {
+        let Some(&slot) = self.slots.get(&peer) else { return };
+        let Peer { active, preparing, draining, .. } = &mut self.peers[slot];
+        let retired = active.take_if(|g| g.id == generation).or_else(|| preparing.take_if(|g| g.id == generation));
+        let retired = retired.or_else(|| {
+            let at = draining.iter().position(|g| g.id == generation)?;
+            Some(draining.remove(at))
+        });
+        if let Some(retired) = retired {
+            self.end(retired);
+        }
+    }
+
+    /// New rules for a generation: a new epoch, no new keys. Live flows are judged again within a second.
+    pub fn publish(&mut self, peer: PeerId, generation: GenerationId, policy: Arc<Policy>, now: Instant) {
+        let Some(&slot) = self.slots.get(&peer) else { return };
+        let Some((stage, live)) = self.peers[slot].generation(generation) else { return };
+        live.policy = policy;
+        if stage == Stage::Active {
+            self.new_epoch(slot, now);
+        }
+    }
+
+    /// The gateway's commit: the device's marker or first data came under the highest order.
+    pub(super) fn commit_from_device(&mut self, slot: usize, id: GenerationId, now: Instant) -> bool {
+        let peer = &self.peers[slot];
+        let highest = peer.highest_seq;
+        if !peer.preparing.as_ref().is_some_and(|preparing| preparing.id == id && preparing.swap_seq == highest) {
+            return false;
+        }
+        // The device has moved on and cannot wait: the oldest generation gives way, finished or not.
+        while self.peers[slot].draining.len() >= MAX_DRAINING {
+            let oldest = self.peers[slot].draining.remove(0);
+            self.end(oldest);
+        }
+        self.switch(slot, now);
+        true
+    }
+
+    /// The one step in which everything moves: generation, identity, epoch.
+    fn switch(&mut self, slot: usize, now: Instant) {
+        let epoch = self.next_epoch();
+        let peer = &mut self.peers[slot];
+        let Some(next) = peer.preparing.take() else { return };
+        let committed = (next.id, next.swap_seq);
+        let rtt = next.rtt;
+        let previous = peer.active.replace(next);
+        let previous_id = previous.as_ref().map(|generation| generation.id);
+        if let Some(mut old) = previous {
+            let length = (rtt.max(old.rtt) * 3).clamp(DRAIN_MIN, DRAIN_MAX);
+            old.marker = None;
+            old.drain = Some(Drain { since: now, until: now + length, limit: None });
+            peer.draining.push(old);
+            self.wake_by(now + length);
+        }
+        let peer = &mut self.peers[slot];
+        peer.epoch = epoch;
+        peer.sweeping = Some(Sweeping::start());
+        let event =
+            Event::Committed { peer: peer.id, generation: committed.0, previous: previous_id, swap_seq: committed.1 };
+        self.events.push_back(event);
+        self.counters.commits.add(1);
+        self.wake_by(now);
+    }
+
+    fn new_epoch(&mut self, slot: usize, now: Instant) {
+        self.peers[slot].epoch = self.next_epoch();
+        self.peers[slot].sweeping = Some(Sweeping::start());
+        self.wake_by(now);
+    }
+
+    /// Makes room for one more draining generation; otherwise how long until there is.
+    fn drain_full(&mut self, slot: usize, now: Instant) -> Option<Duration> {
+        let peer = &mut self.peers[slot];
+        if peer.active.is_none() || peer.draining.len() < MAX_DRAINING {
+            return None;
+        }
+        let oldest = peer.draining.first()?;
+        let since = oldest.drain?.since;
+        let early = (oldest.rtt * 3).max(DRAIN_EARLY);
+        let waited = now.saturating_duration_since(since);
+        if waited < early {
+            return Some(early - waited);
+        }
+        let oldest = peer.draining.remove(0);
+        self.end(oldest);
+        None
+    }
+
+    /// Tells the gateway that everything after this leaves under the new generation.
+    pub(super) fn send_marker(&mut self, slot: usize, now: Instant) {
+        let Peer { active: Some(active), kind, .. } = &mut self.peers[slot] else { return };
+        let Some(marker) = active.marker else { return };
+        let packet = ControlPacket::Marker {
+            swap_seq: active.swap_seq,
+            old_receiver: marker.old_receiver,
+            old_counter: marker.old_counter,
+        };
+        // A lost marker is sent again, so that the outcome needs no look here.
+        if send::seal(active, *kind, &packet.encode(), &mut self.transmits, &self.counters, now).is_ok() {
+            self.counters.control_sent.add(1);
+        }
+        self.wake_by(marker.resend_at);
+    }
+
+    /// An inner control packet, opened by generation `id`.
+    pub(super) fn handle_control(&mut self, slot: usize, id: GenerationId, packet: &[u8], now: Instant) -> bool {
+        let Some(control) = ControlPacket::parse(packet) else { return false };
+        let peer = &mut self.peers[slot];
+        let (peer_id, kind) = (peer.id, peer.kind);
+        let Some((stage, generation)) = peer.generation(id) else { return false };
+        match (kind, control) {
+            (PeerKind::Device, ControlPacket::Marker { swap_seq, old_receiver, old_counter }) => {
+                if generation.swap_seq != swap_seq || stage == Stage::Draining {
+                    return false;
+                }
+                if stage == Stage::Preparing && !self.commit_from_device(slot, id, now) {
+                    return false;
+                }
+                let Peer { active: Some(active), draining, .. } = &mut self.peers[slot] else { return false };
+                let old = draining.iter_mut().find(|old| old.index == old_receiver >> 8);
+                if let Some(drain) = old.and_then(|old| old.drain.as_mut()) {
+                    drain.limit.get_or_insert((old_receiver, old_counter));
+                }
+                let answer = ControlPacket::Acknowledgement { swap_seq }.encode();
+                if send::seal(active, kind, &answer, &mut self.transmits, &self.counters, now).is_ok() {
+                    self.counters.control_sent.add(1);
+                }
+                true
+            }
+            (PeerKind::Gateway, ControlPacket::Acknowledgement { swap_seq }) => {
+                if stage != Stage::Active || generation.swap_seq != swap_seq {
+                    return false;
+                }
+                if generation.marker.take().is_some() {
+                    self.events.push_back(Event::Acknowledged { peer: peer_id, generation: id });
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The end of a generation: its session, and with it every key, is dropped.
+    pub(super) fn end(&mut self, generation: Generation) {
+        self.indices.remove(generation.index);
+        let key = generation.peer_public_key.0;
+        if self.initiators.get(&key).is_some_and(|(_, id)| *id == generation.id) {
+            self.initiators.remove(&key);
+        }
+        self.counters.close_generation(generation.id);
+        self.events.push_back(Event::Retired { peer: generation.peer, generation: generation.id });
+    }
+}

@@ -1,0 +1,150 @@
+//! A generation while it lives.
+
+use super::{GenerationConfig, GenerationId, PublicKey};
+use crate::core::{Counters, GenerationCounters, PeerId};
+use crate::policy::Policy;
+use crate::wireguard::Session;
+use boringtun::noise::rate_limiter::RateLimiter;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The first pause between two handshake initiations of a preparing generation; it doubles up to [`RETRY_MAX`].
+const RETRY_MIN: Duration = Duration::from_millis(250);
+const RETRY_MAX: Duration = Duration::from_secs(2);
+/// The first pause before a marker is sent again; it doubles up to [`MARKER_MAX`].
+const MARKER_MIN: Duration = Duration::from_millis(50);
+const MARKER_MAX: Duration = Duration::from_secs(1);
+
+/// A generation's end of life: it opens what is in flight and seals nothing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Drain {
+    /// When it began.
+    pub(crate) since: Instant,
+    /// When it ends.
+    pub(crate) until: Instant,
+    /// From the peer's marker: (our receiver index, greatest counter) of its last packet.
+    pub(crate) limit: Option<(u32, u64)>,
+}
+
+/// A marker that is not acknowledged yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Marker {
+    /// The peer's receiver index of the old generation, 0 for none.
+    pub(crate) old_receiver: u32,
+    /// Counter of our last packet under the old generation.
+    pub(crate) old_counter: u64,
+    /// When it is sent again.
+    pub(crate) resend_at: Instant,
+    pause: Duration,
+}
+
+impl Marker {
+    pub(crate) fn new(old: Option<(u32, u64)>, rtt: Duration, now: Instant) -> Self {
+        let (old_receiver, old_counter) = old.unwrap_or_default();
+        let pause = (rtt * 2).clamp(MARKER_MIN, MARKER_MAX);
+        Self { old_receiver, old_counter, resend_at: now + pause, pause }
+    }
+
+    /// Notes that it was sent again.
+    pub(crate) fn resent(&mut self, now: Instant) {
+        self.pause = (self.pause * 2).min(MARKER_MAX);
+        self.resend_at = now + self.pause;
+    }
+}
+
+/// One generation with its session.
+pub(crate) struct Generation {
+    pub(crate) peer: PeerId,
+    pub(crate) id: GenerationId,
+    pub(crate) swap_seq: u64,
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) session: Session,
+    pub(crate) endpoint: Option<SocketAddr>,
+    /// Upper 24 bits of its receiver indices.
+    pub(crate) index: u32,
+    pub(crate) peer_public_key: PublicKey,
+    /// Greatest handshake timestamp seen from that key.
+    pub(crate) last_handshake: [u8; 12],
+    pub(crate) counters: Arc<GenerationCounters>,
+    pub(crate) prepared_at: Instant,
+    /// The handshake is confirmed.
+    pub(crate) ready: bool,
+    pub(crate) rtt: Duration,
+    /// (The peer's receiver index, counter) of the last packet sealed.
+    pub(crate) last_sealed: Option<(u32, u64)>,
+    pub(crate) marker: Option<Marker>,
+    pub(crate) drain: Option<Drain>,
+    initiated_at: Option<Instant>,
+    retry_at: Instant,
+    retry_pause: Duration,
+    /// (Our receiver index, greatest counter) of the newest session the peer has used.
+    newest: Option<(u32, u64)>,
+}
+
+impl Generation {
+    pub(crate) fn new(
+        peer: PeerId,
+        config: &GenerationConfig,
+        limiter: Option<Arc<RateLimiter>>,
+        counters: &Counters,
+        now: Instant,
+    ) -> Self {
+        Self {
+            peer,
+            id: config.id,
+            swap_seq: config.swap_seq,
+            policy: Arc::clone(&config.policy),
+            session: Session::new(config, limiter),
+            endpoint: config.endpoint,
+            index: config.index & 0x00ff_ffff,
+            peer_public_key: config.peer_public_key,
+            last_handshake: config.last_handshake,
+            counters: counters.open_generation(config.id, &config.identity),
+            prepared_at: now,
+            ready: false,
+            rtt: Duration::ZERO,
+            last_sealed: None,
+            marker: None,
+            drain: None,
+            initiated_at: None,
+            retry_at: now,
+            retry_pause: RETRY_MIN,
+            newest: None,
+        }
+    }
+
+    /// Notes that a handshake initiation leaves now.
+    pub(crate) fn initiated(&mut self, now: Instant) {
+        self.initiated_at = Some(now);
+        self.retry_at = now + self.retry_pause;
+        self.retry_pause = (self.retry_pause * 2).min(RETRY_MAX);
+    }
+
+    /// When the next initiation is due while no answer has come.
+    pub(crate) fn retry_at(&self) -> Instant {
+        self.retry_at
+    }
+
+    /// Notes that the peer answered our handshake.
+    pub(crate) fn answered(&mut self, now: Instant) {
+        if let Some(sent) = self.initiated_at.take() {
+            self.rtt = now.saturating_duration_since(sent);
+        }
+        self.retry_pause = RETRY_MIN;
+    }
+
+    /// True when an authentic packet is the newest of this generation, which lets it move the endpoint.
+    pub(crate) fn is_newest(&mut self, receiver: u32, counter: u64) -> bool {
+        let newer = match self.newest {
+            None => true,
+            Some((same, greatest)) if same == receiver => counter > greatest,
+            // The library counts its sessions in the index's low byte.
+            Some((other, _)) => (receiver as u8).wrapping_sub(other as u8) < 128,
+        };
+        if newer {
+            self.newest = Some((receiver, counter));
+        }
+        newer
+    }
+}

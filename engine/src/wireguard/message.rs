@@ -1,0 +1,60 @@
+//! The four WireGuard messages, as far as their plain text goes (WireGuard paper, section 5.4).
+
+/// Bytes that sealing adds: type and reserved 4, receiver index 4, counter 8, tag 16.
+pub(crate) const DATA_OVERHEAD: usize = 32;
+
+const INITIATION_LEN: usize = 148;
+const RESPONSE_LEN: usize = 92;
+const COOKIE_LEN: usize = 64;
+
+/// A datagram's kind and the fields that are readable without keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Message {
+    /// Type 1.
+    Initiation,
+    /// Type 2, for our handshake `receiver`.
+    Response { receiver: u32 },
+    /// Type 3, for our handshake `receiver`.
+    Cookie { receiver: u32 },
+    /// Type 4, for our session `receiver`.
+    Data { receiver: u32, counter: u64 },
+}
+
+impl Message {
+    /// Reads type, reserved bytes, length and indices; `None` when it is no WireGuard message.
+    pub(crate) fn parse(datagram: &[u8]) -> Option<Self> {
+        let kind = u32::from_le_bytes(*datagram.first_chunk()?);
+        let word = |at: usize| Some(u32::from_le_bytes(*datagram.get(at..)?.first_chunk()?));
+        match (kind, datagram.len()) {
+            (1, INITIATION_LEN) => Some(Self::Initiation),
+            (2, RESPONSE_LEN) => Some(Self::Response { receiver: word(8)? }),
+            (3, COOKIE_LEN) => Some(Self::Cookie { receiver: word(4)? }),
+            (4, DATA_OVERHEAD..) => {
+                Some(Self::Data { receiver: word(4)?, counter: u64::from_le_bytes(*datagram.get(8..)?.first_chunk()?) })
+            }
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_need_their_exact_length_and_zero_reserved_bytes() {
+        let mut data = vec![0; 32];
+        data[0] = 4;
+        data[4..8].copy_from_slice(&0x0102_0304_u32.to_le_bytes());
+        data[8] = 9;
+        assert_eq!(Message::parse(&data), Some(Message::Data { receiver: 0x0102_0304, counter: 9 }));
+        data[1] = 1;
+        assert_eq!(Message::parse(&data), None);
+        assert_eq!(Message::parse(&[4, 0, 0, 0]), None);
+        assert_eq!(Message::parse(&[]), None);
+        let mut initiation = vec![0; 148];
+        initiation[0] = 1;
+        assert_eq!(Message::parse(&initiation), Some(Message::Initiation));
+        assert_eq!(Message::parse(&initiation[..147]), None);
+    }
+}
