@@ -1,0 +1,471 @@
+//! Both ends of the engine in one process, joined by a lossless wire that the test can hold up.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use vestibule_engine::core::{CommitError, DropReason, Engine, EngineConfig, Event, PeerId, PeerKind};
+use vestibule_engine::generation::{GenerationConfig, GenerationId, PrivateKey};
+use vestibule_engine::packet::{Datagram, Datagrams, Frame, Frames, Offload};
+use vestibule_engine::policy::{Action, Policy, Rule};
+
+const DEVICE: [u8; 4] = [100, 96, 0, 2];
+const DIRECTORY: [u8; 4] = [10, 20, 0, 10];
+const INTRANET: [u8; 4] = [10, 20, 0, 80];
+const AT: PeerId = PeerId(1);
+
+struct Batch(VecDeque<Vec<u8>>, Vec<u8>);
+impl Frames for Batch {
+    fn next_frame(&mut self) -> Option<Frame<'_>> {
+        self.1 = self.0.pop_front()?;
+        Some(Frame { bytes: &mut self.1, offload: Offload::default() })
+    }
+}
+
+struct Wire(VecDeque<(SocketAddr, usize, Vec<u8>)>, Vec<u8>);
+impl Datagrams for Wire {
+    fn next_datagram(&mut self) -> Option<Datagram<'_>> {
+        let (source, stride, bytes) = self.0.pop_front()?;
+        self.1 = bytes;
+        Some(Datagram { bytes: &mut self.1, stride, source })
+    }
+}
+
+struct World {
+    device: Engine,
+    gateway: Engine,
+    gateway_key: PrivateKey,
+    now: Instant,
+    seq: u64,
+    to_gateway: VecDeque<(SocketAddr, usize, Vec<u8>)>,
+    to_device: VecDeque<(SocketAddr, usize, Vec<u8>)>,
+    at_device: Vec<Vec<u8>>,
+    at_gateway: Vec<Vec<u8>>,
+    device_events: Vec<Event>,
+    gateway_events: Vec<Event>,
+}
+
+fn policy(directory_only: bool) -> Arc<Policy> {
+    let allow = Rule {
+        id: 1,
+        destinations: vec!["10.20.0.10/32".parse().unwrap()],
+        ports: vec![],
+        protocols: vec![],
+        action: Action::Allow,
+    };
+    Arc::new(Policy::compile(vec![allow], if directory_only { Action::Block } else { Action::Allow }))
+}
+
+fn address(last: u8) -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, last], 51820))
+}
+
+impl World {
+    fn new() -> Self {
+        let now = Instant::now();
+        let gateway_key = PrivateKey::new([9; 32]);
+        let config = |private_key| EngineConfig { private_key, seed: [1, 2], max_flows: 1000 };
+        let mut device = Engine::new(config(PrivateKey::new([8; 32])), now);
+        let mut gateway = Engine::new(config(gateway_key.clone()), now);
+        device.set_peer(AT, PeerKind::Gateway, vec!["0.0.0.0/0".parse().unwrap()]);
+        gateway.set_peer(AT, PeerKind::Device, vec!["100.96.0.2/32".parse().unwrap()]);
+        Self {
+            device,
+            gateway,
+            gateway_key,
+            now,
+            seq: 0,
+            to_gateway: VecDeque::new(),
+            to_device: VecDeque::new(),
+            at_device: Vec::new(),
+            at_gateway: Vec::new(),
+            device_events: Vec::new(),
+            gateway_events: Vec::new(),
+        }
+    }
+
+    /// Order and prepare at both ends; returns the new generation.
+    fn order(&mut self, directory_only: bool) -> GenerationId {
+        self.seq += 1;
+        let key = PrivateKey::new([self.seq as u8 + 100; 32]);
+        let id = GenerationId(self.seq);
+        let make = |private: &PrivateKey, peer: &PrivateKey, endpoint| GenerationConfig {
+            id,
+            swap_seq: id.0,
+            identity: "someone@example.com".into(),
+            private_key: private.clone(),
+            peer_public_key: peer.public(),
+            preshared_key: None,
+            endpoint,
+            persistent_keepalive: None,
+            policy: policy(directory_only),
+            last_handshake: [0; 12],
+            index: id.0 as u32 * 7,
+        };
+        let at_gateway = make(&self.gateway_key, &key, None);
+        let at_device = make(&key, &self.gateway_key, Some(address(1)));
+        self.gateway.prepare(AT, at_gateway, self.now).unwrap();
+        self.device.prepare(AT, at_device, self.now).unwrap();
+        id
+    }
+
+    fn flush(&mut self) {
+        for transmit in self.device.transmits().batches() {
+            self.to_gateway.push_back((address(2), transmit.segment, transmit.bytes().to_vec()));
+        }
+        let all = self.device.transmits().batches().len();
+        self.device.transmits().release(all);
+        for transmit in self.gateway.transmits().batches() {
+            assert_eq!(transmit.destination, address(2));
+            self.to_device.push_back((address(1), transmit.segment, transmit.bytes().to_vec()));
+        }
+        let all = self.gateway.transmits().batches().len();
+        self.gateway.transmits().release(all);
+        for (engine, out) in [(&mut self.device, &mut self.at_device), (&mut self.gateway, &mut self.at_gateway)] {
+            out.extend(engine.deliveries().frames().map(|frame| frame.pieces().collect::<Vec<_>>().concat()));
+            engine.deliveries().clear();
+        }
+        while let Some(event) = self.device.poll_event() {
+            self.device_events.push(event);
+        }
+        while let Some(event) = self.gateway.poll_event() {
+            self.gateway_events.push(event);
+        }
+    }
+
+    fn uplink(&mut self) {
+        let batch = std::mem::take(&mut self.to_gateway);
+        self.gateway.handle_datagrams(&mut Wire(batch, Vec::new()), self.now);
+    }
+
+    fn downlink(&mut self) {
+        let batch = std::mem::take(&mut self.to_device);
+        self.device.handle_datagrams(&mut Wire(batch, Vec::new()), self.now);
+    }
+
+    fn settle(&mut self) {
+        loop {
+            self.flush();
+            if self.to_gateway.is_empty() && self.to_device.is_empty() {
+                return;
+            }
+            self.uplink();
+            self.downlink();
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.now < end {
+            self.now += Duration::from_millis(10);
+            self.device.handle_deadline(self.now);
+            self.gateway.handle_deadline(self.now);
+            self.settle();
+        }
+    }
+
+    fn send_up(&mut self, packet: Vec<u8>) {
+        self.device.handle_frames(&mut Batch([packet].into(), Vec::new()), self.now);
+        self.flush();
+    }
+
+    fn send_down(&mut self, packet: Vec<u8>) {
+        self.gateway.handle_frames(&mut Batch([packet].into(), Vec::new()), self.now);
+        self.flush();
+    }
+
+    /// A full swap on a quiet wire.
+    fn swap(&mut self, directory_only: bool) -> GenerationId {
+        let id = self.order(directory_only);
+        self.settle();
+        self.device.commit(AT, id, self.now).unwrap();
+        self.settle();
+        assert_eq!((self.device.active(AT), self.gateway.active(AT)), (Some(id), Some(id)));
+        id
+    }
+}
+
+fn udp(from: [u8; 4], to: [u8; 4], ports: (u16, u16), payload: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0; 28 + payload.len()];
+    let total = packet.len() as u16;
+    packet[0] = 0x45;
+    packet[2..4].copy_from_slice(&total.to_be_bytes());
+    packet[8] = 64;
+    packet[9] = 17;
+    packet[12..16].copy_from_slice(&from);
+    packet[16..20].copy_from_slice(&to);
+    packet[20..22].copy_from_slice(&ports.0.to_be_bytes());
+    packet[22..24].copy_from_slice(&ports.1.to_be_bytes());
+    packet[24..26].copy_from_slice(&(total - 20).to_be_bytes());
+    packet[28..].copy_from_slice(payload);
+    packet
+}
+
+fn tcp(from: [u8; 4], to: [u8; 4], ports: (u16, u16), flags: u8, seq: u32, ack: u32, payload: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0; 40 + payload.len()];
+    let total = packet.len() as u16;
+    packet[0] = 0x45;
+    packet[2..4].copy_from_slice(&total.to_be_bytes());
+    packet[8] = 64;
+    packet[9] = 6;
+    packet[12..16].copy_from_slice(&from);
+    packet[16..20].copy_from_slice(&to);
+    packet[20..22].copy_from_slice(&ports.0.to_be_bytes());
+    packet[22..24].copy_from_slice(&ports.1.to_be_bytes());
+    packet[24..28].copy_from_slice(&seq.to_be_bytes());
+    packet[28..32].copy_from_slice(&ack.to_be_bytes());
+    packet[32] = 0x50;
+    packet[33] = flags;
+    packet[40..].copy_from_slice(payload);
+    packet
+}
+
+fn up(payload: &[u8]) -> Vec<u8> {
+    udp(DEVICE, DIRECTORY, (5000, 53), payload)
+}
+
+fn down(payload: &[u8]) -> Vec<u8> {
+    udp(DIRECTORY, DEVICE, (53, 5000), payload)
+}
+
+fn is_rst(packet: &[u8]) -> bool {
+    packet[9] == 6 && packet[33] & 4 != 0
+}
+
+#[test]
+fn the_first_generation_comes_up_and_carries_both_ways() {
+    let mut world = World::new();
+    let id = world.swap(true);
+    assert!(world.device_events.contains(&Event::Acknowledged { peer: AT, generation: id }));
+    world.send_up(up(b"query"));
+    world.settle();
+    world.send_down(down(b"answer"));
+    world.settle();
+    assert_eq!(world.at_gateway, [up(b"query")]);
+    assert_eq!(world.at_device, [down(b"answer")]);
+}
+
+#[test]
+fn commit_before_the_handshake_is_confirmed_is_refused() {
+    let mut world = World::new();
+    let old = world.swap(true);
+    let id = world.order(false);
+    world.flush();
+    assert_eq!(world.device.commit(AT, id, world.now), Err(CommitError::NotReady(id)));
+    assert_eq!(world.device.active(AT), Some(old));
+    assert_eq!(
+        world.device.commit(AT, GenerationId(99), world.now),
+        Err(CommitError::NotPreparing(GenerationId(99)))
+    );
+}
+
+#[test]
+fn what_is_in_flight_at_a_commit_arrives_in_order_and_once() {
+    let mut world = World::new();
+    world.swap(true);
+    world.send_up(up(b"open"));
+    world.settle();
+    world.at_gateway.clear();
+    let id = world.order(false);
+    world.settle();
+    // In flight under the old keys, both ways.
+    for n in 0..50_u8 {
+        world.send_up(up(&[n]));
+        world.send_down(down(&[n]));
+    }
+    world.device.commit(AT, id, world.now).unwrap();
+    for n in 50..100_u8 {
+        world.send_up(up(&[n]));
+        world.send_down(down(&[n]));
+    }
+    world.settle();
+    assert_eq!(world.at_gateway, (0..100).map(|n| up(&[n])).collect::<Vec<_>>());
+    assert_eq!(world.at_device, (0..100).map(|n| down(&[n])).collect::<Vec<_>>());
+    assert_eq!(world.gateway.active(AT), Some(id));
+}
+
+#[test]
+fn nothing_is_sealed_under_the_old_keys_after_the_commit() {
+    let mut world = World::new();
+    world.swap(true);
+    world.send_up(up(b"a"));
+    let old_receiver = world.to_gateway[0].2[4..8].to_vec();
+    world.settle();
+    let id = world.order(true);
+    world.settle();
+    world.device.commit(AT, id, world.now).unwrap();
+    world.send_up(up(b"b"));
+    assert!(world.to_gateway.iter().all(|(_, _, bytes)| bytes[4..8] != old_receiver[..]));
+    world.settle();
+    world.pass(Duration::from_secs(2));
+    assert!(world.device_events.contains(&Event::Retired { peer: AT, generation: GenerationId(1) }));
+    assert!(world.gateway_events.contains(&Event::Retired { peer: AT, generation: GenerationId(1) }));
+}
+
+#[test]
+fn a_denied_flow_is_answered_at_once_and_before_the_syn_leaves() {
+    let mut world = World::new();
+    world.swap(true);
+    world.settle();
+    world.send_up(tcp(DEVICE, INTRANET, (4000, 80), 2, 7, 0, &[]));
+    assert!(world.to_gateway.is_empty());
+    assert_eq!(world.at_device.len(), 1);
+    assert!(is_rst(&world.at_device[0]));
+    assert_eq!(world.device.counters().drops(DropReason::Denied), 1);
+}
+
+#[test]
+fn a_flow_that_the_new_rules_deny_is_closed_at_both_ends_even_when_idle() {
+    let mut world = World::new();
+    let id = world.swap(false);
+    world.send_up(tcp(DEVICE, INTRANET, (4000, 80), 2, 100, 0, &[]));
+    world.settle();
+    world.send_down(tcp(INTRANET, DEVICE, (80, 4000), 0x12, 500, 101, &[]));
+    world.settle();
+    world.send_up(tcp(DEVICE, INTRANET, (4000, 80), 0x10, 101, 501, b"hello"));
+    world.settle();
+    world.at_device.clear();
+    world.at_gateway.clear();
+    world.gateway.publish(AT, id, policy(true), world.now);
+    world.pass(Duration::from_millis(500));
+    let rst = |packets: &[Vec<u8>]| packets.iter().filter(|packet| is_rst(packet)).count();
+    assert!(rst(&world.at_device) > 0, "the device's end is closed");
+    assert!(rst(&world.at_gateway) > 0, "the server's end is closed");
+    // Acceptable to the server: exactly what it expects next.
+    assert!(world.at_gateway.iter().any(|p| p[24..28] == 106_u32.to_be_bytes()));
+}
+
+#[test]
+fn an_identity_that_denies_a_flow_closes_it_at_the_swap() {
+    let mut world = World::new();
+    world.swap(false);
+    world.send_up(udp(DEVICE, INTRANET, (4000, 9), b"before"));
+    world.send_up(up(b"before"));
+    world.settle();
+    world.at_gateway.clear();
+    world.swap(true);
+    world.send_up(udp(DEVICE, INTRANET, (4000, 9), b"after"));
+    world.send_up(up(b"after"));
+    world.settle();
+    assert_eq!(world.at_gateway, [up(b"after")]);
+    assert!(world.at_device.iter().any(|packet| packet[9] == 1), "an ICMP answer came");
+}
+
+#[test]
+fn a_lost_marker_is_sent_again_and_the_first_data_commits_meanwhile() {
+    let mut world = World::new();
+    world.swap(true);
+    let id = world.order(true);
+    world.settle();
+    world.device.commit(AT, id, world.now).unwrap();
+    world.flush();
+    world.to_gateway.clear();
+    assert_ne!(world.gateway.active(AT), Some(id));
+    world.send_up(up(b"data"));
+    world.settle();
+    assert_eq!(world.gateway.active(AT), Some(id));
+    assert!(!world.device_events.contains(&Event::Acknowledged { peer: AT, generation: id }));
+    world.pass(Duration::from_millis(200));
+    assert!(world.device_events.contains(&Event::Acknowledged { peer: AT, generation: id }));
+}
+
+#[test]
+fn a_preparing_generation_without_an_answer_fails_and_disturbs_nothing() {
+    let mut world = World::new();
+    let old = world.swap(true);
+    let id = world.order(true);
+    world.flush();
+    for _ in 0..1600 {
+        world.now += Duration::from_millis(10);
+        world.device.handle_deadline(world.now);
+        world.flush();
+        world.to_gateway.clear();
+    }
+    assert!(world.device_events.contains(&Event::Failed { peer: AT, generation: id }));
+    world.send_up(up(b"still"));
+    world.settle();
+    assert_eq!(world.device.active(AT), Some(old));
+    assert_eq!(world.at_gateway, [up(b"still")]);
+}
+
+#[test]
+fn a_foreign_source_address_is_dropped() {
+    let mut world = World::new();
+    world.swap(true);
+    world.send_up(udp([100, 96, 0, 3], DIRECTORY, (1, 53), b"spoofed"));
+    world.settle();
+    assert!(world.at_gateway.is_empty());
+    assert_eq!(world.gateway.counters().drops(DropReason::SourceNotAllowed), 1);
+}
+
+#[test]
+fn a_revoked_generation_is_deaf_and_mute_at_once() {
+    let mut world = World::new();
+    let id = world.swap(true);
+    world.send_up(up(b"a"));
+    world.gateway.retire(AT, id, world.now);
+    world.settle();
+    assert!(world.at_gateway.is_empty());
+    world.send_down(down(b"b"));
+    assert!(world.to_device.is_empty());
+}
+
+#[test]
+fn garbage_is_a_typed_drop() {
+    let mut world = World::new();
+    world.swap(true);
+    world.send_up(up(b"once"));
+    let replay = world.to_gateway.clone();
+    world.settle();
+    world.to_gateway = replay;
+    world.uplink();
+    for bytes in [vec![0; 1], vec![4; 31], vec![0xff; 200], { let mut b = vec![0; 60]; b[0] = 4; b }] {
+        let stride = bytes.len();
+        world.to_gateway.push_back((address(7), stride, bytes));
+    }
+    world.uplink();
+    world.flush();
+    let counters = world.gateway.counters();
+    assert_eq!(world.at_gateway.len(), 1);
+    assert_eq!(counters.drops(DropReason::Replayed), 1);
+    assert_eq!(counters.drops(DropReason::NotWireGuard), 3);
+    assert_eq!(counters.drops(DropReason::UnknownIndex), 1);
+}
+
+#[test]
+fn a_hundred_swaps_under_traffic_lose_nothing() {
+    let mut world = World::new();
+    world.swap(true);
+    world.send_up(up(b"open"));
+    world.settle();
+    world.at_gateway.clear();
+    let mut sent = 0_u32;
+    for round in 0..100 {
+        let id = world.order(round % 2 == 0);
+        for step in 0..10 {
+            world.send_up(up(&sent.to_be_bytes()));
+            world.send_down(down(&sent.to_be_bytes()));
+            sent += 1;
+            if step % 3 == 0 {
+                world.uplink();
+            }
+            world.flush();
+            if step % 4 == 0 {
+                world.downlink();
+            }
+            world.flush();
+        }
+        world.settle();
+        world.device.commit(AT, id, world.now).unwrap();
+        world.send_up(up(&sent.to_be_bytes()));
+        world.send_down(down(&sent.to_be_bytes()));
+        sent += 1;
+        world.settle();
+        world.pass(Duration::from_millis(110));
+    }
+    let want_up: Vec<_> = (0..sent).map(|n| up(&n.to_be_bytes())).collect();
+    let want_down: Vec<_> = (0..sent).map(|n| down(&n.to_be_bytes())).collect();
+    assert_eq!(world.at_gateway.len(), want_up.len());
+    assert!(world.at_gateway == want_up && world.at_device == want_down);
+}
