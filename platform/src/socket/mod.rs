@@ -3,7 +3,12 @@
 //! On Linux GSO and GRO carry up to 64 datagrams per system call; [`memory`] is the twin. The signature fits Windows
 //! USO and URO as well: a `Transmit` is what `UDP_SEND_MSG_SIZE` sends, a `Datagram` what `UDP_COALESCED_INFO` describes.
 
+#[cfg_attr(target_os = "linux", path = "linux/mod.rs")]
+#[cfg_attr(not(target_os = "linux"), path = "unsupported.rs")]
+mod imp;
 pub mod memory;
+
+pub use imp::Udp;
 
 use crate::wait::Waitable;
 use std::{io, net::SocketAddr};
@@ -78,4 +83,31 @@ pub struct ReceiveReport {
     pub overflowed: u64,
     /// Errors the network reported in place of datagrams (ICMP), and datagrams cut short.
     pub errors: u64,
+}
+
+/// How to make a [`Udp`] socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UdpConfig {
+    /// Where to listen. The unspecified IPv6 address serves IPv4 as well, where the system allows it.
+    pub bind: SocketAddr,
+    /// Marks what we send, so that policy routing keeps it out of the tunnel.
+    pub mark: Option<u32>,
+    /// Bytes the system keeps for us while we are busy: 16 MiB are 13 ms of 10 Gb/s.
+    pub receive_buffer: usize,
+    /// Bytes the system takes from us before it says to wait.
+    pub send_buffer: usize,
+}
+
+impl UdpConfig {
+    /// A socket at `bind`, unmarked, with buffers for 10 Gb/s.
+    #[must_use]
+    pub fn new(bind: SocketAddr) -> Self {
+        Self { bind, mark: None, receive_buffer: 16 << 20, send_buffer: 4 << 20 }
+    }
+
+    /// Any port, both address families, everything sent carries `mark`: what a device wants.
+    #[must_use]
+    pub fn device(mark: u32) -> Self {
+        Self { mark: Some(mark), ..Self::new(SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, 0))) }
+    }
 }

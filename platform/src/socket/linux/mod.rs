@@ -1,0 +1,245 @@
+//! A UDP socket with GSO and GRO: up to 64 datagrams per system call and message, several messages per call.
+
+mod open;
+mod sys;
+
+use super::{ReceiveReport, SendReport, Socket, UdpConfig};
+use crate::wait::{OsHandle, Waitable};
+use nix::{
+    errno::Errno,
+    sys::socket::{SockaddrStorage, getsockname},
+};
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr, SocketAddrV6},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+};
+use sys::{DATAGRAM, Incoming, Outgoing, RECEIVE_MESSAGES, SEND_MESSAGES};
+use vestibule_engine::packet::{Datagram, Datagrams, Transmit, TransmitQueue};
+
+/// A UDP socket that sends and receives batches.
+#[derive(Debug)]
+pub struct Udp {
+    socket: OwnedFd,
+    config: UdpConfig,
+    /// An IPv6 socket that serves IPv4 by mapped addresses.
+    mapped: bool,
+    /// The system segments for us; false for ever once it has refused.
+    gso: bool,
+    /// Datagrams of the queue's first batch that have left one by one already.
+    progress: usize,
+    slots: Box<[[u8; DATAGRAM]]>,
+    found: Vec<Incoming>,
+    overflowed: u32,
+    report: ReceiveReport,
+}
+
+impl Udp {
+    /// Opens the socket.
+    ///
+    /// # Errors
+    /// The address is taken or not ours, or the mark needs privileges (CAP_NET_ADMIN) that we lack.
+    pub fn bind(config: &UdpConfig) -> io::Result<Self> {
+        let (socket, mapped) = open::open(config)?;
+        Ok(Self {
+            socket,
+            config: *config,
+            mapped,
+            gso: true,
+            progress: 0,
+            slots: vec![[0; DATAGRAM]; RECEIVE_MESSAGES].into_boxed_slice(),
+            found: Vec::with_capacity(RECEIVE_MESSAGES),
+            overflowed: 0,
+            report: ReceiveReport::default(),
+        })
+    }
+
+    fn destination(&self, address: SocketAddr) -> SockaddrStorage {
+        match address {
+            SocketAddr::V4(v4) if self.mapped => {
+                SockaddrStorage::from(SocketAddrV6::new(v4.ip().to_ipv6_mapped(), v4.port(), 0, 0))
+            }
+            other => SockaddrStorage::from(other),
+        }
+    }
+
+    /// Sends whole batches, as many per call as fit.
+    fn send_batches(&mut self, queue: &mut TransmitQueue, report: &mut SendReport) -> io::Result<()> {
+        let count = queue.batches().len().min(SEND_MESSAGES);
+        // The array is filled up with copies of the first batch, which `count` keeps from being sent.
+        let first = self.message(&queue.batches()[0]);
+        let mut messages = [first; SEND_MESSAGES];
+        for (message, batch) in messages.iter_mut().zip(queue.batches()).skip(1) {
+            *message = self.message(batch);
+        }
+        report.calls += 1;
+        match sys::send(self.socket.as_fd(), &messages[..count]) {
+            Ok(sent) => {
+                report.sent += queue.batches()[..sent].iter().map(datagrams).sum::<u64>();
+                queue.release(sent);
+                Ok(())
+            }
+            Err(Errno::EINTR) => Ok(()),
+            Err(error) if queue.batches()[0].datagrams() > 1 && refuses_segmentation(error) => {
+                report.segmented += 1;
+                // A batch beyond one path's MTU is that path's affair; the other two are the system's word.
+                self.gso &= error == Errno::EMSGSIZE;
+                self.send_one_by_one(queue, report)
+            }
+            Err(error) => {
+                let lost = datagrams(&queue.batches()[0]);
+                if failed(error, lost, report)? {
+                    queue.release(1);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Sends the queue's first batch datagram by datagram, from where an earlier call had to stop.
+    fn send_one_by_one(&mut self, queue: &mut TransmitQueue, report: &mut SendReport) -> io::Result<()> {
+        let batch = &queue.batches()[0];
+        let destination = self.destination(batch.destination);
+        let rest = batch.bytes().chunks(batch.segment.max(1)).skip(self.progress);
+        for bytes in rest {
+            report.calls += 1;
+            match sys::send(self.socket.as_fd(), &[Outgoing { destination, bytes, segment: None }]) {
+                Ok(_) => report.sent += 1,
+                Err(Errno::EINTR) => return Ok(()),
+                Err(error) => {
+                    if !failed(error, 1, report)? {
+                        return Ok(());
+                    }
+                }
+            }
+            self.progress += 1;
+        }
+        self.progress = 0;
+        queue.release(1);
+        Ok(())
+    }
+
+    fn message<'a>(&self, batch: &'a Transmit) -> Outgoing<'a> {
+        let segment = if batch.datagrams() > 1 { u16::try_from(batch.segment).ok() } else { None };
+        Outgoing { destination: self.destination(batch.destination), bytes: batch.bytes(), segment }
+    }
+}
+
+fn datagrams(batch: &Transmit) -> u64 {
+    batch.datagrams() as u64
+}
+
+/// EIO: no checksum offload under way. EINVAL: more segments than this kernel takes. EMSGSIZE: a segment does not fit
+/// the path, while one datagram may still be fragmented.
+fn refuses_segmentation(error: Errno) -> bool {
+    matches!(error, Errno::EIO | Errno::EINVAL | Errno::EMSGSIZE | Errno::EOPNOTSUPP)
+}
+
+/// Counts `lost` datagrams; false when they are not lost but must wait. Fails when the socket itself is broken.
+fn failed(error: Errno, lost: u64, report: &mut SendReport) -> io::Result<bool> {
+    match error {
+        Errno::EAGAIN => {
+            report.blocked = true;
+            return Ok(false);
+        }
+        Errno::EBADF | Errno::ENOTSOCK | Errno::EFAULT => return Err(error.into()),
+        Errno::EMSGSIZE => report.too_large += lost,
+        Errno::ENETUNREACH
+        | Errno::EHOSTUNREACH
+        | Errno::ENETDOWN
+        | Errno::EHOSTDOWN
+        | Errno::ECONNREFUSED
+        | Errno::EADDRNOTAVAIL
+        | Errno::EAFNOSUPPORT => report.unreachable += lost,
+        _ => report.refused += lost,
+    }
+    tracing::trace!(%error, lost, "datagrams were not sent");
+    Ok(true)
+}
+
+impl Waitable for Udp {
+    fn handle(&self) -> Option<OsHandle<'_>> {
+        Some(self.socket.as_fd())
+    }
+}
+
+impl Socket for Udp {
+    fn send(&mut self, queue: &mut TransmitQueue) -> io::Result<SendReport> {
+        let mut report = SendReport::default();
+        while !queue.is_empty() && !report.blocked {
+            if self.progress > 0 || (!self.gso && queue.batches()[0].datagrams() > 1) {
+                self.send_one_by_one(queue, &mut report)?;
+            } else {
+                self.send_batches(queue, &mut report)?;
+            }
+        }
+        Ok(report)
+    }
+
+    fn receive(&mut self) -> io::Result<impl Datagrams + '_> {
+        self.report = ReceiveReport { calls: 1, ..ReceiveReport::default() };
+        match sys::receive(self.socket.as_fd(), &mut self.slots, &mut self.found) {
+            Ok(()) => self.report.drained = self.found.len() < RECEIVE_MESSAGES,
+            Err(Errno::EAGAIN) => self.report.drained = true,
+            Err(Errno::EINTR) => {}
+            Err(error @ (Errno::EBADF | Errno::ENOTSOCK | Errno::EFAULT)) => return Err(error.into()),
+            // What ICMP told the socket about something it sent; the next call may hold datagrams.
+            Err(_) => self.report.errors += 1,
+        }
+        if let Some(total) = self.found.iter().filter_map(|found| found.overflowed).next_back() {
+            self.report.overflowed = u64::from(total.wrapping_sub(self.overflowed));
+            self.overflowed = total;
+        }
+        Ok(Batch { found: self.found.iter(), slots: self.slots.iter_mut(), errors: &mut self.report.errors })
+    }
+
+    fn receive_report(&self) -> ReceiveReport {
+        self.report
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        let name: SockaddrStorage = getsockname(self.socket.as_raw_fd())?;
+        open::address(&name).ok_or_else(|| io::Error::other("the socket is neither of IPv4 nor of IPv6"))
+    }
+
+    fn rebind(&mut self) -> io::Result<()> {
+        let mut config = self.config;
+        config.bind.set_port(0);
+        let (socket, mapped) = open::open(&config)?;
+        self.socket = socket;
+        self.mapped = mapped;
+        self.gso = true;
+        self.overflowed = 0;
+        Ok(())
+    }
+}
+
+struct Batch<'a> {
+    found: std::slice::Iter<'a, Incoming>,
+    slots: std::slice::IterMut<'a, [u8; DATAGRAM]>,
+    errors: &'a mut u64,
+}
+
+impl Datagrams for Batch<'_> {
+    fn next_datagram(&mut self) -> Option<Datagram<'_>> {
+        loop {
+            let (found, slot) = (self.found.next()?, self.slots.next()?);
+            match found.source {
+                Some(source) if !found.truncated && found.len > 0 => {
+                    let stride = found.stride.unwrap_or(found.len).min(found.len);
+                    return Some(Datagram { bytes: &mut slot[..found.len], stride, source });
+                }
+                // An empty datagram is nobody's; one cut short cannot authenticate.
+                _ => *self.errors += 1,
+            }
+        }
+    }
+}
+
+/// The unspecified address of the other family, for systems without IPv6.
+fn ipv4_of(bind: SocketAddr) -> Option<SocketAddr> {
+    bind.ip().is_unspecified().then(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, bind.port())))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,172 @@
+//! `sendmmsg` and `recvmmsg` with the control messages of GSO, GRO and receive overflows.
+#![allow(unsafe_code, reason = "system calls with control messages, without allocating per call")]
+
+use nix::{
+    errno::Errno,
+    libc,
+    sys::socket::{SockaddrLike, SockaddrStorage},
+};
+use std::{
+    mem,
+    net::SocketAddr,
+    os::fd::{AsRawFd, BorrowedFd},
+    ptr,
+};
+
+/// Most messages in one `sendmmsg`.
+pub(super) const SEND_MESSAGES: usize = 16;
+/// Most (merged) datagrams in one `recvmmsg`.
+pub(super) const RECEIVE_MESSAGES: usize = 16;
+/// The largest UDP datagram, or GRO's merger of several, rounded up.
+pub(super) const DATAGRAM: usize = 65_536;
+
+/// Room for the control messages of one message: an int and an u32 with their headers on receive, an u16 on send.
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+struct Control([u8; 64]);
+
+/// One message to send.
+#[derive(Clone, Copy)]
+pub(super) struct Outgoing<'a> {
+    pub(super) destination: SockaddrStorage,
+    pub(super) bytes: &'a [u8],
+    /// Cut into datagrams of this size.
+    pub(super) segment: Option<u16>,
+}
+
+/// Sends up to [`SEND_MESSAGES`] messages; returns how many the system took. The error is the first message's.
+pub(super) fn send(socket: BorrowedFd<'_>, messages: &[Outgoing<'_>]) -> Result<usize, Errno> {
+    let count = messages.len().min(SEND_MESSAGES);
+    let mut controls = [Control([0; 64]); SEND_MESSAGES];
+    // SAFETY: both structures are plain data (integers and pointers); all zeros is a valid value.
+    let mut pieces: [libc::iovec; SEND_MESSAGES] = unsafe { mem::zeroed() };
+    // SAFETY: as above.
+    let mut headers: [libc::mmsghdr; SEND_MESSAGES] = unsafe { mem::zeroed() };
+    let slots = headers.iter_mut().zip(&mut pieces).zip(&mut controls);
+    for (message, ((header, piece), control)) in messages[..count].iter().zip(slots) {
+        // The system only reads what is sent; the type of `iov_base` is that of receiving.
+        piece.iov_base = message.bytes.as_ptr().cast_mut().cast();
+        piece.iov_len = message.bytes.len();
+        let header = &mut header.msg_hdr;
+        header.msg_name = message.destination.as_ptr().cast_mut().cast();
+        header.msg_namelen = message.destination.len();
+        header.msg_iov = piece;
+        header.msg_iovlen = 1;
+        if let Some(segment) = message.segment {
+            header.msg_control = control.0.as_mut_ptr().cast();
+            // SAFETY: CMSG_SPACE and CMSG_LEN only compute. CMSG_FIRSTHDR reads `header`, whose control buffer is
+            // `control`: aligned to 8, zeroed, and with 64 bytes larger than CMSG_SPACE(2) = 24, so the header and the
+            // two bytes of data written below lie inside it.
+            unsafe {
+                header.msg_controllen = libc::CMSG_SPACE(2) as _;
+                let first = libc::CMSG_FIRSTHDR(header);
+                (*first).cmsg_level = libc::SOL_UDP;
+                (*first).cmsg_type = libc::UDP_SEGMENT;
+                (*first).cmsg_len = libc::CMSG_LEN(2) as _;
+                libc::CMSG_DATA(first).cast::<u16>().write_unaligned(segment);
+            }
+        }
+    }
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: the first `count` headers point to names, pieces and controls that live until the call returns
+    // (`messages` is borrowed, the arrays are on this stack), and `socket` is open meanwhile.
+    let sent = unsafe { libc::sendmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), count as _, flags as _) };
+    Errno::result(sent).map(|sent| usize::try_from(sent).unwrap_or(0))
+}
+
+/// One received message: bytes `0..len` of its slot.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Incoming {
+    pub(super) len: usize,
+    /// Size of each datagram but the last, when GRO merged several.
+    pub(super) stride: Option<usize>,
+    /// `None`: an address of another family.
+    pub(super) source: Option<SocketAddr>,
+    pub(super) truncated: bool,
+    /// Datagrams this socket has lost so far, when the system says so.
+    pub(super) overflowed: Option<u32>,
+}
+
+/// Receives up to [`RECEIVE_MESSAGES`] messages into slots of [`DATAGRAM`] bytes, and describes them in `found`.
+pub(super) fn receive(
+    socket: BorrowedFd<'_>,
+    slots: &mut [[u8; DATAGRAM]],
+    found: &mut Vec<Incoming>,
+) -> Result<(), Errno> {
+    found.clear();
+    let count = slots.len().min(RECEIVE_MESSAGES);
+    let mut controls = [Control([0; 64]); RECEIVE_MESSAGES];
+    // SAFETY: these structures are plain data (integers, byte arrays and pointers); all zeros is a valid value.
+    let mut names: [libc::sockaddr_storage; RECEIVE_MESSAGES] = unsafe { mem::zeroed() };
+    // SAFETY: as above.
+    let mut pieces: [libc::iovec; RECEIVE_MESSAGES] = unsafe { mem::zeroed() };
+    // SAFETY: as above.
+    let mut headers: [libc::mmsghdr; RECEIVE_MESSAGES] = unsafe { mem::zeroed() };
+    let rooms = slots.iter_mut().zip(&mut names).zip(&mut pieces).zip(&mut controls);
+    for (header, (((slot, name), piece), control)) in headers[..count].iter_mut().zip(rooms) {
+        piece.iov_base = slot.as_mut_ptr().cast();
+        piece.iov_len = slot.len();
+        let header = &mut header.msg_hdr;
+        header.msg_name = ptr::from_mut(name).cast();
+        header.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+        header.msg_iov = piece;
+        header.msg_iovlen = 1;
+        header.msg_control = control.0.as_mut_ptr().cast();
+        header.msg_controllen = control.0.len() as _;
+    }
+    let flags = libc::MSG_DONTWAIT;
+    let received =
+        // SAFETY: the first `count` headers point to slots, names, pieces and controls that outlive the call and are
+        // written by nobody else (`slots` is borrowed mutably), and `socket` is open meanwhile.
+        unsafe { libc::recvmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), count as _, flags as _, ptr::null_mut()) };
+    let received = usize::try_from(Errno::result(received)?).unwrap_or(0);
+    for (header, name) in headers[..received].iter().zip(&names) {
+        let (stride, overflowed) = control_messages(&header.msg_hdr);
+        found.push(Incoming {
+            len: header.msg_len as usize,
+            stride,
+            source: address(name, header.msg_hdr.msg_namelen),
+            truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
+            overflowed,
+        });
+    }
+    Ok(())
+}
+
+/// GRO's segment size and the overflow counter among the control messages of a received header.
+fn control_messages(header: &libc::msghdr) -> (Option<usize>, Option<u32>) {
+    let (mut stride, mut overflowed) = (None, None);
+    // SAFETY: `header` was filled by recvmmsg, and its control buffer is still alive and unchanged; CMSG_FIRSTHDR and
+    // CMSG_NXTHDR stay inside `msg_controllen` and return null at the end. The data of both messages has four bytes,
+    // which the kernel has written before it lists the message.
+    unsafe {
+        let mut message = libc::CMSG_FIRSTHDR(header);
+        while let Some(found) = message.as_ref() {
+            let data = libc::CMSG_DATA(message);
+            match (found.cmsg_level, found.cmsg_type) {
+                (libc::SOL_UDP, libc::UDP_GRO) => {
+                    stride = usize::try_from(data.cast::<i32>().read_unaligned()).ok().filter(|size| *size > 0);
+                }
+                (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => overflowed = Some(data.cast::<u32>().read_unaligned()),
+                _ => {}
+            }
+            message = libc::CMSG_NXTHDR(header, message);
+        }
+    }
+    (stride, overflowed)
+}
+
+fn address(name: &libc::sockaddr_storage, len: libc::socklen_t) -> Option<SocketAddr> {
+    // SAFETY: `name` is a whole, initialised `sockaddr_storage` of which the kernel has written `len` bytes; the
+    // constructor reads the family and no more than `len` bytes.
+    let address = unsafe { SockaddrStorage::from_raw(ptr::from_ref(name).cast(), Some(len)) }?;
+    super::open::address(&address)
+}
+
+/// Sets an integer socket option that has no safe wrapper.
+pub(super) fn set_option(socket: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> Result<(), Errno> {
+    let len = size_of::<i32>() as libc::socklen_t;
+    // SAFETY: `socket` is open for the whole call, which reads the four bytes of `value`.
+    let set = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, ptr::from_ref(&value).cast(), len) };
+    Errno::result(set).map(drop)
+}

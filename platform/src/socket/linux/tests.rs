@@ -1,0 +1,1 @@
+//! Tests against the kernel over the loopback interface.
