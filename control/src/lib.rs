@@ -1,6 +1,7 @@
 //! Identity, registration, policy documents, the gateway, the device daemon and the command line of Vestibule.
 
 pub mod api;
+pub mod causes;
 pub mod cli;
 pub mod crypto;
 pub mod daemon;

@@ -6,8 +6,6 @@ mod client;
 mod failure;
 mod print;
 
-pub use failure::chain;
-
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 

@@ -138,8 +138,7 @@ impl<A: Adapter, S: Socket> Rounds<A, S> {
             writable: self.blocked,
         };
         let (adapter_rings, socket_rings) = (self.adapter.handle().is_none(), self.socket.handle().is_none());
-        let ready =
-            wait::wait(&self.bell, &interest, timeout).map_err(|error| StopReason::Wait(error.to_string()))?;
+        let ready = wait::wait(&self.bell, &interest, timeout).map_err(|error| StopReason::Wait(error.to_string()))?;
         self.adapter_ready |= ready.adapter || (ready.bell && adapter_rings);
         self.socket_ready |= ready.socket || (ready.bell && socket_rings);
         Ok(())
@@ -205,11 +204,8 @@ impl<A: Adapter, S: Socket> Rounds<A, S> {
 
     fn send(&mut self) -> Step {
         let queue = self.engine.transmits();
-        let report = if queue.is_empty() {
-            SendReport::default()
-        } else {
-            self.socket.send(queue).map_err(broken_socket)?
-        };
+        let report =
+            if queue.is_empty() { SendReport::default() } else { self.socket.send(queue).map_err(broken_socket)? };
         self.blocked = report.blocked;
         self.counters.count_send(&report);
         Ok(())

@@ -34,10 +34,7 @@ impl Bell {
         let mut rung = match timeout {
             None => self.changed.wait_while(rung, |rung| !*rung).unwrap_or_else(PoisonError::into_inner),
             Some(timeout) => {
-                self.changed
-                    .wait_timeout_while(rung, timeout, |rung| !*rung)
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .0
+                self.changed.wait_timeout_while(rung, timeout, |rung| !*rung).unwrap_or_else(PoisonError::into_inner).0
             }
         };
         Ok(Ready { bell: std::mem::take(&mut *rung), ..Ready::default() })

@@ -1,0 +1,217 @@
+//! The device API over HTTPS, the gateway's certificate pinned.
+
+use super::{Gateway, Proof, RemoteError, Secret};
+use crate::api::{
+    device::{
+        ASSERTION_HEADER, CLIENT_ID_HEADER, CLIENT_SECRET_HEADER, Changes, EnrolRequest, EnrolResponse, ErrorBody,
+        Nonce, SwapRequest, SwapResponse, TokenRequest, TokenResponse,
+    },
+    pin::{ClientError, Pin, http_client},
+};
+use reqwest::{Method, RequestBuilder, Response, Url, header::HeaderValue};
+use serde::{Serialize, de::DeserializeOwned};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// How long a call may take; the gateway answers from its own store.
+const CALL: Duration = Duration::from_secs(15);
+/// How long the long poll may take: the gateway's 25 s, and a slow network's share.
+const POLL: Duration = Duration::from_secs(40);
+/// Largest answer in bytes that is read. A policy document of 10,000 rules has some 2 MB.
+const MAX_BODY: usize = 8 << 20;
+
+/// A gateway reached over HTTPS and recognised by its certificate alone: the device's clock does not matter.
+#[derive(Debug)]
+pub struct HttpsGateway {
+    client: reqwest::Client,
+    base: Url,
+}
+
+/// Why there is no client for a gateway.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GatewayAddressError {
+    /// Not an address.
+    #[error("gateway address `{address}`: expected https://HOST[:PORT]")]
+    Address {
+        /// What was given.
+        address: String,
+    },
+    /// TLS or HTTP could not be set up.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+}
+
+impl HttpsGateway {
+    /// The gateway at `address` (`https://HOST[:PORT]`) whose certificate has this pin.
+    ///
+    /// # Errors
+    /// Not such an address, or no TLS.
+    pub fn new(address: &str, pin: Pin) -> Result<Self, GatewayAddressError> {
+        let refuse = || GatewayAddressError::Address { address: address.to_owned() };
+        let base = Url::parse(address).map_err(|_| refuse())?;
+        if base.scheme() != "https" || base.host_str().is_none() || !matches!(base.path(), "" | "/") {
+            return Err(refuse());
+        }
+        Ok(Self { client: http_client(pin, CALL)?, base })
+    }
+
+    fn url(&self, path: &str) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(path);
+        url
+    }
+
+    fn request(&self, method: Method, path: &str) -> (String, RequestBuilder) {
+        let path = format!("/vestibule/v1/{path}");
+        (format!("{method} {path}"), self.client.request(method, self.url(&path)))
+    }
+
+    async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        head: impl FnOnce(RequestBuilder) -> RequestBuilder,
+    ) -> Result<T, RemoteError> {
+        let (call, request) = self.request(Method::POST, path);
+        self.send(call, head(request.json(body))).await
+    }
+
+    async fn send<T: DeserializeOwned>(&self, call: String, request: RequestBuilder) -> Result<T, RemoteError> {
+        let unreachable = |error: reqwest::Error| RemoteError::Unreachable {
+            gateway: self.address(),
+            cause: Box::new(error.without_url()),
+        };
+        let response = request.send().await.map_err(unreachable)?;
+        let status = response.status();
+        let body = read(response, &call).await?.map_err(unreachable)?;
+        let garbled = |expected, got| RemoteError::Garbled { call: call.clone(), expected, got };
+        if status.is_success() {
+            return serde_json::from_slice(&body).map_err(|error| garbled("the device API's JSON", error.to_string()));
+        }
+        match serde_json::from_slice::<ErrorBody>(&body) {
+            Ok(body) => Err(RemoteError::Refused { status: status.as_u16(), body }),
+            Err(_) => Err(garbled("an error in the device API's form", format!("status {status}"))),
+        }
+    }
+}
+
+/// The body, up to [`MAX_BODY`] bytes. The inner error is the connection's.
+async fn read(mut response: Response, call: &str) -> Result<Result<Vec<u8>, reqwest::Error>, RemoteError> {
+    let mut body = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if body.len() + chunk.len() <= MAX_BODY => body.extend_from_slice(&chunk),
+            Ok(Some(_)) => {
+                return Err(RemoteError::Garbled {
+                    call: call.to_owned(),
+                    expected: "at most 8 MiB",
+                    got: "more".to_owned(),
+                });
+            }
+            Ok(None) => return Ok(Ok(body)),
+            Err(error) => return Ok(Err(error)),
+        }
+    }
+}
+
+/// A header's value that no log shows.
+fn hidden(text: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// Adds a header. A value that no header can hold is left out, and the gateway refuses the call for its lack.
+fn with(request: RequestBuilder, name: &str, value: &str) -> RequestBuilder {
+    match hidden(value) {
+        Some(value) => request.header(name, value),
+        None => request,
+    }
+}
+
+impl Gateway for HttpsGateway {
+    fn address(&self) -> String {
+        self.base.as_str().trim_end_matches('/').to_owned()
+    }
+
+    fn login_address(&self, organization: &str, redirect_uri: &str, state: &str, code_challenge: &str) -> String {
+        let mut url = self.url("/warp");
+        url.query_pairs_mut()
+            .append_pair("organization", organization)
+            .append_pair("redirect_uri", redirect_uri)
+            .append_pair("state", state)
+            .append_pair("code_challenge", code_challenge)
+            .append_pair("code_challenge_method", "S256");
+        url.into()
+    }
+
+    async fn nonce(&self) -> Result<Nonce, RemoteError> {
+        self.post("nonce", &serde_json::json!({}), |request| request).await
+    }
+
+    async fn enrol(&self, proof: &Proof, request: &EnrolRequest) -> Result<EnrolResponse, RemoteError> {
+        self.post("registrations", request, |request| match proof {
+            Proof::ServiceToken { client_id, client_secret } => {
+                with(with(request, CLIENT_ID_HEADER, client_id), CLIENT_SECRET_HEADER, client_secret.expose())
+            }
+            Proof::Assertion(assertion) => with(request, ASSERTION_HEADER, assertion.expose()),
+        })
+        .await
+    }
+
+    async fn delete(&self, registration: Uuid, bearer: &Secret) -> Result<(), RemoteError> {
+        let (call, request) = self.request(Method::DELETE, &format!("registrations/{registration}"));
+        self.send::<serde_json::Value>(call, request.bearer_auth(bearer.expose())).await.map(drop)
+    }
+
+    async fn swap(&self, bearer: &Secret, request: &SwapRequest) -> Result<SwapResponse, RemoteError> {
+        self.post("swap", request, |request| request.bearer_auth(bearer.expose())).await
+    }
+
+    async fn changes(&self, bearer: &Secret, since: u64) -> Result<Changes, RemoteError> {
+        let (call, request) = self.request(Method::GET, "changes");
+        let request = request.query(&[("since", since)]).bearer_auth(bearer.expose()).timeout(POLL);
+        self.send(call, request).await
+    }
+
+    async fn trade(&self, request: &TokenRequest) -> Result<TokenResponse, RemoteError> {
+        self.post("auth/token", request, |request| request).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn gateway(address: &str) -> Result<HttpsGateway, GatewayAddressError> {
+        HttpsGateway::new(address, "00".repeat(32).parse().unwrap())
+    }
+
+    #[test]
+    fn only_an_https_origin_is_an_address() {
+        for wrong in ["", "gateway", "http://gateway", "https://gateway/path", "ftp://gateway"] {
+            let error = gateway(wrong).unwrap_err().to_string();
+            assert!(error.contains("expected https://HOST[:PORT]"), "{wrong}: {error}");
+        }
+        assert_eq!(gateway("https://192.0.2.1:8443").unwrap().address(), "https://192.0.2.1:8443");
+    }
+
+    #[test]
+    fn the_login_address_carries_its_parameters_escaped() {
+        let url = gateway("https://gw").unwrap().login_address("my co", "http://127.0.0.1:9/callback", "s&t", "c");
+        let expected = "https://gw/warp?organization=my+co&redirect_uri=http%3A%2F%2F127.0.0.1%3A9%2Fcallback&state=s%26t\
+                        &code_challenge=c&code_challenge_method=S256";
+        assert_eq!(url, expected);
+    }
+
+    #[tokio::test]
+    async fn a_gateway_that_is_not_there_is_unreachable_and_named() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("https://{}", listener.local_addr().unwrap());
+        drop(listener);
+        let error = gateway(&address).unwrap().nonce().await.unwrap_err();
+        assert!(error.is_unreachable() && error.to_string().contains(&address), "{error}");
+    }
+}
