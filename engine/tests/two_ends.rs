@@ -254,10 +254,7 @@ fn commit_before_the_handshake_is_confirmed_is_refused() {
     world.flush();
     assert_eq!(world.device.commit(AT, id, world.now), Err(CommitError::NotReady(id)));
     assert_eq!(world.device.active(AT), Some(old));
-    assert_eq!(
-        world.device.commit(AT, GenerationId(99), world.now),
-        Err(CommitError::NotPreparing(GenerationId(99)))
-    );
+    assert_eq!(world.device.commit(AT, GenerationId(99), world.now), Err(CommitError::NotPreparing(GenerationId(99))));
 }
 
 #[test]
@@ -420,7 +417,11 @@ fn garbage_is_a_typed_drop() {
     world.settle();
     world.to_gateway = replay;
     world.uplink();
-    for bytes in [vec![0; 1], vec![4; 31], vec![0xff; 200], { let mut b = vec![0; 60]; b[0] = 4; b }] {
+    for bytes in [vec![0; 1], vec![4; 31], vec![0xff; 200], {
+        let mut b = vec![0; 60];
+        b[0] = 4;
+        b
+    }] {
         let stride = bytes.len();
         world.to_gateway.push_back((address(7), stride, bytes));
     }

@@ -111,6 +111,9 @@ impl Engine {
         let Peer { active: Some(active), kind, .. } = &mut self.peers[slot] else { return };
         if tick {
             run_session(active, *kind, &mut self.scratch, &mut self.transmits, &self.counters, now);
+            if *kind == PeerKind::Gateway && active.wants_rekey(now) {
+                send::initiate(active, &mut self.transmits, &self.counters, now);
+            }
         }
         if let Some(marker) = &mut active.marker {
             let due = now >= marker.resend_at;

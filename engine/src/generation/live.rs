@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 /// The first pause between two handshake initiations of a preparing generation; it doubles up to [`RETRY_MAX`].
 const RETRY_MIN: Duration = Duration::from_millis(250);
 const RETRY_MAX: Duration = Duration::from_secs(2);
+/// A device renews its keys at this age, with or without traffic, so that the gateway can always reach it
+/// (WireGuard paper, section 6.2: `Rekey-After-Time`).
+const REKEY_AFTER: Duration = Duration::from_secs(120);
 /// The first pause before a marker is sent again; it doubles up to [`MARKER_MAX`].
 const MARKER_MIN: Duration = Duration::from_millis(50);
 const MARKER_MAX: Duration = Duration::from_secs(1);
@@ -76,6 +79,7 @@ pub(crate) struct Generation {
     pub(crate) marker: Option<Marker>,
     pub(crate) drain: Option<Drain>,
     initiated_at: Option<Instant>,
+    established_at: Option<Instant>,
     retry_at: Instant,
     retry_pause: Duration,
     /// (Our receiver index, greatest counter) of the newest session the peer has used.
@@ -108,6 +112,7 @@ impl Generation {
             marker: None,
             drain: None,
             initiated_at: None,
+            established_at: None,
             retry_at: now,
             retry_pause: RETRY_MIN,
             newest: None,
@@ -132,6 +137,12 @@ impl Generation {
             self.rtt = now.saturating_duration_since(sent);
         }
         self.retry_pause = RETRY_MIN;
+        self.established_at = Some(now);
+    }
+
+    /// True when the keys are old enough for new ones and no attempt at that is fresh.
+    pub(crate) fn wants_rekey(&self, now: Instant) -> bool {
+        self.established_at.is_some_and(|at| now.saturating_duration_since(at) >= REKEY_AFTER) && now >= self.retry_at
     }
 
     /// True when an authentic packet is the newest of this generation, which lets it move the endpoint.
