@@ -1,0 +1,179 @@
+//! The packet path allocates nothing once it is warm, counted by the allocator itself.
+#![allow(unsafe_code, clippy::unwrap_used, missing_docs)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+use vestibule_engine::core::{Engine, EngineConfig, PeerId, PeerKind};
+use vestibule_engine::generation::{GenerationConfig, GenerationId, PrivateKey};
+use vestibule_engine::packet::{Datagram, Datagrams, Frame, Frames, Gso, Offload};
+use vestibule_engine::policy::{Action, Policy};
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+// SAFETY: every call is passed on unchanged to the system allocator, whose contract is the same; counting touches only
+// a thread-local `Cell` without a destructor and allocates nothing itself.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller keeps `alloc`'s contract, which is `System`'s.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: `pointer` came from `alloc` above with the same layout.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        // SAFETY: `pointer` came from `alloc` above with the same layout; the caller keeps `realloc`'s contract.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const PEER: PeerId = PeerId(1);
+const SUPER_PACKET: usize = 40 + 40 * 1380;
+
+/// A reused TCP super-packet of 40 segments.
+struct SuperPacket<'a>(&'a mut [u8], bool);
+
+impl Frames for SuperPacket<'_> {
+    fn next_frame(&mut self) -> Option<Frame<'_>> {
+        std::mem::take(&mut self.1).then(|| Frame {
+            bytes: self.0,
+            offload: Offload { gso: Some(Gso::Tcp { size: 1380 }), checksum: Some((20, 16)) },
+        })
+    }
+}
+
+/// Reused GRO buffers.
+struct Received<'a>(&'a mut [(usize, Vec<u8>)], usize, usize, SocketAddr);
+
+impl Datagrams for Received<'_> {
+    fn next_datagram(&mut self) -> Option<Datagram<'_>> {
+        let (stride, bytes) = self.0[..self.2].get_mut(self.1)?;
+        self.1 += 1;
+        Some(Datagram { bytes, stride: *stride, source: self.3 })
+    }
+}
+
+fn super_packet(bytes: &mut [u8], seq: u32) {
+    bytes[..40].fill(0);
+    bytes[0] = 0x45;
+    bytes[2..4].copy_from_slice(&(SUPER_PACKET as u16).to_be_bytes());
+    bytes[8] = 64;
+    bytes[9] = 6;
+    bytes[12..16].copy_from_slice(&[100, 96, 0, 2]);
+    bytes[16..20].copy_from_slice(&[10, 0, 0, 1]);
+    bytes[20..22].copy_from_slice(&4000_u16.to_be_bytes());
+    bytes[22..24].copy_from_slice(&445_u16.to_be_bytes());
+    bytes[24..28].copy_from_slice(&seq.to_be_bytes());
+    bytes[32] = 0x50;
+    bytes[33] = 0x10;
+}
+
+struct Pair {
+    device: Engine,
+    gateway: Engine,
+    buffers: Vec<(usize, Vec<u8>)>,
+    now: Instant,
+}
+
+impl Pair {
+    fn new() -> Self {
+        let now = Instant::now();
+        let (device_key, gateway_key) = (PrivateKey::new([1; 32]), PrivateKey::new([2; 32]));
+        let engine =
+            |key: &PrivateKey| Engine::new(EngineConfig { private_key: key.clone(), seed: [3, 4], max_flows: 64 }, now);
+        let (mut device, mut gateway) = (engine(&device_key), engine(&gateway_key));
+        device.set_peer(PEER, PeerKind::Gateway, vec!["0.0.0.0/0".parse().unwrap()]);
+        gateway.set_peer(PEER, PeerKind::Device, vec!["100.96.0.2/32".parse().unwrap()]);
+        let make = |key: &PrivateKey, peer: &PrivateKey, endpoint| GenerationConfig {
+            id: GenerationId(1),
+            swap_seq: 1,
+            identity: "user@example.com".into(),
+            private_key: key.clone(),
+            peer_public_key: peer.public(),
+            preshared_key: None,
+            endpoint,
+            persistent_keepalive: None,
+            policy: Arc::new(Policy::compile(Vec::new(), Action::Allow)),
+            last_handshake: [0; 12],
+            index: 5,
+        };
+        gateway.prepare(PEER, make(&gateway_key, &device_key, None), now).unwrap();
+        device.prepare(PEER, make(&device_key, &gateway_key, Some(address(1))), now).unwrap();
+        let buffers = (0..4).map(|_| (1, vec![0; 65_536])).collect();
+        let mut pair = Self { device, gateway, buffers, now };
+        pair.carry_up();
+        carry(&mut pair.gateway, &mut pair.device, &mut pair.buffers, address(1), now);
+        pair.device.commit(PEER, GenerationId(1), now).unwrap();
+        pair.carry_up();
+        carry(&mut pair.gateway, &mut pair.device, &mut pair.buffers, address(1), now);
+        pair
+    }
+
+    fn carry_up(&mut self) {
+        carry(&mut self.device, &mut self.gateway, &mut self.buffers, address(2), self.now);
+    }
+
+    /// One super-packet through both ends; gives the number of frames delivered.
+    fn transfer(&mut self, bytes: &mut [u8], seq: u32) -> (usize, usize) {
+        super_packet(bytes, seq);
+        self.device.handle_frames(&mut SuperPacket(bytes, true), self.now);
+        self.carry_up();
+        let frames = self.gateway.deliveries().frames().count();
+        let delivered = self.gateway.deliveries().frames().map(|frame| frame.len()).sum();
+        self.gateway.deliveries().clear();
+        (frames, delivered)
+    }
+}
+
+fn address(last: u8) -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, last], 51820))
+}
+
+fn carry(from: &mut Engine, to: &mut Engine, buffers: &mut [(usize, Vec<u8>)], source: SocketAddr, now: Instant) {
+    let mut count = 0;
+    for (batch, (stride, buffer)) in from.transmits().batches().iter().zip(buffers.iter_mut()) {
+        *stride = batch.segment;
+        buffer.resize(batch.bytes().len(), 0);
+        buffer.copy_from_slice(batch.bytes());
+        count += 1;
+    }
+    assert_eq!(count, from.transmits().batches().len(), "more batches than the test has buffers");
+    from.transmits().release(count);
+    to.handle_datagrams(&mut Received(buffers, 0, count, source), now);
+}
+
+#[test]
+fn a_warm_path_allocates_nothing_and_merges_the_super_packet_again() {
+    let mut pair = Pair::new();
+    let mut bytes = vec![0x5a; SUPER_PACKET];
+    let mut seq = 1;
+    for _ in 0..8 {
+        pair.transfer(&mut bytes, seq);
+        seq += 40 * 1380;
+    }
+    let before = ALLOCATIONS.with(Cell::get);
+    let mut shape = Vec::with_capacity(50);
+    let capacity = ALLOCATIONS.with(Cell::get) - before;
+    for _ in 0..50 {
+        shape.push(pair.transfer(&mut bytes, seq));
+        seq += 40 * 1380;
+    }
+    let allocations = ALLOCATIONS.with(Cell::get) - before - capacity;
+    assert!(shape.iter().all(|(frames, len)| *len >= SUPER_PACKET && *frames <= 2), "{shape:?}");
+    assert_eq!(allocations, 0, "allocations over {} packets", 50 * 40);
+    assert_eq!(pair.gateway.counters().delivered.get(), 58 * 40);
+}
