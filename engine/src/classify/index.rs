@@ -81,7 +81,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn behaves_like_a_map(steps in prop::collection::vec((0u32..24, 0u32..6, any::<bool>()), 1..200)) {
+        fn behaves_like_a_map(steps in prop::collection::vec((0u32..24, 0u32..6, any::<bool>()), 1..60)) {
             // Few hash values, many collisions: each slot keeps the hash it was inserted with.
             let mut index = Index::new(24);
             let mut model = BTreeMap::new();

@@ -99,3 +99,45 @@ pub fn transport_verifies(headers: &Headers, transport: &[u8]) -> bool {
     let Ok(len) = u16::try_from(transport.len()) else { return false };
     pseudo_header(headers.source, headers.destination, headers.protocol, len).with(transport).finish() == 0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::testing::rfc1071;
+    use proptest::prelude::*;
+
+    #[test]
+    fn rfc_1071_example() {
+        // Section 3 of the RFC: these eight bytes add up to ddf2.
+        let sum = Sum::new().with(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]);
+        assert_eq!(sum.fold(), 0xddf2);
+        assert_eq!(sum.finish(), !0xddf2);
+    }
+
+    #[test]
+    fn all_ones_never_overflow() {
+        let bytes = vec![0xff; 65_535];
+        assert_eq!(checksum(&bytes), rfc1071(&bytes));
+        let mut sum = Sum::new();
+        for _ in 0..10_000 {
+            sum = sum.with(&bytes[..65_534]);
+        }
+        assert_eq!(sum.fold(), 0xffff);
+    }
+
+    proptest! {
+        #[test]
+        fn equals_the_plain_loop(bytes in prop::collection::vec(any::<u8>(), 0..300), skip in 0usize..16) {
+            let bytes = &bytes[skip.min(bytes.len())..];
+            prop_assert_eq!(checksum(bytes), rfc1071(bytes));
+        }
+
+        #[test]
+        fn may_be_added_in_parts(bytes in prop::collection::vec(any::<u8>(), 0..300), cut in 0usize..150, number: u16) {
+            let (head, tail) = bytes.split_at((cut * 2).min(bytes.len() & !1));
+            let sum = Sum::new().with(head).with_u16(number).with(tail);
+            let whole = [&number.to_be_bytes(), &bytes[..]].concat();
+            prop_assert_eq!(sum.finish(), rfc1071(&whole));
+        }
+    }
+}

@@ -7,6 +7,8 @@ mod delivery;
 pub mod header;
 mod lend;
 pub mod segment;
+#[cfg(test)]
+pub(crate) mod testing;
 mod transmit;
 
 pub use delivery::{Delivery, DeliveryQueue};
