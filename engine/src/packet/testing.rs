@@ -1,5 +1,7 @@
 //! Packets for tests, and slow but plain oracles.
 
+#![allow(clippy::unwrap_used)]
+
 use super::header::{ICMP, ICMPV6, TCP, Tcp, UDP};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
