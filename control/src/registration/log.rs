@@ -10,8 +10,11 @@ pub struct LogEntry {
     pub at: Timestamp,
     /// What happened.
     pub event: Event,
-    /// What decided.
+    /// What explains the event.
     pub row: Row,
+    /// What explains the state it led to, where that is another row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub then: Option<Row>,
     /// In one line.
     pub state_before: Summary,
     /// In one line.

@@ -10,15 +10,27 @@
 //! ```
 
 mod action;
+mod answers;
+mod backoff;
+mod decide;
 mod event;
+mod facts;
 mod log;
+mod machine;
+mod mode;
+mod reconcile;
 mod row;
 mod settings;
 mod state;
+mod step;
+#[cfg(test)]
+mod tests;
+mod words;
 
 pub use action::{Action, Addresses};
 pub use event::{Event, SinceBoot, Timestamp};
 pub use log::{LogEntry, Summary};
+pub use machine::{LOG_CAPACITY, Machine};
 pub use row::Row;
 pub use settings::{Hold, Settings};
 pub use state::{

@@ -169,6 +169,8 @@ pub struct Activation {
 pub enum Phase {
     /// Ordered; can be aborted without a trace.
     Preparing,
+    /// Its handshake is confirmed; can be aborted without a trace.
+    Ready,
     /// The commit is ordered.
     Committing,
 }
@@ -226,6 +228,8 @@ pub struct State {
     pub configuration_error: Option<String>,
     /// Of the boot that the sessions belong to.
     pub boot_id: Option<String>,
+    /// Single-user mode: who made the machine's registration.
+    pub machine_owner: Option<UserId>,
     /// Registrations kept.
     pub slots: BTreeMap<Slot, Registration>,
     /// Who is logged on, in the order of activation: the last active one owns the desktop.
@@ -244,8 +248,10 @@ pub struct State {
     pub prompt: Option<Prompt>,
     /// Of enrolments by token.
     pub enrol_backoff: Backoff,
-    /// Of activations.
+    /// Of activations of `activation_target`.
     pub activation_backoff: Backoff,
+    /// The registration that is wanted.
+    pub activation_target: Option<Uuid>,
     /// Why the service token was refused last.
     pub token_error: Option<String>,
     /// Why the last enrolment or activation failed.
@@ -263,9 +269,70 @@ pub struct State {
 }
 
 impl State {
+    /// Nobody is logged on, nothing is registered.
+    #[must_use]
+    pub fn new(settings: Settings, seed: u64) -> Self {
+        Self {
+            settings,
+            configuration_error: None,
+            boot_id: None,
+            machine_owner: None,
+            slots: BTreeMap::new(),
+            sessions: Vec::new(),
+            previous_user: None,
+            denied: BTreeSet::new(),
+            must_authenticate: BTreeSet::new(),
+            tunnel: Tunnel::default(),
+            enrolment: None,
+            prompt: None,
+            enrol_backoff: Backoff::default(),
+            activation_backoff: Backoff::default(),
+            activation_target: None,
+            token_error: None,
+            last_error: None,
+            switched_off: None,
+            emergency: false,
+            deadline: None,
+            counter: 0,
+            seed,
+        }
+    }
+
     /// The session that owns the desktop; `None` at the login screen.
     #[must_use]
     pub fn desktop(&self) -> Option<&Session> {
         self.sessions.iter().rev().find(|session| session.active)
+    }
+
+    /// The registration of a slot, if it may carry traffic under the present configuration.
+    #[must_use]
+    pub fn usable(&self, slot: &Slot) -> Option<&Registration> {
+        let registration = self.slots.get(slot).filter(|registration| !registration.revoked)?;
+        let named = |organization: &String| organization.eq_ignore_ascii_case(&registration.organization);
+        let allowed = match slot {
+            Slot::PreLogin => self.settings.pre_login.as_ref().is_some_and(named),
+            Slot::Machine | Slot::User(_) => {
+                self.settings.organizations.is_empty() || self.settings.organizations.iter().any(named)
+            }
+        };
+        allowed.then_some(registration)
+    }
+
+    /// Where a registration is kept now.
+    #[must_use]
+    pub fn slot_of(&self, registration: Uuid) -> Option<&Slot> {
+        self.slots.iter().find(|(_, kept)| kept.id == registration).map(|(slot, _)| slot)
+    }
+
+    /// Whether this user has a session, shown or not.
+    #[must_use]
+    pub fn logged_on(&self, user: &UserId) -> bool {
+        self.sessions.iter().any(|session| session.user == *user)
+    }
+
+    /// The next id.
+    pub(super) fn next_id(&mut self) -> u64 {
+        self.counter += 1;
+        self.counter
     }
 }

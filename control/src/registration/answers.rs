@@ -1,0 +1,156 @@
+//! What the daemon answers to the machine's orders. Late answers are told by their id (D15).
+
+use super::{
+    Action, Activation, Event, Phase, Registration, RequestId, Row, SinceBoot, Slot, State, UserId,
+    facts::{random, revoke_activations, store},
+};
+
+/// Takes an answer into `state`. The result is the row that explains it, when that is not the decision's.
+pub(super) fn observe(state: &mut State, event: &Event, now: SinceBoot, out: &mut Vec<Action>) -> Option<Row> {
+    match event {
+        Event::EnrolSucceeded { request, slot, registration } => enrolled(state, *request, slot, registration, out),
+        Event::EnrolFailed { request, reason, .. } => {
+            if !end_enrolment(state, *request) {
+                return Some(Row::D15);
+            }
+            enrol_failed(state, reason, now);
+            Some(Row::D11)
+        }
+        Event::TokenRejected { request, reason, revoke_with_token } => {
+            if request.is_some_and(|request| !end_enrolment(state, request)) {
+                return Some(Row::D15);
+            }
+            token_rejected(state, reason, *revoke_with_token, request.is_some(), now, out);
+            Some(Row::D10)
+        }
+        Event::AuthPrompted { request } => match &mut state.prompt {
+            Some(prompt) if prompt.request == *request => {
+                prompt.shown = true;
+                None
+            }
+            _ => Some(Row::D15),
+        },
+        Event::AuthSucceeded { request, user, registration } => authenticated(state, *request, user, registration),
+        Event::AuthCancelled { request, reason } => {
+            let Some(prompt) = state.prompt.take_if(|prompt| prompt.request == *request) else {
+                return Some(Row::D15);
+            };
+            for session in state.sessions.iter_mut().filter(|session| session.id == prompt.session) {
+                session.declined = true;
+            }
+            state.last_error = Some(reason.clone());
+            None
+        }
+        Event::GenerationReady { activation } => match &mut state.tunnel.next {
+            Some((next, phase @ Phase::Preparing)) if next.id == *activation => {
+                *phase = Phase::Ready;
+                Some(Row::Swap)
+            }
+            _ => Some(Row::D15),
+        },
+        Event::GenerationFailed { activation, reason } => {
+            let is = |candidate: &Activation| candidate.id == *activation;
+            if state.tunnel.next.take_if(|(next, _)| is(next)).is_some() {
+                let random = random(state);
+                state.activation_backoff.fail(now, random);
+            } else if state.tunnel.active.take_if(|active| is(active)).is_none() {
+                return Some(Row::D15);
+            }
+            state.last_error = Some(reason.clone());
+            Some(Row::D11)
+        }
+        Event::Committed { activation } => {
+            let Some((next, _)) = state.tunnel.next.take_if(|(next, _)| next.id == *activation) else {
+                return Some(Row::D15);
+            };
+            state.tunnel.active = Some(next);
+            state.activation_backoff.reset();
+            state.last_error = None;
+            None
+        }
+        _ => None,
+    }
+}
+
+fn end_enrolment(state: &mut State, request: RequestId) -> bool {
+    state.enrolment.take_if(|enrolment| enrolment.request == request).is_some()
+}
+
+fn enrol_failed(state: &mut State, reason: &str, now: SinceBoot) {
+    let random = random(state);
+    state.enrol_backoff.fail(now, random);
+    state.last_error = Some(reason.to_owned());
+}
+
+fn enrolled(
+    state: &mut State,
+    request: RequestId,
+    slot: &Slot,
+    registration: &Registration,
+    out: &mut Vec<Action>,
+) -> Option<Row> {
+    if end_enrolment(state, request) {
+        state.enrol_backoff.reset();
+        state.token_error = None;
+        state.last_error = None;
+        store(state, slot.clone(), registration);
+        return None;
+    }
+    // Late: worth keeping only where nothing better is.
+    if state.usable(slot).is_none() {
+        store(state, slot.clone(), registration);
+    } else if state.slot_of(registration.id).is_none() {
+        out.push(Action::Forget { registration: registration.id });
+    }
+    Some(Row::D15)
+}
+
+/// D10: what is registered stays registered, unless the organisation says otherwise.
+fn token_rejected(
+    state: &mut State,
+    reason: &str,
+    revoke_with_token: bool,
+    enrolling: bool,
+    now: SinceBoot,
+    out: &mut Vec<Action>,
+) {
+    if state.token_error.as_deref() != Some(reason) {
+        out.push(Action::Notify { message: format!("the service token was refused: {reason}") });
+    }
+    state.token_error = Some(reason.to_owned());
+    if enrolling {
+        enrol_failed(state, reason, now);
+    }
+    let Some(kept) = state.slots.get_mut(&Slot::PreLogin).filter(|kept| revoke_with_token && !kept.revoked) else {
+        return;
+    };
+    kept.revoked = true;
+    let id = kept.id;
+    revoke_activations(state, id);
+    if !enrolling {
+        let random = random(state);
+        state.enrol_backoff.fail(now, random);
+    }
+}
+
+fn authenticated(state: &mut State, request: RequestId, user: &UserId, registration: &Registration) -> Option<Row> {
+    let expected = state.prompt.take_if(|prompt| prompt.request == request).is_some();
+    let owns_desktop = state.desktop().is_some_and(|session| session.user == *user);
+    state.denied.remove(user);
+    state.must_authenticate.remove(user);
+    for session in state.sessions.iter_mut().filter(|session| session.user == *user) {
+        session.hold_since = None;
+        session.declined = false;
+    }
+    // Single-user: nobody takes the machine over from its first user (S7), nor from whoever is at the desktop now.
+    let machine = !state.settings.multi_user
+        && state.usable(&Slot::Machine).is_none()
+        && (owns_desktop || state.desktop().is_none());
+    if machine {
+        state.machine_owner = Some(user.clone());
+        store(state, Slot::Machine, registration);
+    } else {
+        store(state, Slot::User(user.clone()), registration);
+    }
+    (!expected && !owns_desktop).then_some(Row::D15)
+}

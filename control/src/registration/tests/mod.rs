@@ -1,0 +1,9 @@
+//! One named test per row of the specification, and the invariants under random events.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod decisions;
+mod decisions_time;
+mod multi_user;
+mod properties;
+mod single_user;
+mod world;

@@ -1,0 +1,82 @@
+//! S1 to S7.
+
+use super::world::*;
+use crate::registration::*;
+
+#[test]
+fn s1_boot_without_registration_enrols_by_token_and_connects() {
+    let mut world = World::new(pre_login());
+    assert_eq!(world.boot(), ["enrol mycompany"]);
+    assert_eq!(world.rows(), "D6 S1");
+    assert_eq!(world.enrolled(), [format!("activate {TOKEN} first")]);
+    let activation = world.next().id;
+    assert_eq!(world.event(Event::GenerationReady { activation }), ["commit"]);
+    assert!(world.event(Event::Committed { activation }).is_empty());
+    assert_eq!(world.carrying(), TOKEN);
+    assert_eq!(world.rows(), "S1");
+}
+
+#[test]
+fn s2_boot_without_pre_login_stays_unregistered() {
+    let mut world = World::new(user_only());
+    assert!(world.boot().is_empty());
+    assert_eq!(world.rows(), "D6 S2");
+    assert_eq!(world.logon("alice"), ["prompt alice"]);
+    assert_eq!(world.carrying(), "nothing");
+}
+
+#[test]
+fn s3_logon_prompts_at_the_first_organisation() {
+    let settings = Settings { organizations: vec!["second-to-none".into(), "mycompany".into()], ..pre_login() };
+    let mut world = World::before_login(settings);
+    assert_eq!(world.logon("alice"), ["prompt alice"]);
+    assert_eq!(world.rows(), "S3");
+    assert_eq!(world.prompt().organization, "second-to-none");
+}
+
+#[test]
+fn s4_sign_in_swaps_to_the_user_beside_the_active_one() {
+    let mut world = World::before_login(pre_login());
+    world.logon("alice");
+    assert_eq!(world.signs_in("alice"), ["activate alice@example.com kept"]);
+    assert_eq!(world.rows(), "S4");
+    assert_eq!(world.carrying(), TOKEN, "the old identity carries traffic until the commit");
+    assert!(world.comes_up().is_empty());
+    assert_eq!(world.carrying(), "alice@example.com");
+    assert!(world.machine.state().slots.contains_key(&Slot::PreLogin), "a second registration, not a replacement");
+}
+
+#[test]
+fn s5_the_user_s_registration_is_used_at_the_login_screen_and_after_a_reboot() {
+    let mut world = World::signed_in(pre_login(), "alice");
+    assert!(world.logoff("alice").is_empty());
+    assert_eq!((world.carrying().as_str(), world.rows().as_str()), ("alice@example.com", "S5"));
+    assert_eq!(world.boot(), ["deactivate", "activate alice@example.com first"]);
+    world.comes_up();
+    assert_eq!(world.carrying(), "alice@example.com");
+    assert!(world.logon("alice").is_empty(), "no prompt, no swap");
+}
+
+#[test]
+fn s6_deleted_registration_falls_back_at_log_off_not_before() {
+    let mut world = World::signed_in(pre_login(), "alice");
+    let id = world.id_of("alice@example.com");
+    assert_eq!(world.deleted(id), ["deactivate", "prompt alice", &format!("forget {}", id.as_u128())]);
+    assert_eq!(world.carrying(), "nothing");
+    assert_eq!(world.leave("alice"), ["dismiss"], "the login screen is not a log-off");
+    assert_eq!(world.carrying(), "nothing");
+    assert_eq!(world.logoff("alice"), [format!("activate {TOKEN} first")]);
+    world.comes_up();
+    assert_eq!(world.carrying(), TOKEN);
+}
+
+#[test]
+fn s7_another_user_gets_the_first_user_s_registration_and_no_prompt() {
+    let mut world = World::signed_in(pre_login(), "alice");
+    world.logoff("alice");
+    assert!(world.logon("bob").is_empty());
+    assert_eq!((world.carrying().as_str(), world.rows().as_str()), ("alice@example.com", "S7"));
+    let id = world.id_of("alice@example.com");
+    world.deleted(id);
+    assert_eq!(world.prompt().user, "bob".into(), "once it is gone, the machine is free");
+}
