@@ -7,11 +7,16 @@
 //! - [`socket`]: datagrams from and to the network, a batch at a time;
 //! - [`local`]: the daemon's control socket;
 //! - [`runtime`]: one worker thread per end, run to completion;
-//! - [`wait`]: what the worker sleeps on.
+//! - [`wait`]: what the worker sleeps on;
+//! - [`sandbox`]: hosts and cables that the kernel takes away with their first process;
+//! - [`measure`], [`capture`]: what checks a tunnel from outside, without the engine.
 
 pub mod adapter;
 pub mod local;
+pub mod capture;
+pub mod measure;
 pub mod runtime;
+pub mod sandbox;
 pub mod socket;
 mod unsupported;
 pub mod wait;

@@ -1,0 +1,122 @@
+//! Accounts for numbered datagrams: which came, which came twice, which came late.
+
+use serde::{Deserialize, Serialize};
+
+/// What happened to the datagrams of one direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Tally {
+    /// Given to the kernel by the sender.
+    pub sent: u64,
+    /// Arrived, each counted once.
+    pub received: u64,
+    /// Sent and never seen.
+    pub lost: u64,
+    /// Arrivals of datagrams that had arrived before.
+    pub duplicated: u64,
+    /// Arrived after a later one (RFC 4737: below the next expected number).
+    pub reordered: u64,
+    /// Arrived with other bytes than were sent.
+    pub corrupted: u64,
+}
+
+impl Tally {
+    /// Adds another tally to this one.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.sent += other.sent;
+        self.received += other.received;
+        self.lost += other.lost;
+        self.duplicated += other.duplicated;
+        self.reordered += other.reordered;
+        self.corrupted += other.corrupted;
+    }
+}
+
+/// Keeps one bit per datagram.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    seen: Vec<u64>,
+    next: u64,
+    tally: Tally,
+}
+
+impl Ledger {
+    /// Numbers beyond this are not believed (eight hours at 100,000 per second).
+    const LIMIT: u64 = 100_000 * 8 * 3600;
+
+    /// Enters an arrival.
+    pub(crate) fn arrived(&mut self, sequence: u64) {
+        let (Ok(word), true) = (usize::try_from(sequence / 64), sequence < Self::LIMIT) else {
+            self.tally.corrupted += 1;
+            return;
+        };
+        if word >= self.seen.len() {
+            self.seen.resize(word + 1, 0);
+        }
+        let bit = 1 << (sequence % 64);
+        if self.seen[word] & bit != 0 {
+            self.tally.duplicated += 1;
+            return;
+        }
+        self.seen[word] |= bit;
+        self.tally.received += 1;
+        if sequence < self.next {
+            self.tally.reordered += 1;
+        } else {
+            self.next = sequence + 1;
+        }
+    }
+
+    /// Enters an arrival that is not what was sent.
+    pub(crate) fn corrupted(&mut self) {
+        self.tally.corrupted += 1;
+    }
+
+    /// The account so far, given that `sent` datagrams were sent.
+    pub(crate) fn tally(&self, sent: u64) -> Tally {
+        Tally { sent, lost: sent.saturating_sub(self.tally.received), ..self.tally }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(arrivals: impl IntoIterator<Item = u64>, sent: u64) -> Tally {
+        let mut ledger = Ledger::default();
+        arrivals.into_iter().for_each(|sequence| ledger.arrived(sequence));
+        ledger.tally(sent)
+    }
+
+    #[test]
+    fn all_in_order() {
+        assert_eq!(account(0..1000, 1000), Tally { sent: 1000, received: 1000, ..Tally::default() });
+    }
+
+    #[test]
+    fn a_loss_is_not_a_reordering() {
+        let tally = account((0..100).filter(|n| n % 10 != 3), 100);
+        assert_eq!(tally, Tally { sent: 100, received: 90, lost: 10, ..Tally::default() });
+    }
+
+    #[test]
+    fn a_duplicate_is_neither_a_loss_nor_a_reordering() {
+        let tally = account([0, 1, 1, 2, 0, 3], 4);
+        assert_eq!(tally, Tally { sent: 4, received: 4, duplicated: 2, ..Tally::default() });
+    }
+
+    #[test]
+    fn only_the_late_ones_are_reordered() {
+        assert_eq!(account([0, 3, 1, 2, 4], 5).reordered, 2);
+        assert_eq!(account([1, 0], 2).reordered, 1);
+    }
+
+    #[test]
+    fn the_tail_counts_as_lost() {
+        assert_eq!(account(0..7, 10).lost, 3);
+    }
+
+    #[test]
+    fn absurd_numbers_take_no_memory() {
+        assert_eq!(account([u64::MAX], 1).corrupted, 1);
+    }
+}

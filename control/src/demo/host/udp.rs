@@ -1,0 +1,239 @@
+//! One end of the stamped datagrams: sends its flow at an even pace, accounts for the other end's.
+
+use super::{gaps::Arrivals, ledger::Ledger, serve, stamp, unknown};
+use serde_json::json;
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+use vestibule_platform::measure::{BATCH, LARGEST, Meter, Sender};
+
+/// Kernel room in each direction: four seconds of full packets at 1,000 per second, one at 4,000.
+const BUFFER: usize = 8 << 20;
+/// Time between bursts.
+const TICK: Duration = Duration::from_millis(1);
+/// A sender that was kept from running makes up for at most this much, so that the lateness of its own machine does
+/// not become a burst that no queue holds.
+const CATCH_UP: Duration = Duration::from_millis(4);
+/// How long a question about a span waits for the span to end.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+#[derive(Debug, Default)]
+struct Received {
+    ledger: Ledger,
+    arrivals: Arrivals,
+    errors: u64,
+}
+
+#[derive(Debug, Default)]
+struct Sending {
+    wanted: AtomicBool,
+    idle: AtomicBool,
+    sent: AtomicU64,
+    refused: AtomicU64,
+    forgiven: AtomicU64,
+}
+
+pub(super) fn run(
+    local: SocketAddr,
+    peer: SocketAddr,
+    flow: u32,
+    expect: u32,
+    mtu: u16,
+    rate: u32,
+) -> io::Result<()> {
+    let meter = Meter::open(local, peer, BUFFER)?;
+    let sender = meter.sender()?;
+    let sending = Arc::new(Sending::default());
+    let received = Arc::new(Mutex::new(Received::default()));
+    let (theirs, ours) = (sending.clone(), received.clone());
+    thread::Builder::new().name("send".to_owned()).spawn(move || send(&sender, &theirs, flow, mtu, rate))?;
+    thread::Builder::new().name("receive".to_owned()).spawn(move || receive(meter, &ours, expect))?;
+
+    serve(|command, argument| match command {
+        "start" => {
+            sending.idle.store(false, Ordering::SeqCst);
+            sending.wanted.store(true, Ordering::SeqCst);
+            Ok(json!({}))
+        }
+        "stop" => {
+            sending.wanted.store(false, Ordering::SeqCst);
+            while !sending.idle.load(Ordering::SeqCst) {
+                thread::sleep(TICK);
+            }
+            Ok(json!({
+                "sent": sending.sent.load(Ordering::SeqCst),
+                "refused": sending.refused.load(Ordering::SeqCst),
+                "forgiven": sending.forgiven.load(Ordering::SeqCst),
+            }))
+        }
+        "gap" => {
+            let moment = argument.parse().map_err(io::Error::other)?;
+            Ok(json!({ "gap_ns": gap(&received, moment) }))
+        }
+        "report" => {
+            let sent = argument.parse().map_err(io::Error::other)?;
+            let received = received.lock().unwrap_or_else(PoisonError::into_inner);
+            let largest = received.arrivals.largest();
+            Ok(json!({ "tally": received.ledger.tally(sent), "errors": received.errors, "largest_ns": largest }))
+        }
+        _ => Err(unknown(command)),
+    })
+}
+
+/// The largest gap around `moment`, once the span has passed.
+fn gap(received: &Mutex<Received>, moment: u64) -> Option<u64> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let answer = received.lock().unwrap_or_else(PoisonError::into_inner).arrivals.around(moment);
+        if answer.is_some() || Instant::now() > until {
+            return answer;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn receive(mut meter: Meter, received: &Mutex<Received>, expect: u32) {
+    loop {
+        let mut batch = Vec::with_capacity(BATCH);
+        let result = meter.receive(Duration::from_millis(100), |bytes, at| batch.push((stamp::read(bytes, expect), at)));
+        let mut received = received.lock().unwrap_or_else(PoisonError::into_inner);
+        received.errors += u64::from(result.is_err());
+        for (sequence, at) in &batch {
+            received.arrivals.arrived(*at);
+            match sequence {
+                Some(sequence) => received.ledger.arrived(*sequence),
+                None => received.ledger.corrupted(),
+            }
+        }
+        drop(received);
+        // The kernel keeps the time of each arrival, so collecting them late costs no precision and saves wake-ups.
+        if batch.len() < BATCH {
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+fn send(sender: &Sender, sending: &Sending, flow: u32, mtu: u16, rate: u32) {
+    let mut buffers = vec![[0; LARGEST]; BATCH];
+    let mut sequence = 0;
+    loop {
+        sending.idle.store(true, Ordering::SeqCst);
+        while !sending.wanted.load(Ordering::SeqCst) {
+            thread::sleep(TICK);
+        }
+        sending.idle.store(false, Ordering::SeqCst);
+        let mut pace = Pace::new(rate, Instant::now());
+        while sending.wanted.load(Ordering::SeqCst) {
+            thread::sleep(pace.next_tick().saturating_duration_since(Instant::now()));
+            let mut due = pace.due(Instant::now());
+            sending.forgiven.store(pace.forgiven, Ordering::Relaxed);
+            while due > 0 {
+                let count = due.min(BATCH as u64) as usize;
+                let now = wall_ns();
+                let mut lengths = [0; BATCH];
+                for (at, buffer) in buffers[..count].iter_mut().enumerate() {
+                    lengths[at] = stamp::size(sequence + at as u64, mtu).min(LARGEST);
+                    stamp::write(&mut buffer[..lengths[at]], flow, sequence + at as u64, now);
+                }
+                let batch: Vec<&[u8]> =
+                    buffers[..count].iter().zip(lengths).map(|(buffer, length)| &buffer[..length]).collect();
+                // A datagram that the kernel refuses was not sent: its number is used again.
+                let taken = match sender.send(&batch) {
+                    Ok(taken) => taken as u64,
+                    Err(_) => {
+                        sending.refused.fetch_add(1, Ordering::Relaxed);
+                        break;
+                    }
+                };
+                sequence += taken;
+                sending.sent.store(sequence, Ordering::SeqCst);
+                due -= taken.min(due);
+            }
+        }
+    }
+}
+
+/// Decides how much is due at each tick.
+#[derive(Debug)]
+pub(super) struct Pace {
+    rate: u64,
+    start: Instant,
+    done: u64,
+    tick: u32,
+    /// Units that were never sent because the sender itself could not run.
+    pub(super) forgiven: u64,
+}
+
+impl Pace {
+    pub(super) fn new(rate: u32, start: Instant) -> Self {
+        Self { rate: u64::from(rate), start, done: 0, tick: 0, forgiven: 0 }
+    }
+
+    /// When to wake up next.
+    pub(super) fn next_tick(&mut self) -> Instant {
+        self.tick += 1;
+        self.start + TICK * self.tick
+    }
+
+    /// How many units are due now.
+    pub(super) fn due(&mut self, now: Instant) -> u64 {
+        let passed = now.saturating_duration_since(self.start);
+        let owed = (passed.as_nanos() * u128::from(self.rate) / 1_000_000_000) as u64;
+        let most = (CATCH_UP.as_nanos() as u64 * self.rate / 1_000_000_000).max(1);
+        let behind = owed.saturating_sub(self.done);
+        let due = behind.min(most);
+        self.forgiven += behind - due;
+        self.done = owed;
+        self.tick = (passed.as_nanos() / TICK.as_nanos()) as u32;
+        due
+    }
+}
+
+fn wall_ns() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pace_is_even_and_exact() {
+        let start = Instant::now();
+        let mut pace = Pace::new(10_000, start);
+        let mut sent = 0;
+        for tick in 1..=1000 {
+            assert_eq!(pace.next_tick(), start + TICK * tick);
+            let due = pace.due(start + TICK * tick);
+            assert_eq!(due, 10, "tick {tick}");
+            sent += due;
+        }
+        assert_eq!((sent, pace.forgiven), (10_000, 0));
+    }
+
+    #[test]
+    fn a_low_rate_sends_one_every_few_ticks() {
+        let start = Instant::now();
+        let mut pace = Pace::new(100, start);
+        let sent: u64 = (1..=1000).map(|tick| pace.due(start + TICK * tick)).sum();
+        assert_eq!(sent, 100);
+    }
+
+    #[test]
+    fn a_long_stall_does_not_become_a_burst() {
+        let start = Instant::now();
+        let mut pace = Pace::new(10_000, start);
+        assert_eq!(pace.due(start + Duration::from_millis(500)), 40);
+        assert_eq!(pace.forgiven, 4960);
+        assert_eq!(pace.next_tick(), start + Duration::from_millis(501));
+        assert_eq!(pace.due(start + Duration::from_millis(501)), 10);
+    }
+}

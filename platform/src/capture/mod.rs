@@ -1,0 +1,111 @@
+//! Sees WireGuard handshakes on the wire, from outside the engine.
+
+#[cfg(target_os = "linux")]
+#[path = "linux.rs"]
+mod imp;
+#[cfg(not(target_os = "linux"))]
+#[path = "unsupported.rs"]
+mod imp;
+
+use std::{collections::HashSet, io, time::Duration};
+
+/// Size of a WireGuard handshake initiation.
+const INITIATION: usize = 148;
+/// Its first four bytes: type 1, three zeros.
+const INITIATION_TYPE: u32 = 0x0100_0000;
+
+/// Counts the distinct handshake initiations that arrive at one UDP port of one interface (IPv4).
+#[derive(Debug)]
+pub struct Initiations {
+    tap: imp::Tap,
+    seen: HashSet<[u8; 36]>,
+}
+
+impl Initiations {
+    /// Begins to listen on `interface` for datagrams to `port`.
+    ///
+    /// # Errors
+    /// No such interface, no right to capture (CAP_NET_RAW), or not Linux.
+    pub fn listen(interface: &str, port: u16) -> io::Result<Self> {
+        Ok(Self { tap: imp::Tap::open(interface, port)?, seen: HashSet::new() })
+    }
+
+    /// Takes in what came, waiting up to `patience`. Returns whether anything did.
+    ///
+    /// # Errors
+    /// The capture failed.
+    pub fn pump(&mut self, patience: Duration) -> io::Result<bool> {
+        let seen = &mut self.seen;
+        self.tap.receive(patience, |packet| seen.extend(initiations(packet)))
+    }
+
+    /// Distinct initiations so far: those that differ in sender index or ephemeral key.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.seen.len()
+    }
+
+    /// Packets that the kernel could not hand over; the count is exact while this is zero.
+    ///
+    /// # Errors
+    /// The capture failed.
+    pub fn missed(&mut self) -> io::Result<u64> {
+        self.tap.missed()
+    }
+}
+
+/// Sender index and ephemeral key of the initiations in an IPv4 packet that may hold several datagrams of one send
+/// (segmentation offload): all are of equal size but the last, so an initiation is the first or the last of them.
+fn initiations(packet: &[u8]) -> Vec<[u8; 36]> {
+    let header = packet.first().map_or(0, |byte| usize::from(byte & 0xf) * 4);
+    let Some(payload) = packet.get(header + 8..) else { return Vec::new() };
+    let Some(last) = payload.len().checked_sub(INITIATION) else { return Vec::new() };
+    let mut found: Vec<[u8; 36]> = Vec::new();
+    for start in [0, last] {
+        let message = &payload[start..start + INITIATION];
+        if message.starts_with(&INITIATION_TYPE.to_be_bytes())
+            && let Ok(key) = message[4..40].try_into()
+            && !found.contains(&key)
+        {
+            found.push(key);
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packet(datagrams: &[&[u8]]) -> Vec<u8> {
+        let mut packet = vec![0; 28];
+        packet[0] = 0x45;
+        datagrams.iter().for_each(|datagram| packet.extend_from_slice(datagram));
+        packet
+    }
+
+    fn initiation(index: u8) -> Vec<u8> {
+        let mut message = vec![index; INITIATION];
+        message[..4].copy_from_slice(&[1, 0, 0, 0]);
+        message
+    }
+
+    #[test]
+    fn an_initiation_is_found_alone_first_and_last_in_a_batch() {
+        let data = vec![4; 1452];
+        let short = vec![4; 96];
+        assert_eq!(initiations(&packet(&[&initiation(7)])), [[7; 36]]);
+        assert_eq!(initiations(&packet(&[&initiation(7), &short])), [[7; 36]]);
+        assert_eq!(initiations(&packet(&[&data, &data, &initiation(9)])), [[9; 36]]);
+        assert_eq!(initiations(&packet(&[&initiation(1), &initiation(2)])), [[1; 36], [2; 36]]);
+    }
+
+    #[test]
+    fn other_datagrams_are_not_initiations() {
+        let mut response = vec![2; 148];
+        response[1..4].fill(0);
+        assert!(initiations(&packet(&[&response])).is_empty());
+        assert!(initiations(&packet(&[&[1, 0, 0, 0]])).is_empty());
+        assert!(initiations(&[]).is_empty());
+    }
+}

@@ -1,0 +1,87 @@
+//! Cables, addresses and routes by netlink.
+
+use super::{SandboxError, host};
+use crate::sandbox::{End, Namespace};
+use nix::net::if_::if_nametoindex;
+use rtnetlink::{Handle, LinkUnspec, LinkVeth, RouteMessageBuilder, new_connection};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Runs netlink requests inside `namespace`.
+fn netlink<F>(namespace: &host::Namespace, step: &'static str, requests: F) -> Result<(), SandboxError>
+where
+    F: AsyncFnOnce(Handle) -> Result<(), rtnetlink::Error> + Send + 'static,
+{
+    let work = move || -> Result<(), String> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(|e| e.to_string())?;
+        runtime.block_on(async {
+            let (connection, handle, _) = new_connection().map_err(|e| e.to_string())?;
+            tokio::spawn(connection);
+            requests(handle).await.map_err(|e| e.to_string())
+        })
+    };
+    let name = namespace.name().to_owned();
+    match namespace.spawn(work)?.recv() {
+        Ok(result) => result.map_err(|cause| SandboxError::Netlink { step, namespace: name, cause }),
+        Err(_) => Err(SandboxError::Lost { namespace: name }),
+    }
+}
+
+/// The index of an interface in the calling thread's namespace.
+fn index(interface: &str) -> Result<u32, rtnetlink::Error> {
+    if_nametoindex(interface)
+        .map_err(|error| rtnetlink::Error::NamespaceError(format!("no interface `{interface}`: {error}")))
+}
+
+pub(super) fn loopback(namespace: &host::Namespace) -> Result<(), SandboxError> {
+    netlink(namespace, "bring up the loopback", async |handle| {
+        handle.link().set(LinkUnspec::new_with_index(1).up().build()).execute().await
+    })
+}
+
+pub(in crate::sandbox) fn cable(a: &End<'_>, b: &End<'_>) -> Result<(), SandboxError> {
+    let (near, far) = (a.interface.to_owned(), b.interface.to_owned());
+    let there = b.namespace.0.raw_handle();
+    netlink(&a.namespace.0, "make a virtual cable", async move |handle| {
+        handle.link().add(LinkVeth::new(&near, &far).build()).execute().await?;
+        let moved = LinkUnspec::new_with_name(&far).setns_by_fd(there).build();
+        handle.link().set(moved).execute().await
+    })?;
+    for end in [a, b] {
+        plug(end)?;
+    }
+    Ok(())
+}
+
+/// Gives an end its addresses and brings it up.
+fn plug(end: &End<'_>) -> Result<(), SandboxError> {
+    let interface = end.interface.to_owned();
+    let addresses = end.addresses.to_vec();
+    netlink(&end.namespace.0, "give an interface its addresses", async move |handle| {
+        let index = index(&interface)?;
+        for (address, prefix) in addresses {
+            handle.address().add(index, address, prefix).execute().await?;
+        }
+        handle.link().set(LinkUnspec::new_with_index(index).up().build()).execute().await
+    })
+}
+
+pub(in crate::sandbox) fn route(
+    namespace: &Namespace,
+    destination: IpAddr,
+    prefix: u8,
+    gateway: IpAddr,
+) -> Result<(), SandboxError> {
+    netlink(&namespace.0, "add a route", async move |handle| match (destination, gateway) {
+        (IpAddr::V4(destination), IpAddr::V4(gateway)) => {
+            let route = RouteMessageBuilder::<Ipv4Addr>::new();
+            let route = route.destination_prefix(destination, prefix).gateway(gateway).build();
+            handle.route().add(route).execute().await
+        }
+        (IpAddr::V6(destination), IpAddr::V6(gateway)) => {
+            let route = RouteMessageBuilder::<Ipv6Addr>::new();
+            let route = route.destination_prefix(destination, prefix).gateway(gateway).build();
+            handle.route().add(route).execute().await
+        }
+        _ => Err(rtnetlink::Error::RequestFailed),
+    })
+}
