@@ -1,0 +1,144 @@
+//! `vestibule demo`: the whole walk on one machine, with real packets, and a verdict.
+//!
+//! Three network namespaces (device, gateway, intranet) stand in a [sandbox](vestibule_platform::sandbox) that the
+//! kernel takes away with its first process. The gateway and the device daemon run in their own processes; the load is
+//! made and measured by [hosts](host) that use kernel sockets alone.
+
+mod admin;
+mod browser;
+mod drops;
+mod hosts;
+pub mod host;
+mod load;
+mod options;
+mod script;
+mod stage;
+mod timeline;
+mod verdict;
+
+pub use options::Options;
+
+use crate::cli::chain;
+use clap::{Parser, Subcommand};
+use std::{
+    ffi::OsString,
+    fs,
+    io::{self, Write},
+    path::Path,
+    process::ExitCode,
+};
+use vestibule_platform::sandbox::{self, Ended};
+
+/// Exit status when the demo could not begin.
+const CANNOT_BEGIN: u8 = 2;
+
+/// The verbs that the demo starts its own processes with.
+#[derive(Debug, Parser)]
+#[command(name = "vestibule", disable_help_subcommand = true)]
+struct Hidden {
+    #[command(subcommand)]
+    verb: HiddenVerb,
+}
+
+#[derive(Debug, Subcommand)]
+enum HiddenVerb {
+    /// The demo inside its sandbox.
+    DemoInside(Options),
+    /// One of the demo's hosts.
+    DemoHost {
+        #[command(subcommand)]
+        role: host::Role,
+    },
+}
+
+/// Runs the verbs `demo-inside` and `demo-host`, which are for the demo itself and not part of the command line.
+/// `None` when the arguments are something else. To be called before any thread starts.
+#[must_use]
+pub fn intercept(arguments: &[OsString]) -> Option<ExitCode> {
+    let verb = arguments.get(1)?.to_str()?;
+    if verb != "demo-inside" && verb != "demo-host" {
+        return None;
+    }
+    Some(match Hidden::try_parse_from(arguments) {
+        Ok(Hidden { verb: HiddenVerb::DemoInside(options) }) => inside(&options),
+        Ok(Hidden { verb: HiddenVerb::DemoHost { role } }) => host::run(role),
+        Err(error) => {
+            let _ = error.print();
+            ExitCode::from(CANNOT_BEGIN)
+        }
+    })
+}
+
+/// Runs the demo. To be called before any thread starts.
+#[must_use]
+pub fn run(options: &Options) -> ExitCode {
+    if let Some(path) = &options.json
+        && let Err(error) = fs::OpenOptions::new().append(true).create(true).open(path)
+    {
+        eprintln!("vestibule demo: cannot write {}: {error}", path.display());
+        return ExitCode::from(CANNOT_BEGIN);
+    }
+    let missing = sandbox::missing();
+    if !missing.is_empty() {
+        eprintln!("vestibule demo makes network namespaces and TUN devices. Here it misses:");
+        for missing in missing {
+            eprintln!("  - {missing}");
+        }
+        eprintln!("Run it as root (sudo), or try `vestibule demo --userspace`: the same walk without any of these.");
+        return ExitCode::from(CANNOT_BEGIN);
+    }
+    let mut arguments = vec![OsString::from("demo-inside")];
+    arguments.extend(options.arguments());
+    match sandbox::confine(&arguments) {
+        Ok(Ended::Exited { code, report }) => finish(options, code, &report),
+        Ok(Ended::Interrupted { signal }) => {
+            eprintln!("\nvestibule demo: interrupted; its processes, namespaces and devices are gone");
+            ExitCode::from(u8::try_from(128 + signal).unwrap_or(1))
+        }
+        Err(error) => {
+            eprintln!("vestibule demo: {}", chain(&error));
+            ExitCode::from(CANNOT_BEGIN)
+        }
+    }
+}
+
+/// Hands on what the demo inside the sandbox reported.
+fn finish(options: &Options, code: u8, report: &[u8]) -> ExitCode {
+    if let Some(path) = &options.json
+        && let Err(error) = write_json(path, report)
+    {
+        eprintln!("vestibule demo: cannot write {}: {error}", path.display());
+        return ExitCode::FAILURE;
+    }
+    ExitCode::from(code)
+}
+
+/// Writes the verdict beside `path`, then moves it there whole.
+fn write_json(path: &Path, report: &[u8]) -> io::Result<()> {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".part");
+    let mut file = fs::File::create(&partial)?;
+    file.write_all(report)?;
+    file.sync_all()?;
+    fs::rename(&partial, path)
+}
+
+/// The demo's first process in the sandbox.
+fn inside(options: &Options) -> ExitCode {
+    let mut link = match sandbox::settle() {
+        Ok(link) => link,
+        Err(error) => {
+            eprintln!("vestibule demo: {}", chain(&error));
+            return ExitCode::from(CANNOT_BEGIN);
+        }
+    };
+    let verdict = script::run(options);
+    println!("\n{verdict}");
+    let mut json = verdict.json().to_string();
+    json.push('\n');
+    if let Err(error) = link.report(json.as_bytes()) {
+        eprintln!("vestibule demo: cannot hand on the verdict: {error}");
+        return ExitCode::FAILURE;
+    }
+    if verdict.failed() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
