@@ -5,5 +5,6 @@ pub mod causes;
 pub mod cli;
 pub mod crypto;
 pub mod daemon;
+pub mod demo;
 pub mod registration;
 pub mod rules;

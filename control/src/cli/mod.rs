@@ -23,11 +23,24 @@ struct Cli {
 enum Verb {
     #[command(flatten)]
     Client(client::Verb),
+    #[command(after_help = DEMO_EXAMPLES)]
+    Demo(crate::demo::Options),
 }
+
+const DEMO_EXAMPLES: &str = "Examples:
+  sudo vestibule demo                                  the whole walk, with real devices
+  sudo vestibule demo --swaps 1000 --json result.json  longer, with the numbers in a file
+  vestibule demo --userspace                           without root, on any system
+
+Exit codes: 0 every check holds, 1 one does not, 2 the demo could not begin.";
 
 /// Parses the process's arguments and runs the verb.
 #[must_use]
 pub fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    if let Some(code) = crate::demo::intercept(&arguments) {
+        return code;
+    }
     let Cli { verb } = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -38,6 +51,7 @@ pub fn main() -> ExitCode {
     };
     match verb {
         Verb::Client(verb) => client::run(verb),
+        Verb::Demo(options) => crate::demo::run(&options),
     }
 }
 

@@ -4,11 +4,9 @@
 //! kernel takes away with its first process. The gateway and the device daemon run in their own processes; the load is
 //! made and measured by [hosts](host) that use kernel sockets alone.
 
-mod admin;
-mod browser;
 mod drops;
-mod hosts;
 pub mod host;
+mod hosts;
 mod load;
 mod options;
 mod script;

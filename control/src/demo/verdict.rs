@@ -37,9 +37,10 @@ impl Verdict {
     /// Everything, for machines.
     pub(super) fn json(&self) -> Value {
         let mut json = self.numbers.clone();
-        let checks = self.checks.iter().map(|check| {
-            serde_json::json!({ "claim": check.claim, "seen": check.seen, "passed": check.passed })
-        });
+        let checks = self
+            .checks
+            .iter()
+            .map(|check| serde_json::json!({ "claim": check.claim, "seen": check.seen, "passed": check.passed }));
         json.insert("checks".to_owned(), checks.collect());
         json.insert("checks_failed".to_owned(), self.failed().into());
         Value::Object(json)

@@ -28,11 +28,6 @@ impl Arrivals {
         self.log.push_back(self.log.back().map_or(at, |&last| last.max(at)));
     }
 
-    /// The latest arrival.
-    pub(crate) fn last(&self) -> Option<u64> {
-        self.log.back().copied()
-    }
-
     /// The largest gap of all.
     pub(crate) fn largest(&self) -> u64 {
         self.largest

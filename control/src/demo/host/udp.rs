@@ -40,14 +40,7 @@ struct Sending {
     forgiven: AtomicU64,
 }
 
-pub(super) fn run(
-    local: SocketAddr,
-    peer: SocketAddr,
-    flow: u32,
-    expect: u32,
-    mtu: u16,
-    rate: u32,
-) -> io::Result<()> {
+pub(super) fn run(local: SocketAddr, peer: SocketAddr, flow: u32, expect: u32, mtu: u16, rate: u32) -> io::Result<()> {
     let meter = Meter::open(local, peer, BUFFER)?;
     let sender = meter.sender()?;
     let sending = Arc::new(Sending::default());
@@ -102,7 +95,8 @@ fn gap(received: &Mutex<Received>, moment: u64) -> Option<u64> {
 fn receive(mut meter: Meter, received: &Mutex<Received>, expect: u32) {
     loop {
         let mut batch = Vec::with_capacity(BATCH);
-        let result = meter.receive(Duration::from_millis(100), |bytes, at| batch.push((stamp::read(bytes, expect), at)));
+        let result =
+            meter.receive(Duration::from_millis(100), |bytes, at| batch.push((stamp::read(bytes, expect), at)));
         let mut received = received.lock().unwrap_or_else(PoisonError::into_inner);
         received.errors += u64::from(result.is_err());
         for (sequence, at) in &batch {

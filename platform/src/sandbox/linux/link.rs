@@ -6,6 +6,9 @@ use nix::net::if_::if_nametoindex;
 use rtnetlink::{Handle, LinkUnspec, LinkVeth, RouteMessageBuilder, new_connection};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+/// Name of a cable's far end until it is plugged in.
+const UNPLUGGED: &str = "unplugged0";
+
 /// Runs netlink requests inside `namespace`.
 fn netlink<F>(namespace: &host::Namespace, step: &'static str, requests: F) -> Result<(), SandboxError>
 where
@@ -42,8 +45,9 @@ pub(in crate::sandbox) fn cable(a: &End<'_>, b: &End<'_>) -> Result<(), SandboxE
     let (near, far) = (a.interface.to_owned(), b.interface.to_owned());
     let there = b.namespace.0.raw_handle();
     netlink(&a.namespace.0, "make a virtual cable", async move |handle| {
-        handle.link().add(LinkVeth::new(&near, &far).build()).execute().await?;
-        let moved = LinkUnspec::new_with_name(&far).setns_by_fd(there).build();
+        // Both ends are born here; the far one takes its name when it moves, for here the name may be taken.
+        handle.link().add(LinkVeth::new(&near, UNPLUGGED).build()).execute().await?;
+        let moved = LinkUnspec::new_with_index(index(UNPLUGGED)?).name(far).setns_by_fd(there).build();
         handle.link().set(moved).execute().await
     })?;
     for end in [a, b] {
