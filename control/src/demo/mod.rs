@@ -16,7 +16,7 @@ mod verdict;
 
 pub use options::Options;
 
-use crate::cli::chain;
+use crate::causes::chain;
 use clap::{Parser, Subcommand};
 use std::{
     ffi::OsString,

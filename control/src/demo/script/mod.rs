@@ -4,7 +4,7 @@ mod bare;
 mod judge;
 
 use super::{hosts::HostError, options::Options, timeline::Timeline, verdict::Verdict};
-use crate::cli::chain;
+use crate::causes::chain;
 
 /// Why the script stopped before its end.
 #[derive(Debug, thiserror::Error)]
