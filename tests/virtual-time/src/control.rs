@@ -107,7 +107,7 @@ impl Sim {
         self.control.next_label += 1;
         let label = self.control.next_label;
         let policy = self.control.identities[identity].clone();
-        let half = |id, index| Half { id, index, life: Life::Absent, policy: policy.clone() };
+        let half = |id, index| Half { id, index, life: Life::Absent, policy: policy.clone(), since: Duration::ZERO };
         let index = self.draw_index();
         let id = GenerationId(label);
         self.generations.all.insert(
@@ -136,8 +136,12 @@ impl Sim {
 
     /// The device gives up what it has not committed.
     pub fn abort_waiting(&mut self, device: usize) {
-        let waiting: Vec<_> =
-            self.generations.of(device).filter(|state| state.device_half.life.waits()).map(|state| state.label).collect();
+        let waiting: Vec<_> = self
+            .generations
+            .of(device)
+            .filter(|state| state.device_half.life.waits())
+            .map(|state| state.label)
+            .collect();
         for label in waiting {
             self.note(format!("Device({device}) aborts {label}"));
             self.devices[device].node.engine.abort(PeerId(0), GenerationId(label));
@@ -152,9 +156,7 @@ impl Sim {
             .generations
             .of(device)
             .any(|state| state.device_half.life == Life::Active && !state.acknowledged && !state.failed);
-        if device >= self.devices.len()
-            || unacknowledged && self.clock.elapsed() < self.control.patience[device]
-        {
+        if device >= self.devices.len() || unacknowledged && self.clock.elapsed() < self.control.patience[device] {
             return;
         }
         let at = self.clock.elapsed() + self.settings.control_delay;
@@ -229,7 +231,7 @@ impl Sim {
         self.supersede(End::Gateway, state.device);
         self.generations.own(End::Gateway, label, index, id);
         if let Some(state) = self.generations.all.get_mut(&label) {
-            state.gateway_half = Half { id, index, life: Life::Preparing, policy };
+            state.gateway_half = Half { id, index, life: Life::Preparing, policy, since: self.clock.elapsed() };
         }
         self.note(format!("Gateway prepares {label} of device {}", state.device));
         let now = self.clock.now();
@@ -298,7 +300,8 @@ impl Sim {
     pub fn publish(&mut self, identity: usize, policy: &PolicySpec) {
         self.note(format!("rules of identity {identity} change"));
         self.control.identities[identity] = policy.clone();
-        let labels: Vec<_> = self.generations.all.values().filter(|s| s.identity == identity).map(|s| s.label).collect();
+        let labels: Vec<_> =
+            self.generations.all.values().filter(|s| s.identity == identity).map(|s| s.label).collect();
         let at = self.clock.elapsed() + self.settings.control_delay;
         for label in labels {
             self.publish_half(label, End::Gateway, policy.clone());
@@ -315,6 +318,7 @@ impl Sim {
             return;
         }
         half.policy = policy;
+        half.since = self.clock.elapsed();
         let (id, compiled) = (half.id, half.policy.compile());
         self.node(end).engine.publish(peer, id, compiled, now);
         self.model.reassess(&self.generations, self.clock.elapsed());
@@ -367,6 +371,7 @@ impl Sim {
         for label in kept {
             self.prepare_at_gateway(label);
         }
+        self.model.flows.iter_mut().for_each(|flow| flow.orphaned = true);
         self.model.reassess(&self.generations, self.clock.elapsed());
     }
 

@@ -55,6 +55,8 @@ pub struct Half {
     pub life: Life,
     /// The rules in force there.
     pub policy: PolicySpec,
+    /// Since when these rules are in force under this life.
+    pub since: Duration,
 }
 
 /// A generation: both halves.

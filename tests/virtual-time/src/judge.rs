@@ -9,7 +9,7 @@ use crate::{
 use std::time::Duration;
 use vestibule_engine::{
     core::{Event, PeerId},
-    generation::{DRAIN_MAX, DRAIN_MIN, GenerationId, MAX_DRAINING},
+    generation::{DRAIN_EARLY, DRAIN_MAX, DRAIN_MIN, GenerationId, MAX_DRAINING},
 };
 
 /// How late a timer may be.
@@ -21,8 +21,7 @@ impl Sim {
         let complaints = std::mem::take(&mut self.node(end).complaints);
         self.complaints.extend(complaints.into_iter().map(|text| format!("{end:?}: {text}")));
 
-        // Frames opened before a retirement in the same call are judged with the lives before it.
-        let retired: Vec<_> = output.events.extract_if(.., |event| matches!(event, Event::Retired { .. })).collect();
+        let carriers: Vec<_> = carriers.iter().map(|label| (*label, self.opens(end, *label))).collect();
         for event in std::mem::take(&mut output.events) {
             self.event(end, event);
         }
@@ -32,15 +31,18 @@ impl Sim {
         let now = self.clock.elapsed();
         for (frame, offload) in &output.frames {
             let frame = (frame.as_slice(), *offload);
-            self.model.delivered(end, frame, carriers, &self.generations, now, &mut self.complaints);
-        }
-        for event in retired {
-            self.event(end, event);
+            self.model.delivered(end, frame, &carriers, &self.generations, now, &mut self.complaints);
         }
     }
 
+    fn opens(&self, end: End, label: u64) -> bool {
+        self.generations.all.get(&label).is_some_and(|state| state.half(end).life.opens())
+    }
+
     fn event(&mut self, end: End, event: Event) {
-        self.note(format!("{end:?} says {event:?}"));
+        if !matches!(event, Event::HandshakeSeen { .. }) {
+            self.note(format!("{end:?} says {event:?}"));
+        }
         match event {
             Event::Ready { peer, generation, .. } => {
                 let Some(label) = self.named(end, peer, generation) else { return };
@@ -125,12 +127,12 @@ impl Sim {
                 self.complaints.push(format!("{end:?}: generation {label} committed while {:?}", half.life));
             }
             half.life = Life::Active;
+            half.since = now;
         }
         if let Some(old) = active.and_then(|active| self.generations.all.get_mut(&active)) {
             old.half_mut(end).life = Life::Draining(now);
         }
-        let draining = |life| matches!(life, Life::Draining(_));
-        let count = self.generations.of(device).filter(|state| draining(state.half(end).life)).count();
+        let count = self.draining(end, device);
         if count > MAX_DRAINING {
             self.complaints.push(format!("{end:?}: {count} generations of device {device} drain"));
         }
@@ -143,10 +145,16 @@ impl Sim {
     fn retired(&mut self, end: End, peer: PeerId, id: GenerationId) {
         let Some(label) = self.named(end, peer, id) else { return };
         let now = self.clock.elapsed();
+        let draining = self.draining(end, state_device(&self.generations, label));
         let Some(state) = self.generations.all.get_mut(&label) else { return };
         let half = state.half_mut(end);
         match half.life {
-            Life::Draining(since) if now < since + DRAIN_MIN || now > since + DRAIN_MAX + SLACK => {
+            // Only a fifth one makes the oldest give way sooner: a device then still waits for what is in flight.
+            Life::Draining(since)
+                if now > since + DRAIN_MAX + SLACK
+                    || now < since + DRAIN_MIN && draining < MAX_DRAINING
+                    || now < since + DRAIN_EARLY && end != End::Gateway =>
+            {
                 self.complaints.push(format!("{end:?}: generation {label} drained for {:?}", now - since));
             }
             Life::Active => {
@@ -156,6 +164,10 @@ impl Sim {
         }
         half.life = Life::Gone;
         self.model.reassess(&self.generations, now);
+    }
+
+    fn draining(&self, end: End, device: usize) -> usize {
+        self.generations.of(device).filter(|state| matches!(state.half(end).life, Life::Draining(_))).count()
     }
 
     /// The label behind an event's names.

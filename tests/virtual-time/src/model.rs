@@ -10,6 +10,8 @@ use vestibule_engine::packet::Offload;
 
 /// How long after a commit the sweep may take until nothing of a denied flow passes.
 pub const SWEEP: Duration = Duration::from_secs(1);
+/// Shorter than the shortest time after which a flow table forgets a silent flow (60 s).
+const FORGOTTEN: Duration = Duration::from_secs(50);
 /// An answer (reset, ICMP) may come this much later than the denial it answers.
 const ANSWER: Duration = Duration::from_secs(4);
 
@@ -59,10 +61,14 @@ pub struct Flow {
     pub ways: [Way; 2],
     /// Some generation in force has denied it.
     pub ever_denied: bool,
-    /// When it was last known denied.
+    /// When it was last looked at and found denied.
     pub denied_at: Option<Duration>,
     /// Resets that arrived.
     pub resets: u64,
+    /// A flow table is younger than it, and may take the answering side for the opener.
+    pub orphaned: bool,
+    /// When a packet was last sent that its sender's rules allowed.
+    pub last_allowed: Option<Duration>,
 }
 
 impl Flow {
@@ -78,6 +84,8 @@ impl Flow {
             ever_denied: false,
             denied_at: None,
             resets: 0,
+            orphaned: false,
+            last_allowed: None,
         }
     }
 
@@ -97,11 +105,21 @@ impl Flow {
         (address.into(), port, self.up.protocol)
     }
 
-    /// The reference verdict.
+    /// The reference verdict. An orphan may be taken for one that was opened from the other side.
     #[must_use]
     pub fn allowed_by(&self, policy: &PolicySpec) -> bool {
         let (address, port, protocol) = self.target();
-        policy.allows(address, port, protocol)
+        let (back, back_port) = self.tuple(self.opener).source;
+        policy.allows(address, port, protocol) || self.orphaned && policy.allows(back.into(), back_port, protocol)
+    }
+
+    /// Notes that a packet is sent now: after a long silence, or a long time of refusals, the flow tables have
+    /// forgotten the flow.
+    pub fn touch(&mut self, allowed: bool, now: Duration) {
+        self.orphaned |= self.last_allowed.is_some_and(|at| at + FORGOTTEN < now);
+        if allowed {
+            self.last_allowed = Some(now);
+        }
     }
 
     /// One direction.
@@ -113,6 +131,15 @@ impl Flow {
     /// One direction, to change it.
     pub fn way_mut(&mut self, direction: Direction) -> &mut Way {
         &mut self.ways[usize::from(direction == Direction::Down)]
+    }
+
+    /// Some generation in force denies it, or did a moment ago.
+    fn denied_about(&self, generations: &Generations, now: Duration) -> bool {
+        let (address, port, protocol) = self.target();
+        let (back, back_port) = self.tuple(self.opener).source;
+        !generations.all_allow(self.device, address, port, protocol)
+            || self.denied_at.is_some_and(|at| at + ANSWER >= now)
+            || self.orphaned && !generations.all_allow(self.device, back.into(), back_port, protocol)
     }
 
     /// Packets that had to arrive and have not.
@@ -155,16 +182,17 @@ impl Model {
         let (address, port, protocol) = flow.target();
         // A closed TCP connection stays closed; a UDP flow passes again as soon as it is allowed again.
         (flow.up.protocol != TCP || !flow.ever_denied)
+            && !flow.orphaned
             && generations.all_allow(flow.device, address, port, protocol)
     }
 
     /// Judges a frame that an engine delivered at `end`. `carriers` are the generations of the datagrams that were
-    /// handed in (none when the frame answers a frame).
+    /// handed in (none when the frame answers a frame), each with whether it was open before the call.
     pub fn delivered(
         &mut self,
         end: End,
         (frame, offload): (&[u8], Offload),
-        carriers: &[u64],
+        carriers: &[(u64, bool)],
         generations: &Generations,
         now: Duration,
         complaints: &mut Vec<String>,
@@ -186,10 +214,7 @@ impl Model {
                 match flow {
                     Some(flow) => {
                         flow.resets += 1;
-                        let (address, port, protocol) = flow.target();
-                        let denied = !generations.all_allow(flow.device, address, port, protocol)
-                            || flow.denied_at.is_some_and(|at| at + ANSWER >= now);
-                        if !denied {
+                        if !flow.denied_about(generations, now) {
                             complaints.push(format!("at {end:?}: a reset for the allowed flow {tuple:?}"));
                         }
                     }
@@ -198,7 +223,7 @@ impl Model {
             }
             Ok(Parsed::Icmp) => {
                 self.answers += 1;
-                if self.flows.iter().all(|flow| flow.denied_at.is_none_or(|at| at + ANSWER < now)) {
+                if !self.flows.iter().any(|flow| flow.denied_about(generations, now)) {
                     complaints.push(format!("at {end:?}: an ICMP answer while no flow is denied"));
                 }
             }
@@ -211,7 +236,7 @@ impl Model {
         end: End,
         tuple: Tuple,
         stamp: Stamp,
-        carriers: &[u64],
+        carriers: &[(u64, bool)],
         generations: &Generations,
         now: Duration,
     ) -> Result<(), String> {
@@ -221,7 +246,7 @@ impl Model {
         if end != wanted || tuple != flow.tuple(stamp.direction) {
             return Err(format!("{told}: delivered at the wrong place as {tuple:?}"));
         }
-        let (rules, opener) = (flow.target(), flow.opener);
+        let (rules, opener) = (flow.clone_head(), flow.opener);
         let way = flow.way_mut(stamp.direction);
         let position = usize::try_from(stamp.sequence).unwrap_or(usize::MAX);
         let sent = way.sent.get_mut(position).ok_or_else(|| format!("{told}: never sent"))?;
@@ -241,22 +266,31 @@ impl Model {
         flow.open |= stamp.direction == opener;
 
         // The identity of the key that opened it must allow it here and now.
-        let under = |label: &u64| generations.all.get(label).map(|generation| generation.half(end));
-        let fits = |half: &crate::generations::Half| half.policy.allows(rules.0, rules.1, rules.2);
-        if !carriers.iter().filter_map(under).any(|half| half.life.opens() && fits(half)) {
-            let lives: Vec<_> = carriers.iter().filter_map(under).map(|half| (half.life, fits(half))).collect();
+        let under = |(label, was_open): &(u64, bool)| {
+            generations.all.get(label).map(|generation| (generation.half(end), *was_open))
+        };
+        let fits = |half: &crate::generations::Half| rules.allowed_by(&half.policy);
+        if !carriers.iter().filter_map(under).any(|(half, open)| (open || half.life.opens()) && fits(half)) {
+            let lives: Vec<_> = carriers.iter().filter_map(under).map(|(half, _)| (half.life, fits(half))).collect();
             return Err(format!("{told}: (life, allowed) of its carriers here is {lives:?}"));
         }
-        if !carriers.contains(&sealed.unwrap_or(0)) {
+        if !carriers.iter().any(|(label, _)| Some(*label) == sealed) {
             return Err(format!("{told}: sent at {at:?} under generation {sealed:?}"));
         }
         // Once the active identity has closed the flow, nothing of it passes, whoever sealed it.
         if let Some(active) = generations.active(end, flow.device)
             && !fits(active.half(end))
-            && flow.denied_at.is_some_and(|since| now > since + SWEEP)
+            && now > active.half(end).since + SWEEP
         {
-            return Err(format!("{told}: the active identity closed this flow at {:?}", flow.denied_at));
+            return Err(format!("{told}: denied by the active identity since {:?}", active.half(end).since));
         }
         Ok(())
+    }
+}
+
+impl Flow {
+    /// The flow without its packets, for asking rules.
+    fn clone_head(&self) -> Self {
+        Self { ways: Default::default(), ..*self }
     }
 }

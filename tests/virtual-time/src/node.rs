@@ -50,11 +50,7 @@ struct LentDatagrams<'a>(std::slice::IterMut<'a, Merged>);
 
 impl Datagrams for LentDatagrams<'_> {
     fn next_datagram(&mut self) -> Option<Datagram<'_>> {
-        self.0.next().map(|merged| Datagram {
-            bytes: &mut merged.bytes,
-            stride: merged.stride,
-            source: merged.source,
-        })
+        self.0.next().map(|merged| Datagram { bytes: &mut merged.bytes, stride: merged.stride, source: merged.source })
     }
 }
 
@@ -154,9 +150,9 @@ impl Node {
         let count = queue.batches().len();
         queue.release(count);
         let deliveries = self.engine.deliveries();
-        output.frames.extend(deliveries.frames().map(|frame| {
-            (frame.pieces().collect::<Vec<_>>().concat(), frame.offload)
-        }));
+        output
+            .frames
+            .extend(deliveries.frames().map(|frame| (frame.pieces().collect::<Vec<_>>().concat(), frame.offload)));
         deliveries.clear();
         while let Some(event) = self.engine.poll_event() {
             output.events.push(event);

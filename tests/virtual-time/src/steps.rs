@@ -93,7 +93,8 @@ pub fn history(seed: u64, profile: Profile) -> Vec<Step> {
 #[must_use]
 pub fn rules(seed: u64) -> PolicySpec {
     let mut random = Random::new(seed);
-    let rule = |destination: &str, port, protocol, allow| RuleSpec { destination: net(destination), port, protocol, allow };
+    let rule =
+        |destination: &str, port, protocol, allow| RuleSpec { destination: net(destination), port, protocol, allow };
     let mut rules = vec![rule("10.0.0.53/32", None, None, true), rule(DEVICES, Some(7_000), Some(17), true)];
     for destination in ["10.0.0.80/32", "10.0.0.99/32", "10.0.0.64/26"] {
         if random.chance(600) {
@@ -109,7 +110,8 @@ pub fn rules(seed: u64) -> PolicySpec {
 #[must_use]
 pub fn identities() -> Vec<PolicySpec> {
     let always = rules(0).rules[..2].to_vec();
-    let block = |destination: &str| RuleSpec { destination: net(destination), port: None, protocol: None, allow: false };
+    let block =
+        |destination: &str| RuleSpec { destination: net(destination), port: None, protocol: None, allow: false };
     let with = |destination: &str| [always.clone(), vec![block(destination)]].concat();
     vec![
         PolicySpec { rules: always.clone(), default_allow: false },

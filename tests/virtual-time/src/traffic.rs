@@ -47,7 +47,14 @@ pub struct Burst {
 
 impl Sim {
     /// Opens a flow between a device's port and a place behind the gateway; its number.
-    pub fn flow(&mut self, device: usize, protocol: u8, opener: Direction, local: u16, remote: ([u8; 4], u16)) -> usize {
+    pub fn flow(
+        &mut self,
+        device: usize,
+        protocol: u8,
+        opener: Direction,
+        local: u16,
+        remote: ([u8; 4], u16),
+    ) -> usize {
         let up = Tuple {
             source: (self.devices[device].inner, local),
             destination: (Ipv4Addr::from(remote.0), remote.1),
@@ -90,9 +97,11 @@ impl Sim {
 
     fn make(&mut self, end: End, burst: Burst) -> Vec<OwnedFrame> {
         let number = burst.flow;
+        let now = self.clock.elapsed();
         let active = self.generations.active(end, self.model.flows[number].device);
         let label = active.map(|generation| generation.label);
         let allowed = active.is_some_and(|active| self.model.flows[number].allowed_by(&active.half(end).policy));
+        self.model.flows[number].touch(allowed, now);
         let must = label.is_some() && self.model.must_arrive(number, &self.generations);
         let at = self.clock.elapsed();
         let flow = &mut self.model.flows[number];

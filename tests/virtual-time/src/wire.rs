@@ -21,12 +21,8 @@ pub enum Kind {
 /// Reads a datagram's kind.
 #[must_use]
 pub fn kind(bytes: &[u8]) -> Kind {
-    let word = |at: usize| {
-        bytes.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes)
-    };
-    let long = |at: usize| {
-        bytes.get(at..at + 8).and_then(|b| b.try_into().ok()).map_or(0, u64::from_le_bytes)
-    };
+    let word = |at: usize| bytes.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes);
+    let long = |at: usize| bytes.get(at..at + 8).and_then(|b| b.try_into().ok()).map_or(0, u64::from_le_bytes);
     match (word(0), bytes.len()) {
         (1, 148) => Kind::Initiation(word(4)),
         (2, 92) => Kind::Response(word(4), word(8)),
