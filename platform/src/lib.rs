@@ -12,8 +12,8 @@
 //! - [`measure`], [`capture`]: what checks a tunnel from outside, without the engine.
 
 pub mod adapter;
-pub mod local;
 pub mod capture;
+pub mod local;
 pub mod measure;
 pub mod runtime;
 pub mod sandbox;

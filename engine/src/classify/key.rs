@@ -38,10 +38,12 @@ impl FlowKey {
     }
 
     /// The key of the flow that the ICMP error in `packet` complains about, as the quoted packet's sender would
-    /// have opened it. `None` when it is no error or quotes too little.
+    /// have opened it. `None` when it is no error, quotes too little, or is not addressed to the quoted packet's
+    /// sender, to whom alone such an error is of use (RFC 1122 section 3.2.2).
     #[must_use]
     pub fn quoted(packet: &[u8], headers: &Headers) -> Option<Self> {
-        Headers::parse_quote(packet, headers).map(|inner| Self::of(&inner))
+        let inner = Headers::parse_quote(packet, headers)?;
+        (inner.source == headers.destination).then(|| Self::of(&inner))
     }
 
     /// The key that a packet in the other direction has. An echo identifier stays where it is.

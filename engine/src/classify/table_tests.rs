@@ -83,11 +83,18 @@ fn an_icmp_error_finds_the_flow_it_quotes() {
     let now = Instant::now();
     for v6 in [false, true] {
         let mut table = FlowTable::new(16, [0, 0]);
-        let packet = Segment { v6, ..Default::default() }.build();
+        // From host 2 to host 1; the error goes from host 1 to host 2.
+        let packet = back(Segment { v6, ..Default::default() }).build();
         let id = open(&mut table, &parse(&packet), ALLOW, now);
-        let error = icmp(v6, if v6 { 1 } else { 3 }, 1, &[&[0; 4], &packet[..if v6 { 48 } else { 28 }]].concat());
+        let quote = &packet[..if v6 { 48 } else { 28 }];
+        let error = icmp(v6, if v6 { 1 } else { 3 }, 1, &[&[0; 4], quote].concat());
         let key = FlowKey::quoted(&error, &parse(&error)).unwrap();
         assert_eq!(table.lookup_key(&key), Some((id, Direction::Forward)));
+        assert_eq!(table.lookup_key(&key.reversed()), Some((id, Direction::Reverse)));
+        // An error that is sent to somebody else.
+        let stray = Segment { v6, ..Default::default() }.build();
+        let error = icmp(v6, if v6 { 1 } else { 3 }, 1, &[&[0; 4], &stray[..]].concat());
+        assert_eq!(FlowKey::quoted(&error, &parse(&error)), None);
         assert_eq!(FlowKey::quoted(&packet, &parse(&packet)), None);
     }
 }

@@ -1,9 +1,14 @@
 //! Strict, panic-free views of IPv4 and IPv6 packets.
 
 mod extension;
+mod malformed;
+mod tcp;
 #[cfg(test)]
 mod tests;
 mod transport;
+
+pub use malformed::Malformed;
+pub use tcp::Tcp;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -84,99 +89,6 @@ pub enum Transport {
     Icmp,
     /// Another protocol, or a later fragment: nothing is known.
     Opaque,
-}
-
-/// A TCP header's facts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tcp {
-    /// Source port.
-    pub source_port: u16,
-    /// Destination port.
-    pub destination_port: u16,
-    /// Sequence number of the first payload byte (or of SYN).
-    pub seq: u32,
-    /// Acknowledgement number; means nothing without ACK.
-    pub ack: u32,
-    /// CWR ECE URG ACK PSH RST SYN FIN, from the high bit down.
-    pub flags: u8,
-    /// Bytes of TCP header with options.
-    pub header_len: usize,
-    /// Bytes after it.
-    pub payload_len: usize,
-}
-
-impl Tcp {
-    /// No more data from the sender.
-    pub const FIN: u8 = 0x01;
-    /// Synchronise sequence numbers.
-    pub const SYN: u8 = 0x02;
-    /// Reset.
-    pub const RST: u8 = 0x04;
-    /// Push.
-    pub const PSH: u8 = 0x08;
-    /// The acknowledgement number counts.
-    pub const ACK: u8 = 0x10;
-    /// The urgent pointer counts.
-    pub const URG: u8 = 0x20;
-    /// Congestion experienced, echoed.
-    pub const ECE: u8 = 0x40;
-    /// Congestion window reduced.
-    pub const CWR: u8 = 0x80;
-
-    /// True when any of `flags` is set.
-    #[must_use]
-    pub fn has(&self, flags: u8) -> bool {
-        self.flags & flags != 0
-    }
-
-    /// RFC 9293's SEG.LEN: payload bytes, and one each for SYN and FIN.
-    #[must_use]
-    pub fn sequence_len(&self) -> u32 {
-        let len = self.payload_len + usize::from(self.has(Self::SYN)) + usize::from(self.has(Self::FIN));
-        u32::try_from(len).unwrap_or(u32::MAX)
-    }
-
-    /// The sequence number that follows this segment.
-    #[must_use]
-    pub fn next_seq(&self) -> u32 {
-        self.seq.wrapping_add(self.sequence_len())
-    }
-}
-
-/// Why bytes are not a packet that may travel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error)]
-#[non_exhaustive]
-pub enum Malformed {
-    /// No bytes at all.
-    #[error("empty packet")]
-    Empty,
-    /// Neither 4 nor 6.
-    #[error("IP version is neither 4 nor 6")]
-    Version,
-    /// The IP header is cut short, or its length field is below the minimum.
-    #[error("IP header is cut short or its length is below 20 bytes")]
-    IpHeader,
-    /// The total length is below the header's or above the bytes there are.
-    #[error("IP total length does not fit the bytes there are")]
-    TotalLength,
-    /// An IPv6 extension header is cut short.
-    #[error("IPv6 extension header is cut short")]
-    Extension,
-    /// More extension headers than anyone needs.
-    #[error("more than {} IPv6 extension headers", extension::MAX_EXTENSIONS)]
-    ExtensionCount,
-    /// The packet asks to be forwarded on to somewhere that no rule has judged.
-    #[error("source route: the packet names a destination other than the one it is judged by")]
-    SourceRoute,
-    /// A fragment that would overwrite a transport header, reach beyond 65,535 bytes, or is no multiple of 8.
-    #[error("fragment overlaps the transport header, ends beyond 65535 bytes, or is no multiple of 8 bytes long")]
-    Fragment,
-    /// The transport header is cut short.
-    #[error("transport header is cut short")]
-    Transport,
-    /// TCP's data offset or UDP's length does not fit the packet.
-    #[error("TCP data offset or UDP length does not fit the packet")]
-    TransportLength,
 }
 
 impl Headers {
