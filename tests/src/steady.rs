@@ -1,0 +1,168 @@
+//! Traffic that goes on for a while and checks itself.
+
+use crate::netns::Namespace;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// Bytes per write; one write every [`PAUSE`] is about 5 Mb/s.
+const CHUNK: usize = 32 * 1024;
+const PAUSE: Duration = Duration::from_millis(50);
+/// Silence after which a connection counts as dead. A healthy one delivers every [`PAUSE`].
+const SILENCE: Duration = Duration::from_secs(20);
+
+/// What one end of a connection counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Bytes written.
+    pub sent: u64,
+    /// Bytes read, every one of which was the one expected.
+    pub received: u64,
+}
+
+/// A connection under way: both ends write and check at the same time.
+#[derive(Debug)]
+pub struct Stream {
+    accepting: JoinHandle<io::Result<Tally>>,
+    connecting: JoinHandle<io::Result<Tally>>,
+}
+
+impl Stream {
+    /// Connects from `from` to `address` inside `to`, and lets both ends write for `length`.
+    ///
+    /// # Panics
+    /// When the listener cannot be had.
+    #[must_use]
+    pub fn start(from: &Namespace, to: &Namespace, address: SocketAddr, length: Duration) -> Self {
+        let listener = to.thread(move || TcpListener::bind(address)).join();
+        let listener = match listener {
+            Ok(Ok(listener)) => listener,
+            other => panic!("cannot listen at {address}: {other:?}"),
+        };
+        let accepting = thread::spawn(move || exchange(listener.accept()?.0, length));
+        let connecting =
+            from.thread(move || exchange(TcpStream::connect_timeout(&address, Duration::from_secs(10))?, length));
+        Self { accepting, connecting }
+    }
+
+    /// Waits for both ends: what the connecting and the accepting one counted.
+    ///
+    /// # Panics
+    /// When either failed: a reset, a wrong byte, or [`SILENCE`].
+    #[must_use]
+    pub fn finish(self) -> (Tally, Tally) {
+        let end = |thread: JoinHandle<io::Result<Tally>>, which| match thread.join() {
+            Ok(Ok(tally)) => tally,
+            other => panic!("the {which} end: {other:?}"),
+        };
+        (end(self.connecting, "connecting"), end(self.accepting, "accepting"))
+    }
+}
+
+/// The byte at a position of every stream.
+fn pattern(position: u64) -> u8 {
+    (position.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8
+}
+
+fn exchange(mut stream: TcpStream, length: Duration) -> io::Result<Tally> {
+    stream.set_read_timeout(Some(SILENCE))?;
+    stream.set_write_timeout(Some(SILENCE))?;
+    let mut writing = stream.try_clone()?;
+    let writer = thread::spawn(move || {
+        let end = Instant::now() + length;
+        let mut sent = 0;
+        while Instant::now() < end {
+            let chunk: Vec<u8> = (sent..sent + CHUNK as u64).map(pattern).collect();
+            writing.write_all(&chunk)?;
+            sent += CHUNK as u64;
+            thread::sleep(PAUSE);
+        }
+        writing.shutdown(std::net::Shutdown::Write)?;
+        Ok::<_, io::Error>(sent)
+    });
+    let mut received = 0;
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        let read = stream.read(&mut buffer)?;
+        if read == 0 {
+            break;
+        }
+        if let Some(at) = (0..read).find(|&at| buffer[at] != pattern(received + at as u64)) {
+            let message = format!("wrong byte at {}", received + at as u64);
+            return Err(io::Error::new(ErrorKind::InvalidData, message));
+        }
+        received += read as u64;
+    }
+    let sent = writer.join().map_err(|_| io::Error::other("the writer panicked"))??;
+    Ok(Tally { sent, received })
+}
+
+/// Echo requests under way.
+#[derive(Debug)]
+pub struct Pings {
+    child: std::process::Child,
+}
+
+/// What came of echo requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Echoes {
+    /// Requests.
+    pub sent: u64,
+    /// Answers, each counted once.
+    pub received: u64,
+    /// Answers that came twice.
+    pub duplicates: u64,
+}
+
+impl Pings {
+    /// Five a second for `length`, from `from` to `address`.
+    ///
+    /// # Panics
+    /// When `ping` is missing.
+    #[must_use]
+    pub fn start(from: &Namespace, address: IpAddr, length: Duration) -> Self {
+        let count = (length.as_millis() / 200).to_string();
+        let mut command = from.command("ping");
+        command.args(["-n", "-q", "-i", "0.2", "-W", "5", "-c", &count, &address.to_string()]);
+        command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped());
+        Self { child: command.spawn().unwrap_or_else(|error| panic!("ping: {error}")) }
+    }
+
+    /// Waits for the last answer.
+    ///
+    /// # Panics
+    /// When `ping` says something unexpected.
+    #[must_use]
+    pub fn finish(self) -> Echoes {
+        let output = self.child.wait_with_output().unwrap_or_else(|error| panic!("ping: {error}"));
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        echoes(&said).unwrap_or_else(|| panic!("ping said:\n{said}"))
+    }
+}
+
+/// Reads `5 packets transmitted, 4 received, +1 duplicates, 20% packet loss, time 4005ms`.
+fn echoes(said: &str) -> Option<Echoes> {
+    let line = said.lines().find(|line| line.contains("packets transmitted"))?;
+    let count = |part: &str| part.split_whitespace().next()?.trim_start_matches('+').parse().ok();
+    let part = |word: &str| line.split(", ").find(|part| part.contains(word)).and_then(count);
+    Some(Echoes {
+        sent: part("transmitted")?,
+        received: part("received")?,
+        duplicates: part("duplicates").unwrap_or(0),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ping_says_is_read() {
+        let line = "5 packets transmitted, 4 received, +1 duplicates, 20% packet loss, time 4005ms";
+        assert_eq!(echoes(line), Some(Echoes { sent: 5, received: 4, duplicates: 1 }));
+        let line = "3 packets transmitted, 3 received, 0% packet loss, time 2003ms";
+        assert_eq!(echoes(line), Some(Echoes { sent: 3, received: 3, duplicates: 0 }));
+        assert_eq!(echoes("ping: no route"), None);
+    }
+}

@@ -1,0 +1,110 @@
+//! The gateway's WireGuard end against other implementations: a plain peer by configuration, in both roles, across a
+//! re-handshake (WireGuard's initiator starts one with the first packet after 120 s).
+//!
+//! Real processes, real TUN devices, real time: the two tests take 150 s, at the same time.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::expect_used)]
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+use vestibule_tests::gateway::Gateway;
+use vestibule_tests::netns::Namespace;
+use vestibule_tests::peers::{Implementation, Keys, Peer, Remote};
+use vestibule_tests::steady::{Pings, Stream};
+use vestibule_tests::wire::Watcher;
+
+/// 120 s to the re-handshake, and 30 s after it, in which boringtun's issue #495 would show.
+const LENGTH: Duration = Duration::from_secs(150);
+
+const GATEWAY: &str = "192.0.2.1";
+const PEER: &str = "192.0.2.2";
+const PEER_INNER: &str = "10.77.0.2";
+
+/// Who starts handshakes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Initiator {
+    Gateway,
+    Peer,
+}
+
+#[test]
+fn wireguard_go_in_both_roles_across_a_rekey() {
+    in_both_roles(Implementation::WireguardGo, "wireguard_go_in_both_roles_across_a_rekey");
+}
+
+#[test]
+fn boringtun_cli_in_both_roles_across_a_rekey() {
+    in_both_roles(Implementation::BoringtunCli, "boringtun_cli_in_both_roles_across_a_rekey");
+}
+
+fn in_both_roles(implementation: Implementation, test: &str) {
+    if !vestibule_tests::required(test) {
+        return;
+    }
+    let roles = [Initiator::Gateway, Initiator::Peer];
+    let running = roles.map(|role| (role, thread::spawn(move || across_a_rekey(implementation, role))));
+    for (role, run) in running {
+        assert!(run.join().is_ok(), "{implementation:?}, initiator {role:?}: see above");
+    }
+}
+
+fn across_a_rekey(implementation: Implementation, initiator: Initiator) {
+    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{implementation:?}-{initiator:?}"));
+    let _ = std::fs::remove_dir_all(&directory);
+    std::fs::create_dir_all(&directory).expect("a directory for logs");
+
+    let (inside, outside) = (Namespace::new(), Namespace::new());
+    inside.join(&format!("{GATEWAY}/24"), &outside, &format!("{PEER}/24"));
+    let wire = Watcher::start(&inside, directory.join("wire.log"));
+
+    let keys = Keys::generate();
+    let mut plain = format!("{},{PEER_INNER}/32", keys.public);
+    if initiator == Initiator::Gateway {
+        plain.push_str(&format!(",{PEER}:51820"));
+    }
+    let gateway = Gateway::start(&inside, &directory, GATEWAY, &["--plain-peer", &plain]);
+    let inner = gateway.fact("inner_address").to_owned();
+    let remote = Remote {
+        public_key: gateway.fact("tunnel_public_key"),
+        endpoint: (initiator == Initiator::Peer).then_some("192.0.2.1:51820"),
+        allowed: &format!("{inner}/32"),
+    };
+    let peer = Peer::start(implementation, &outside, &directory, &keys, 51820, &format!("{PEER_INNER}/32"), &remote);
+
+    let to_gateway = SocketAddr::new(inner.parse().expect("an inner address"), 7000);
+    let to_peer: SocketAddr = (PEER_INNER.to_owned() + ":7000").parse().expect("an address");
+    // The first packet comes from the side that is to initiate, and waits for the handshake.
+    let first = match initiator {
+        Initiator::Gateway => Pings::start(&inside, to_peer.ip(), Duration::from_secs(1)),
+        Initiator::Peer => Pings::start(&outside, to_gateway.ip(), Duration::from_secs(1)),
+    }
+    .finish();
+    assert!(first.received > 0, "no answer at all\ngateway: {}\npeer: {}", gateway.said(), peer.said());
+
+    let pings = [
+        ("to the peer", Pings::start(&inside, to_peer.ip(), LENGTH)),
+        ("to the gateway", Pings::start(&outside, to_gateway.ip(), LENGTH)),
+    ];
+    let streams = [
+        ("to the peer", Stream::start(&inside, &outside, to_peer, LENGTH)),
+        ("to the gateway", Stream::start(&outside, &inside, to_gateway, LENGTH)),
+    ];
+    for (direction, stream) in streams {
+        let (connecting, accepting) = stream.finish();
+        assert_eq!((connecting.sent, accepting.sent), (accepting.received, connecting.received), "TCP {direction}");
+        assert!(connecting.sent > 0 && accepting.sent > 0, "TCP {direction} carried nothing");
+    }
+    for (direction, pings) in pings {
+        let echoes = pings.finish();
+        assert_eq!((echoes.received, echoes.duplicates), (echoes.sent, 0), "echoes {direction}");
+    }
+
+    let initiations = wire.initiations();
+    let expected = if initiator == Initiator::Gateway { GATEWAY } else { PEER };
+    assert!(initiations.iter().all(|(_, source)| source == expected), "only {expected} initiates: {initiations:?}");
+    let (first, last) = (initiations.first().map_or(0.0, |i| i.0), initiations.last().map_or(0.0, |i| i.0));
+    assert!((110.0..LENGTH.as_secs_f64()).contains(&(last - first)), "no re-handshake was seen: {initiations:?}");
+}
