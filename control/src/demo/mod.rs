@@ -4,11 +4,16 @@
 //! kernel takes away with its first process. The gateway and the device daemon run in their own processes; the load is
 //! made and measured by [hosts](host) that use kernel sockets alone.
 
+mod admin;
+mod browser;
+mod device;
 mod drops;
+mod gateway;
 pub mod host;
 mod hosts;
 mod load;
 mod options;
+mod probe;
 mod script;
 mod stage;
 mod timeline;

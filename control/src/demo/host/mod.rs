@@ -5,7 +5,7 @@
 
 pub(crate) mod gaps;
 pub(crate) mod ledger;
-mod services;
+pub(crate) mod services;
 pub(crate) mod stamp;
 mod stream;
 mod udp;

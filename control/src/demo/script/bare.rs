@@ -20,7 +20,7 @@ use vestibule_platform::sandbox;
 pub(super) fn run(options: &Options, timeline: &Timeline, verdict: &mut Verdict) -> Result<(), Stopped> {
     timeline.chapter("The instruments alone");
     let underlay = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 0));
-    let stage = Stage::build((IpAddr::V4(Ipv4Addr::new(100, 96, 0, 0)), 12))?;
+    let stage = Stage::build(super::INNER)?;
     sandbox::route(&stage.intranet, underlay, 24, super::super::stage::INSIDE)?;
     sandbox::route(&stage.device, IpAddr::V4(Ipv4Addr::new(10, 20, 0, 0)), 24, GATEWAY)?;
     timeline.note("three hosts stand, joined by plain cables");

@@ -2,9 +2,30 @@
 
 mod bare;
 mod judge;
+mod setup;
+mod swaps;
+mod walk;
 
-use super::{hosts::HostError, options::Options, timeline::Timeline, verdict::Verdict};
-use crate::causes::chain;
+use super::{
+    admin::{Admin, AdminError},
+    browser::BrowserError,
+    device::{Device, DeviceError, Token},
+    gateway::{Gateway, TUNNEL_PORT},
+    hosts::{Host, HostError},
+    load::Amount,
+    options::Options,
+    stage::{Stage, UNDERLAY},
+    timeline::Timeline,
+    verdict::Verdict,
+};
+use crate::{causes::chain, daemon::ipc::Status};
+use reqwest::Method;
+use std::net::{IpAddr, Ipv4Addr};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use vestibule_platform::sandbox::SandboxError;
+
+/// The devices' inner addresses.
+const INNER: (IpAddr, u8) = (IpAddr::V4(Ipv4Addr::new(100, 96, 0, 0)), 12);
 
 /// Why the script stopped before its end.
 #[derive(Debug, thiserror::Error)]
@@ -14,7 +35,32 @@ pub(super) enum Stopped {
     Host(#[from] HostError),
     /// A namespace.
     #[error(transparent)]
-    Sandbox(#[from] vestibule_platform::sandbox::SandboxError),
+    Sandbox(#[from] SandboxError),
+    /// The gateway's API.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    /// The device.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The login.
+    #[error(transparent)]
+    Browser(#[from] BrowserError),
+    /// Something that should be there.
+    #[error("the device shows no {0}")]
+    Missing(&'static str),
+}
+
+/// Everything that takes part.
+struct World<'a> {
+    options: &'a Options,
+    timeline: &'a Timeline,
+    stage: Stage,
+    gateway: Gateway,
+    admin: Admin,
+    token: Token,
+    device: Device,
+    wire: Host,
+    amount: Amount,
 }
 
 /// Runs the demo and returns its verdict, which a run that could not go on also has.
@@ -22,13 +68,82 @@ pub(super) fn run(options: &Options) -> Verdict {
     let timeline = Timeline::begin();
     let mut verdict = Verdict::default();
     verdict.number("version", env!("CARGO_PKG_VERSION"));
+    verdict.number("mode", if options.bare { "bare" } else { "kernel" });
     verdict.number("rate", options.rate);
     verdict.number("tcp_rate", options.tcp_rate);
-    let ended = bare::run(options, &timeline, &mut verdict);
+    let ended = if options.bare {
+        bare::run(options, &timeline, &mut verdict)
+    } else {
+        prepare(options, &timeline).and_then(|mut world| {
+            let ended = world.play(&mut verdict);
+            if ended.is_err() || verdict.failed() > 0 {
+                world.tell_logs();
+            }
+            ended
+        })
+    };
     if let Err(error) = ended {
         let line = chain(&error);
         timeline.note(format_args!("stopped: {line}"));
         verdict.check("the script ran to its end", line, false);
     }
     verdict
+}
+
+/// Builds the stage and starts the gateway and the device.
+fn prepare<'a>(options: &'a Options, timeline: &'a Timeline) -> Result<World<'a>, Stopped> {
+    timeline.chapter("The stage");
+    let stage = Stage::build(INNER)?;
+    timeline.note("three hosts stand: device -- gateway -- intranet (directory 10.20.0.10, web 10.20.0.80)");
+    let wire: Vec<String> = ["wire", "--interface", UNDERLAY, "--port", &TUNNEL_PORT.to_string()].map(str::to_owned).into();
+    let wire = Host::start(&stage.gateway, "wire counter", &wire)?;
+    let gateway = Gateway::start(&stage)?;
+    timeline.note("the gateway runs");
+    let admin = Admin::seat(&stage.gateway, &gateway.facts, gateway.admin_token()?)?;
+    let token = setup::organisation(&admin)?;
+    timeline.note("service token, enrolment policies, two accounts and two rules made over the REST API");
+    let device = Device::start(&stage, &gateway, &token)?;
+    timeline.note("the device boots; nobody has logged in");
+    let amount = Amount { rate: options.rate, tcp_rate: options.tcp_rate, mtu: 0 };
+    Ok(World { options, timeline, stage, gateway, admin, token, device, wire, amount })
+}
+
+impl World<'_> {
+    /// Both parts, and the verdict on their load.
+    fn play(&mut self, verdict: &mut Verdict) -> Result<(), Stopped> {
+        let (control, mut account) = walk::run(self, verdict)?;
+        let largest = judge::gaps(verdict, "control_gap_us", &control.gaps);
+        let swaps = swaps::run(self, verdict)?;
+        account.add(&swaps);
+        let gap = judge::gaps(verdict, "swap_gap_us", &account.gaps);
+        account.add(&control);
+        judge::load(verdict, &account);
+        let measured = account.unanswered == 0 && !swaps.gaps.is_empty();
+        verdict.check("largest gap around a swap", format!("{gap} µs (without swaps {largest} µs)"), measured);
+        verdict.check("gateway and daemon still run", "yes", self.gateway.service.alive() && self.device.service.alive());
+        Ok(())
+    }
+
+    /// How many swaps the gateway's audit holds.
+    fn swaps_recorded(&self) -> Result<u64, Stopped> {
+        let audit = self.admin.call(Method::GET, "audit/swaps", None)?;
+        Ok(audit["count"].as_u64().unwrap_or(0))
+    }
+
+    /// When the latest commit was, in nanoseconds of the wall clock.
+    fn last_commit(&self) -> Result<Option<u64>, Stopped> {
+        Ok(Some(moment(&self.device.status()?)?))
+    }
+
+    /// The last words of the gateway and the daemon.
+    fn tell_logs(&self) {
+        eprintln!("{}\n{}", self.gateway.service.tail(20), self.device.service.tail(20));
+    }
+}
+
+/// When the active generation was committed, in nanoseconds of the wall clock.
+fn moment(status: &Status) -> Result<u64, Stopped> {
+    let since = status.since.as_deref().and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
+    let since = since.ok_or(Stopped::Missing("time of its last commit"))?;
+    Ok(u64::try_from(since.unix_timestamp_nanos()).unwrap_or(0))
 }

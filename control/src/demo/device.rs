@@ -1,0 +1,204 @@
+//! The device as the demo runs it: `vestibule service run` in a process of its own, its MDM file, and its sessions.
+
+use super::{
+    gateway::Gateway,
+    hosts::{HostError, Service},
+    stage::Stage,
+};
+use crate::daemon::ipc::{
+    Request, State, Status,
+    client::{CallError, call},
+};
+use std::{
+    fs,
+    io::{self, BufRead, BufReader, Write},
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
+use vestibule_platform::local::{LocalError, Stream};
+
+/// Longest wait for an answer of the session source.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why the device did not do as asked.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DeviceError {
+    /// Its process.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// Its control socket.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// Its session source cannot be reached.
+    #[error("the device's session source")]
+    Sessions(#[from] LocalError),
+    /// A file or a socket.
+    #[error("the device: cannot {action}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The system's reason.
+        #[source]
+        cause: io::Error,
+    },
+    /// A session event was not taken.
+    #[error("the device answered the session event `{event}` with `{answer}`")]
+    Refused {
+        /// The event.
+        event: String,
+        /// The answer.
+        answer: String,
+    },
+    /// It never got there.
+    #[error("the device did not get to `{wanted}` in {seconds} s; it says: {status}")]
+    NeverCame {
+        /// What was waited for.
+        wanted: String,
+        /// How long.
+        seconds: u64,
+        /// The last status in one line.
+        status: String,
+    },
+}
+
+/// The service token in the MDM file.
+#[derive(Clone)]
+pub(super) struct Token {
+    /// Client id.
+    pub id: String,
+    /// Client secret.
+    pub secret: String,
+}
+
+/// A device.
+#[derive(Debug)]
+pub(super) struct Device {
+    /// Its process.
+    pub service: Service,
+    mdm: PathBuf,
+    control: PathBuf,
+    sessions: BufReader<Stream>,
+}
+
+impl Device {
+    /// Writes the MDM file and starts the daemon.
+    pub(super) fn start(stage: &Stage, gateway: &Gateway, token: &Token) -> Result<Self, DeviceError> {
+        let path = |name: &str| stage.room.join(name);
+        let (mdm, control, sessions) = (path("mdm.xml"), path("control.sock"), path("sessions.sock"));
+        write_mdm(&mdm, token, false)?;
+        let arguments = [
+            ("--mdm", mdm.display().to_string()),
+            ("--state", path("device").display().to_string()),
+            ("--gateway", gateway.facts.url.clone()),
+            ("--pin", gateway.facts.certificate_sha256.to_string()),
+            ("--control", control.display().to_string()),
+            ("--sessions", sessions.display().to_string()),
+            ("--interface", "vestibule0".to_owned()),
+        ];
+        let mut words = vec!["service".to_owned(), "run".to_owned()];
+        words.extend(arguments.into_iter().flat_map(|(name, value)| [name.to_owned(), value]));
+        let service = Service::start(&stage.device, "device", &words, &path("device.log"))?;
+        let until = Instant::now() + PATIENCE;
+        let sessions = loop {
+            match Stream::connect(&sessions) {
+                Ok(stream) => break stream,
+                Err(error) if Instant::now() > until => {
+                    eprintln!("{}", service.tail(20));
+                    return Err(error.into());
+                }
+                Err(_) => thread::sleep(Duration::from_millis(20)),
+            }
+        };
+        let limit = sessions.set_timeout(PATIENCE);
+        limit.map_err(|cause| DeviceError::Io { action: "limit the session source", cause })?;
+        Ok(Self { service, mdm, control, sessions: BufReader::new(sessions) })
+    }
+
+    /// Something happens at the device's desktop.
+    pub(super) fn session(&mut self, event: &str) -> Result<(), DeviceError> {
+        let fail = |cause| DeviceError::Io { action: "tell a session event", cause };
+        let stream = self.sessions.get_mut();
+        writeln!(stream, "{event}").and_then(|()| stream.flush()).map_err(fail)?;
+        let mut answer = String::new();
+        self.sessions.read_line(&mut answer).map_err(fail)?;
+        if answer.trim() == "ok" {
+            return Ok(());
+        }
+        Err(DeviceError::Refused { event: event.to_owned(), answer: answer.trim().to_owned() })
+    }
+
+    /// What the daemon says of itself.
+    pub(super) fn status(&self) -> Result<Status, DeviceError> {
+        Ok(call(&self.control, &Request::Status)?)
+    }
+
+    /// Waits until the status is as wanted.
+    pub(super) fn until(
+        &self,
+        wanted: &str,
+        patience: Duration,
+        reached: impl Fn(&Status) -> bool,
+    ) -> Result<Status, DeviceError> {
+        let until = Instant::now() + patience;
+        loop {
+            let last = match self.status() {
+                Ok(status) if reached(&status) => return Ok(status),
+                Ok(status) => format!("{} {:?}", status.summary, status.last_error),
+                Err(error) => crate::causes::chain(&error),
+            };
+            if Instant::now() > until {
+                let wanted = wanted.to_owned();
+                return Err(DeviceError::NeverCame { wanted, seconds: patience.as_secs(), status: last });
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Waits until traffic runs under `identity`.
+    pub(super) fn until_identity(&self, identity: &str, patience: Duration) -> Result<Status, DeviceError> {
+        self.until(&format!("connected as {identity}"), patience, |status| {
+            status.state == State::Connected && status.identity.as_deref() == Some(identity)
+        })
+    }
+
+    /// Writes the MDM file anew.
+    pub(super) fn write_mdm(&self, token: &Token, multi_user: bool) -> Result<(), DeviceError> {
+        write_mdm(&self.mdm, token, multi_user)
+    }
+}
+
+/// Writes the file beside its place and moves it there whole, as deployment tools do.
+fn write_mdm(path: &PathBuf, token: &Token, multi_user: bool) -> Result<(), DeviceError> {
+    let partial = path.with_extension("new");
+    let written = fs::write(&partial, mdm(token, multi_user)).and_then(|()| fs::rename(&partial, path));
+    written.map_err(|cause| DeviceError::Io { action: "write mdm.xml", cause })
+}
+
+/// The vendor's file for a connection before login, with the token filled in.
+fn mdm(Token { id, secret }: &Token, multi_user: bool) -> String {
+    let multi_user = if multi_user { "\n  <key>multi_user</key>\n  <true/>" } else { "" };
+    format!(
+        "<dict>{multi_user}
+  <key>pre_login</key>
+  <dict>
+    <key>organization</key>
+    <string>mycompany</string>
+    <key>auth_client_id</key>
+    <string>{id}</string>
+    <key>auth_client_secret</key>
+    <string>{secret}</string>
+  </dict>
+  <key>configs</key>
+  <array>
+    <dict>
+      <key>organization</key>
+      <string>mycompany</string>
+      <key>display_name</key>
+      <string>Default</string>
+    </dict>
+  </array>
+</dict>
+"
+    )
+}

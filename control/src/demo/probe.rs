@@ -1,0 +1,158 @@
+//! Questions that the device's programs ask: does a server answer, is it refused, how fast.
+
+use super::{
+    host::services::{DIRECTORY_ANSWER, WEB_ANSWER},
+    stage::{DIRECTORY, DIRECTORY_PORT, ECHO_PORT, WEB, WEB_PORT},
+};
+use std::{
+    fmt, io,
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpStream},
+    time::{Duration, Instant},
+};
+use vestibule_platform::sandbox::{Namespace, Running, SandboxError};
+
+/// After this long, silence is a time-out.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What came of a question.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    /// The server's answer, or why there is none.
+    pub answer: io::Result<String>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl Outcome {
+    /// The expected answer came.
+    pub(super) fn answered(&self) -> bool {
+        self.answer.is_ok()
+    }
+
+    /// It was refused, and said so.
+    pub(super) fn refused(&self) -> bool {
+        matches!(&self.answer, Err(error) if matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionRefused
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::PermissionDenied
+                | io::ErrorKind::HostUnreachable
+                | io::ErrorKind::NetworkUnreachable
+        ))
+    }
+
+    /// Milliseconds, with fractions.
+    pub(super) fn milliseconds(&self) -> f64 {
+        (self.took.as_secs_f64() * 1e6).round() / 1e3
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.answer {
+            Ok(answer) => write!(f, "“{answer}” in {} ms", self.milliseconds()),
+            Err(error) => write!(f, "{error} after {} ms", self.milliseconds()),
+        }
+    }
+}
+
+/// Asks the directory server.
+pub(super) fn directory(namespace: &Namespace) -> Result<Outcome, SandboxError> {
+    namespace.run(|| timed(ask_directory))
+}
+
+/// Asks the web server for its page.
+pub(super) fn web(namespace: &Namespace) -> Result<Outcome, SandboxError> {
+    namespace.run(|| timed(ask_web))
+}
+
+/// Opens a connection to the echo server, and says so.
+pub(super) fn echo(namespace: &Namespace) -> Result<Outcome, SandboxError> {
+    namespace.run(|| timed(|| Echo::open().map(|_| "connected".to_owned())))
+}
+
+fn timed(ask: impl FnOnce() -> io::Result<String>) -> Outcome {
+    let start = Instant::now();
+    Outcome { answer: ask(), took: start.elapsed() }
+}
+
+fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let connection = TcpStream::connect_timeout(&address, PATIENCE)?;
+    connection.set_read_timeout(Some(PATIENCE))?;
+    Ok(connection)
+}
+
+fn ask_directory() -> io::Result<String> {
+    let mut connection = connect((DIRECTORY, DIRECTORY_PORT).into())?;
+    connection.write_all(b"where is the domain controller?\n")?;
+    let mut line = String::new();
+    BufReader::new(connection).read_line(&mut line)?;
+    expected(line.trim(), DIRECTORY_ANSWER)
+}
+
+fn ask_web() -> io::Result<String> {
+    let mut connection = connect((WEB, WEB_PORT).into())?;
+    write!(connection, "GET / HTTP/1.1\r\nHost: {WEB}\r\nConnection: close\r\n\r\n")?;
+    let mut page = String::new();
+    connection.read_to_string(&mut page)?;
+    expected(page.rsplit("\r\n\r\n").next().unwrap_or_default(), WEB_ANSWER)
+}
+
+fn expected(got: &str, wanted: &str) -> io::Result<String> {
+    if got == wanted {
+        return Ok(got.to_owned());
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidData, format!("expected “{wanted}”, got “{got}”")))
+}
+
+/// A live connection to the echo server.
+#[derive(Debug)]
+struct Echo(TcpStream);
+
+impl Echo {
+    fn open() -> io::Result<Self> {
+        let mut echo = Self(connect((WEB, ECHO_PORT).into())?);
+        echo.turn()?;
+        Ok(echo)
+    }
+
+    /// One message there and back.
+    fn turn(&mut self) -> io::Result<()> {
+        let message = *b"are you still there?";
+        self.0.write_all(&message)?;
+        let mut back = [0; 20];
+        self.0.read_exact(&mut back)?;
+        if back == message { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
+    }
+}
+
+/// When a live flow was closed, and how.
+#[derive(Debug)]
+pub(super) struct Closed {
+    /// When its end was seen.
+    pub at: Instant,
+    /// What the program saw.
+    pub how: io::Error,
+}
+
+/// Opens a connection to the echo server and talks until it is closed; `None` when it is not within `patience`.
+/// `opened` is told when the connection stands.
+pub(super) fn watch(
+    namespace: &Namespace,
+    patience: Duration,
+    opened: crossbeam_channel::Sender<()>,
+) -> Result<Running<io::Result<Option<Closed>>>, SandboxError> {
+    namespace.spawn(move || {
+        let mut echo = Echo::open()?;
+        let _ = opened.send(());
+        let until = Instant::now() + patience;
+        while Instant::now() < until {
+            if let Err(how) = echo.turn() {
+                return Ok(Some(Closed { at: Instant::now(), how }));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(None)
+    })
+}

@@ -1,0 +1,131 @@
+//! The second part: one registration per user, and identities swapped by log-on and log-off under load.
+
+use super::{
+    super::{
+        load::{Account, Load},
+        probe,
+        verdict::Verdict,
+    },
+    Stopped, World,
+    setup::{BOB, NON_IDENTITY},
+    walk::{eventually, inner, sign_in},
+};
+use serde::Deserialize;
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Longest wait for one swap.
+const SWAP: Duration = Duration::from_secs(15);
+/// A line of the timeline every so often.
+const TELL_EVERY: Duration = Duration::from_secs(2);
+
+/// The wire counter's report.
+#[derive(Clone, Copy, Debug, Deserialize)]
+struct Wire {
+    initiations: u64,
+    missed: u64,
+}
+
+/// Runs the second part.
+pub(super) fn run(world: &mut World<'_>, verdict: &mut Verdict) -> Result<Account, Stopped> {
+    let timeline = world.timeline;
+    let wanted = world.options.swaps;
+    timeline.chapter(format_args!("One registration per user, {wanted} swaps"));
+    world.device.write_mdm(&world.token, true)?;
+    world.device.until("multi-user", SWAP, |status| status.mdm.multi_user)?;
+    timeline.note("mdm.xml now says multi_user");
+    world.device.session(&format!("logon {} 2", BOB.user))?;
+    let prompted = world.device.until("a sign-in prompt", SWAP, |status| status.auth_url.is_some())?;
+    sign_in(world, &prompted, &BOB)?;
+    world.device.until_identity(BOB.email, SWAP)?;
+    timeline.note(format_args!("{} registers once", BOB.email));
+    world.device.session("logoff 2")?;
+    let status = world.device.until_identity(NON_IDENTITY, SWAP)?;
+    timeline.note(format_args!("log-off: {NON_IDENTITY}"));
+    let Some(address) = inner(&status) else { return Err(Stopped::Missing("an inner address")) };
+
+    let mut load = Load::start(&world.stage, address, world.amount, 2)?;
+    thread::sleep(Duration::from_millis(500));
+    let handshakes: Wire = world.wire.ask("report")?;
+    let recorded = world.swaps_recorded()?;
+    let mut round = Round { world, done: 0, wrong_rules: 0, slowest: Duration::ZERO };
+    let ended = round.all(&mut load, wanted);
+    let Round { done, wrong_rules, slowest, .. } = round;
+
+    // The gateway writes its audit in batches.
+    let audited = eventually(Duration::from_secs(3), || {
+        let audited = world.swaps_recorded()? - recorded;
+        Ok((audited >= u64::from(done)).then_some(audited))
+    })?;
+    let audited = match audited {
+        Some(audited) => audited,
+        None => world.swaps_recorded()? - recorded,
+    };
+    let after: Wire = world.wire.ask("report")?;
+    let on_the_wire = after.initiations - handshakes.initiations;
+    let account = load.finish(&world.stage)?;
+    timeline.note(format_args!("{done} swaps done, the slowest took {} ms", slowest.as_millis()));
+
+    verdict.number("swaps", done);
+    verdict.number("swaps_audited", audited);
+    verdict.number("handshakes_on_the_wire", on_the_wire);
+    verdict.number("swap_slowest_ms", u64::try_from(slowest.as_millis()).unwrap_or(u64::MAX));
+    verdict.check("identity swaps", format!("{done} of {wanted}"), done == wanted);
+    verdict.check("swaps in the gateway's audit", audited, audited == u64::from(done));
+    let counted = format!("{on_the_wire} (capture missed {})", after.missed);
+    verdict.check("handshakes on the wire", counted, on_the_wire == u64::from(done) && after.missed == 0);
+    let obeyed = format!("{} of {done}", done - wrong_rules);
+    verdict.check("after each swap, the rules of its identity", obeyed, wrong_rules == 0);
+    if let Err(error) = ended {
+        verdict.check("every swap came to its end", crate::causes::chain(&error), false);
+    }
+    Ok(account)
+}
+
+/// The loop's state.
+struct Round<'a, 'b> {
+    world: &'a mut World<'b>,
+    done: u32,
+    wrong_rules: u32,
+    slowest: Duration,
+}
+
+impl Round<'_, '_> {
+    fn all(&mut self, load: &mut Load, wanted: u32) -> Result<(), Stopped> {
+        let spacing = Duration::from_millis(u64::from(self.world.options.spacing));
+        let mut told = Instant::now();
+        let (mut session, mut commit) = (2, None);
+        while self.done < wanted {
+            let on = self.done % 2 == 0;
+            session += u32::from(on);
+            let (event, identity) =
+                if on { (format!("logon {} {session}", BOB.user), BOB.email) } else { (format!("logoff {session}"), NON_IDENTITY) };
+            let begun = Instant::now();
+            self.world.device.session(&event)?;
+            let status = self.world.device.until_identity(identity, SWAP)?;
+            self.slowest = self.slowest.max(begun.elapsed());
+            self.done += 1;
+            let web = probe::web(&self.world.stage.device)?;
+            if (on && !web.answered()) || (!on && !web.refused()) {
+                self.wrong_rules += 1;
+                self.world.timeline.note(format_args!("as {identity}, the intranet: {web}"));
+            }
+            // The one before: its ± 50 ms have passed by now.
+            if let Some(moment) = commit.replace(super::moment(&status)?) {
+                load.measure_gap(moment)?;
+            }
+            if told.elapsed() >= TELL_EVERY {
+                told = Instant::now();
+                self.world.timeline.note(format_args!("{} swaps; now {identity}", self.done));
+            }
+            thread::sleep(spacing);
+        }
+        if let Some(moment) = commit {
+            thread::sleep(Duration::from_millis(60));
+            load.measure_gap(moment)?;
+        }
+        Ok(())
+    }
+}
