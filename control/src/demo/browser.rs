@@ -58,7 +58,8 @@ impl Login {
         let runtime = runtime.map_err(|error| fail(error.to_string()))?;
         let gateway = pin::http_client(self.pin, PATIENCE).map_err(|error| fail(crate::causes::chain(&error)))?;
         let local = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).timeout(PATIENCE);
-        let local = local.tls_backend_preconfigured(pin::client_config(self.pin).map_err(|error| fail(error.to_string()))?);
+        let local =
+            local.tls_backend_preconfigured(pin::client_config(self.pin).map_err(|error| fail(error.to_string()))?);
         let local = local.build().map_err(|error| fail(crate::causes::chain(&error)))?;
         runtime.block_on(self.walk(&gateway, &local))
     }
@@ -164,7 +165,8 @@ fn attribute(tag: &str, name: &str) -> Option<String> {
                 Some(quote @ ('"' | '\'')) => value[1..].split(quote).next()?,
                 _ => value.split(|c: char| c.is_whitespace() || c == '/').next()?,
             };
-            let escapes = [("&quot;", "\""), ("&#34;", "\""), ("&#39;", "'"), ("&#x27;", "'"), ("&lt;", "<"), ("&gt;", ">")];
+            let escapes =
+                [("&quot;", "\""), ("&#34;", "\""), ("&#39;", "'"), ("&#x27;", "'"), ("&lt;", "<"), ("&gt;", ">")];
             let plain = escapes.iter().fold(value.to_owned(), |text, (from, to)| text.replace(from, to));
             return Some(plain.replace("&amp;", "&"));
         }

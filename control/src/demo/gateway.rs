@@ -83,8 +83,8 @@ impl Gateway {
 
     /// The administrator's secret.
     pub(super) fn admin_token(&self) -> Result<String, HostError> {
-        fs::read_to_string(&self.facts.admin_token_file).map(|token| token.trim().to_owned()).map_err(|cause| {
-            HostError::Io { name: "gateway".to_owned(), action: "read its admin token", cause }
-        })
+        fs::read_to_string(&self.facts.admin_token_file)
+            .map(|token| token.trim().to_owned())
+            .map_err(|cause| HostError::Io { name: "gateway".to_owned(), action: "read its admin token", cause })
     }
 }

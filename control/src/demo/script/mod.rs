@@ -95,7 +95,8 @@ fn prepare<'a>(options: &'a Options, timeline: &'a Timeline) -> Result<World<'a>
     timeline.chapter("The stage");
     let stage = Stage::build(INNER)?;
     timeline.note("three hosts stand: device -- gateway -- intranet (directory 10.20.0.10, web 10.20.0.80)");
-    let wire: Vec<String> = ["wire", "--interface", UNDERLAY, "--port", &TUNNEL_PORT.to_string()].map(str::to_owned).into();
+    let wire: Vec<String> =
+        ["wire", "--interface", UNDERLAY, "--port", &TUNNEL_PORT.to_string()].map(str::to_owned).into();
     let wire = Host::start(&stage.gateway, "wire counter", &wire)?;
     let gateway = Gateway::start(&stage)?;
     timeline.note("the gateway runs");
@@ -120,7 +121,11 @@ impl World<'_> {
         judge::load(verdict, &account);
         let measured = account.unanswered == 0 && !swaps.gaps.is_empty();
         verdict.check("largest gap around a swap", format!("{gap} µs (without swaps {largest} µs)"), measured);
-        verdict.check("gateway and daemon still run", "yes", self.gateway.service.alive() && self.device.service.alive());
+        verdict.check(
+            "gateway and daemon still run",
+            "yes",
+            self.gateway.service.alive() && self.device.service.alive(),
+        );
         Ok(())
     }
 

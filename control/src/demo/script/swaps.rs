@@ -100,8 +100,11 @@ impl Round<'_, '_> {
         while self.done < wanted {
             let on = self.done % 2 == 0;
             session += u32::from(on);
-            let (event, identity) =
-                if on { (format!("logon {} {session}", BOB.user), BOB.email) } else { (format!("logoff {session}"), NON_IDENTITY) };
+            let (event, identity) = if on {
+                (format!("logon {} {session}", BOB.user), BOB.email)
+            } else {
+                (format!("logoff {session}"), NON_IDENTITY)
+            };
             let begun = Instant::now();
             self.world.device.session(&event)?;
             let status = self.world.device.until_identity(identity, SWAP)?;

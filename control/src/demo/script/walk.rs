@@ -109,7 +109,11 @@ fn login(world: &mut World<'_>, verdict: &mut Verdict, load: &mut Load, before: 
     let moved = later.received.saturating_sub(stream.received);
     let lives = later.connected && moved > 0 && later.resets == 0 && later.mismatched == 0;
     timeline.note(format_args!("the TCP connection from before login lives: {moved} more bytes, all as sent"));
-    verdict.check("the TCP connection from before login lives", format!("{} MB so far", later.received / 1_000_000), lives);
+    verdict.check(
+        "the TCP connection from before login lives",
+        format!("{} MB so far", later.received / 1_000_000),
+        lives,
+    );
     let web = probe::web(&world.stage.device)?;
     timeline.note(format_args!("the intranet's web server: {web}"));
     verdict.check("after login, the intranet answers", &web, web.answered());
@@ -158,7 +162,8 @@ fn rules(world: &mut World<'_>, verdict: &mut Verdict) -> Result<(), Stopped> {
 
     world.admin.call(Method::DELETE, &format!("{RULES}/{rule}"), None)?;
     timeline.note("the administrator takes the rule back");
-    let again = eventually(Duration::from_secs(2), || Ok(Some(probe::echo(&world.stage.device)?).filter(|o| o.answered())))?;
+    let again =
+        eventually(Duration::from_secs(2), || Ok(Some(probe::echo(&world.stage.device)?).filter(|o| o.answered())))?;
     verdict.check("without the rule, it connects again", if again.is_some() { "yes" } else { "no" }, again.is_some());
     Ok(())
 }
