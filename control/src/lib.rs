@@ -6,5 +6,6 @@ pub mod cli;
 pub mod crypto;
 pub mod daemon;
 pub mod demo;
+pub mod mdm;
 pub mod registration;
 pub mod rules;

@@ -15,6 +15,7 @@ mod backoff;
 mod decide;
 mod event;
 mod facts;
+mod id;
 mod log;
 mod machine;
 mod mode;
@@ -29,11 +30,9 @@ mod words;
 
 pub use action::{Action, Addresses};
 pub use event::{Event, SinceBoot, Timestamp};
+pub use id::{ActivationId, RequestId, SessionId, Slot, UserId};
 pub use log::{LogEntry, Summary};
 pub use machine::{LOG_CAPACITY, Machine};
 pub use row::Row;
 pub use settings::{Hold, Settings};
-pub use state::{
-    Activation, ActivationId, Backoff, Enrolment, Phase, Prompt, Registration, RequestId, Seat, Session, SessionId,
-    Slot, State, Tunnel, UserId,
-};
+pub use state::{Activation, Backoff, Enrolment, Phase, Prompt, Registration, Seat, Session, State, Tunnel};
