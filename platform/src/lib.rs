@@ -6,6 +6,7 @@
 //! - [`adapter`]: frames from and to the host, a batch at a time;
 //! - [`socket`]: datagrams from and to the network, a batch at a time;
 //! - [`local`]: the daemon's control socket;
+//! - [`netcfg`]: addresses, routes, and the rules against loops;
 //! - [`runtime`]: one worker thread per end, run to completion;
 //! - [`wait`]: what the worker sleeps on;
 //! - [`sandbox`]: hosts and cables that the kernel takes away with their first process;
@@ -15,6 +16,7 @@ pub mod adapter;
 pub mod capture;
 pub mod local;
 pub mod measure;
+pub mod netcfg;
 pub mod runtime;
 pub mod sandbox;
 pub mod socket;
