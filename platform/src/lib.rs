@@ -14,12 +14,23 @@
 
 pub mod adapter;
 pub mod capture;
+//! - [`session`]: who is logged on;
+//! - [`secrets`], [`files`]: what rests on the disk;
+//! - [`clock`]: time that counts sleep, entropy;
+//! - [`wait`]: what the worker sleeps on.
+
+pub mod clock;
+pub mod files;
 pub mod local;
 pub mod measure;
 pub mod netcfg;
 pub mod runtime;
 pub mod sandbox;
+pub mod secrets;
+pub mod session;
 pub mod socket;
+#[cfg(all(test, target_os = "linux"))]
+mod testing;
 mod unsupported;
 pub mod wait;
 

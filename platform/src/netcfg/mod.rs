@@ -10,6 +10,8 @@ mod imp;
 pub mod memory;
 
 pub use imp::System;
+#[cfg(all(test, target_os = "linux"))]
+pub(crate) use imp::testing as linux_testing;
 
 use ipnet::IpNet;
 use std::{fmt, io};

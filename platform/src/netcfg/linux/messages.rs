@@ -7,7 +7,6 @@ use rtnetlink::{
     packet_route::{
         AddressFamily, RouteNetlinkMessage,
         address::{AddressAttribute, AddressHeaderFlags, AddressMessage},
-        link::LinkMessage,
         route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope},
         rule::{RuleAction, RuleAttribute, RuleFlags, RuleMessage},
     },
@@ -19,10 +18,6 @@ const OURS: RouteProtocol = RouteProtocol::Other(0x56);
 
 pub(super) fn family(v6: bool) -> AddressFamily {
     if v6 { AddressFamily::Inet6 } else { AddressFamily::Inet }
-}
-
-pub(super) fn all_links() -> RouteNetlinkMessage {
-    RouteNetlinkMessage::GetLink(LinkMessage::default())
 }
 
 pub(super) fn all_addresses() -> RouteNetlinkMessage {
@@ -47,15 +42,12 @@ pub(super) fn link_up(interface: u32) -> RouteNetlinkMessage {
 
 pub(super) fn address(interface: u32, net: IpNet) -> AddressMessage {
     match net {
-        IpNet::V4(net) => AddressMessageBuilder::<Ipv4Addr>::new()
-            .index(interface)
-            .address(net.addr(), net.prefix_len())
-            .build(),
+        IpNet::V4(net) => {
+            AddressMessageBuilder::<Ipv4Addr>::new().index(interface).address(net.addr(), net.prefix_len()).build()
+        }
         IpNet::V6(net) => {
-            let mut message = AddressMessageBuilder::<Ipv6Addr>::new()
-                .index(interface)
-                .address(net.addr(), net.prefix_len())
-                .build();
+            let mut message =
+                AddressMessageBuilder::<Ipv6Addr>::new().index(interface).address(net.addr(), net.prefix_len()).build();
             // Nobody else on a tunnel can hold it: usable at once.
             message.header.flags |= AddressHeaderFlags::Nodad;
             message
@@ -181,8 +173,7 @@ mod tests {
                 assert_eq!(route_of(&route(&one)), Some(one));
             }
             let v6 = net.addr().is_ipv6();
-            let plain =
-                Rule { v6, priority: 9, table: 254, not_mark: None, destination: Some(net), suppress: None };
+            let plain = Rule { v6, priority: 9, table: 254, not_mark: None, destination: Some(net), suppress: None };
             let rules = [
                 Rule { destination: None, suppress: Some(0), ..plain.clone() },
                 Rule { destination: None, not_mark: Some(5), table: 22_082, ..plain.clone() },

@@ -1,9 +1,11 @@
 //! rtnetlink and `/proc/sys`: no tool of the host is run.
 
 mod messages;
-pub(crate) mod netlink;
+mod netlink;
 mod state;
 mod sysctl;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use super::{Applied, Desired, NetConfig, NetConfigError, Routing, Undo};
 use netlink::Netlink;
@@ -78,7 +80,8 @@ impl Tunnel {
     /// Everything on the host that is this tunnel's, whoever put it there: all addresses of its interface, the rules
     /// in its priorities, the routes in its table (in the main table: those to its interface).
     fn find(&mut self, routing: &Routing, index: u32) -> Result<State, NetConfigError> {
-        let listing = |cause| NetConfigError::Step { step: "list the host's addresses, routes and rules".into(), cause };
+        let listing =
+            |cause| NetConfigError::Step { step: "list the host's addresses, routes and rules".into(), cause };
         let mut state = State::default();
         for message in self.netlink.list(&messages::all_addresses()).map_err(listing)? {
             if let RouteNetlinkMessage::NewAddress(message) = message {

@@ -87,12 +87,7 @@ fn rules(policy: &PolicyRouting, routes: &[IpNet]) -> BTreeSet<Rule> {
         let bypass = policy.bypass.iter().filter(|net| net.addr().is_ipv6() == v6);
         rules.extend(bypass.map(|net| Rule { destination: Some(net.trunc()), ..plain.clone() }));
         rules.insert(Rule { priority: policy.priority + 1, suppress: Some(0), ..plain.clone() });
-        rules.insert(Rule {
-            priority: policy.priority + 2,
-            table: policy.table,
-            not_mark: Some(policy.mark),
-            ..plain
-        });
+        rules.insert(Rule { priority: policy.priority + 2, table: policy.table, not_mark: Some(policy.mark), ..plain });
     }
     rules
 }
