@@ -6,7 +6,10 @@ use nix::net::if_::if_nametoindex;
 use rtnetlink::{
     LinkMessageBuilder, LinkUnspec, LinkVeth,
     packet_core::{NLM_F_CREATE, NLM_F_EXCL},
-    packet_route::RouteNetlinkMessage,
+    packet_route::{
+        RouteNetlinkMessage,
+        route::{RouteMessage, RouteProtocol},
+    },
 };
 use std::{fs::File, os::fd::AsRawFd};
 
@@ -28,12 +31,16 @@ pub(crate) fn veth(near: &str, moved: &str, far: &str, there: &File) {
     link_up(near);
 }
 
-/// How many routes and rules this namespace has, and the addresses of `interface`.
+/// How many routes (not counting the kernel's own, which come late) and rules this namespace has, and the addresses of
+/// `interface`.
 pub(crate) fn inventory(interface: &str) -> (usize, usize, Vec<String>) {
     let mut netlink = Netlink::open().unwrap();
     let (mut routes, mut rules) = (0, 0);
     for v6 in [false, true] {
-        routes += netlink.list(&messages::all_routes(v6)).unwrap().len();
+        for message in netlink.list(&messages::all_routes(v6)).unwrap() {
+            let kernels = |route: &RouteMessage| route.header.protocol == RouteProtocol::Kernel;
+            routes += usize::from(!matches!(message, RouteNetlinkMessage::NewRoute(route) if kernels(&route)));
+        }
         rules += netlink.list(&messages::all_rules(v6)).unwrap().len();
     }
     let index = if_nametoindex(interface).unwrap_or(0);
@@ -44,4 +51,28 @@ pub(crate) fn inventory(interface: &str) -> (usize, usize, Vec<String>) {
         }
     }
     (routes, rules, addresses)
+}
+
+/// Adds an address in the namespace of this thread.
+pub(crate) fn add_address(interface: &str, address: &str) {
+    let index = if_nametoindex(interface).unwrap();
+    let message = RouteNetlinkMessage::NewAddress(messages::address(index, address.parse().unwrap()));
+    Netlink::open().unwrap().change(message, NLM_F_CREATE | NLM_F_EXCL).unwrap();
+}
+
+/// Sets an interface's MTU in the namespace of this thread.
+pub(crate) fn set_mtu(interface: &str, mtu: u32) {
+    let index = if_nametoindex(interface).unwrap();
+    let message = LinkMessageBuilder::<LinkUnspec>::new().index(index).mtu(mtu).build();
+    Netlink::open().unwrap().change(RouteNetlinkMessage::SetLink(message), 0).unwrap();
+}
+
+/// A default route over `interface` by the neighbour `gateway`.
+pub(crate) fn add_default_route(interface: &str, gateway: [u8; 4]) {
+    let index = if_nametoindex(interface).unwrap();
+    let route = rtnetlink::RouteMessageBuilder::<std::net::Ipv4Addr>::new()
+        .output_interface(index)
+        .gateway(gateway.into())
+        .build();
+    Netlink::open().unwrap().change(RouteNetlinkMessage::NewRoute(route), NLM_F_CREATE | NLM_F_EXCL).unwrap();
 }

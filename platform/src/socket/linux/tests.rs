@@ -1,1 +1,192 @@
-//! Tests against the kernel over the loopback interface.
+//! Tests against the kernel: over the loopback interface, and between two namespaces.
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::{
+    testing::namespaces,
+    wait::{Bell, Interest, wait},
+};
+use std::{
+    net::UdpSocket,
+    time::{Duration, Instant},
+};
+
+fn udp(bind: &str) -> Udp {
+    Udp::bind(&UdpConfig::new(bind.parse().unwrap())).unwrap()
+}
+
+/// Everything that arrives until `count` datagrams are there: (bytes, merged into how many, source).
+fn receive(socket: &mut Udp, count: usize) -> (Vec<Vec<u8>>, u64, Option<SocketAddr>) {
+    let (mut all, mut merged, mut from) = (Vec::new(), 0, None);
+    let end = Instant::now() + Duration::from_secs(5);
+    let bell = Bell::new().unwrap();
+    while all.len() < count && Instant::now() < end {
+        let interest = Interest { socket: socket.handle(), readable: true, ..Interest::default() };
+        wait(&bell, &interest, Some(Duration::from_millis(100))).unwrap();
+        let mut batch = socket.receive().unwrap();
+        while let Some(datagram) = batch.next_datagram() {
+            merged += u64::from(datagram.bytes.len() > datagram.stride);
+            from = Some(datagram.source);
+            all.extend(datagram.bytes.chunks(datagram.stride).map(<[u8]>::to_vec));
+        }
+    }
+    (all, merged, from)
+}
+
+fn queue(to: SocketAddr, datagrams: &[Vec<u8>]) -> TransmitQueue {
+    let mut queue = TransmitQueue::new();
+    for datagram in datagrams {
+        queue.push(to, datagram);
+    }
+    queue
+}
+
+/// Full-sized datagrams with a shorter one now and then, all different.
+fn mixed(count: usize) -> Vec<Vec<u8>> {
+    (0..count).map(|n| vec![(n % 251) as u8; if n % 37 == 36 { 90 + n % 50 } else { 1400 }]).collect()
+}
+
+#[test]
+fn batches_arrive_whole_in_order_and_merged_by_gro() {
+    let (mut one, mut two) = (udp("127.0.0.1:0"), udp("127.0.0.1:0"));
+    let sent = mixed(1000);
+    let mut queue = queue(two.local_addr().unwrap(), &sent);
+    let report = one.send(&mut queue).unwrap();
+    assert_eq!((report.sent, report.dropped(), report.blocked), (1000, 0, false), "{report:?}");
+    assert!(queue.is_empty());
+    assert!(report.calls < 20, "1000 datagrams took {} calls", report.calls);
+    let (received, merged, from) = receive(&mut two, 1000);
+    assert!(received == sent, "{} of 1000 arrived", received.len());
+    assert_eq!(from, Some(one.local_addr().unwrap()));
+    if report.segmented == 0 {
+        assert!(merged > 20, "GRO merged {merged} batches");
+    }
+}
+
+#[test]
+fn gso_and_gro_work_between_two_hosts() {
+    let Some([left, right]) = namespaces() else { return };
+    left.wire(&right);
+    left.run(|| crate::netcfg::linux_testing::add_address("wire", "10.8.0.1/24"));
+    right.run(|| crate::netcfg::linux_testing::add_address("wire", "10.8.0.2/24"));
+    let mut one = left.run(|| udp("10.8.0.1:0"));
+    let mut two = right.run(|| udp("[::]:0"));
+    let to = SocketAddr::from(([10, 8, 0, 2], two.local_addr().unwrap().port()));
+    // While the neighbour is being resolved the kernel keeps few packets.
+    one.send(&mut queue(to, &[b"hello".to_vec()])).unwrap();
+    assert_eq!(receive(&mut two, 1).0.len(), 1);
+    let sent = mixed(500);
+    let report = one.send(&mut queue(to, &sent)).unwrap();
+    let (received, merged, from) = receive(&mut two, 500);
+    assert!(received == sent, "{} of 500 arrived; {report:?}", received.len());
+    assert!(merged > 5 && report.segmented == 0, "{merged} merged; {report:?}");
+    assert_eq!(from, Some(one.local_addr().unwrap()), "an IPv4 peer reads back as IPv4");
+}
+
+#[test]
+fn one_socket_serves_both_families() {
+    let mut both = udp("[::]:0");
+    let port = both.local_addr().unwrap().port();
+    for (here, there) in [("127.0.0.1:0", "127.0.0.1"), ("[::1]:0", "::1")] {
+        let Ok(peer) = UdpSocket::bind(here) else {
+            eprintln!("skipped a part: no address for {here}");
+            continue;
+        };
+        peer.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        peer.send_to(b"ping", SocketAddr::new(there.parse().unwrap(), port)).unwrap();
+        let (received, _, from) = receive(&mut both, 1);
+        assert_eq!((received, from), (vec![b"ping".to_vec()], Some(peer.local_addr().unwrap())));
+        let answered = both.send(&mut queue(from.unwrap(), &[b"pong".to_vec()])).unwrap();
+        assert_eq!(answered.sent, 1);
+        let mut buffer = [0; 9];
+        assert_eq!(peer.recv(&mut buffer).unwrap(), 4);
+    }
+}
+
+#[test]
+fn refused_segmentation_falls_back_to_single_datagrams_in_order() {
+    // A loopback MTU smaller than the segments: GSO refuses them, fragmentation does not.
+    let Some([here]) = namespaces() else { return };
+    let (report, received, sent, gso) = here.run(|| {
+        crate::netcfg::linux_testing::set_mtu("lo", 1000);
+        let (mut one, mut two) = (udp("127.0.0.1:0"), udp("127.0.0.1:0"));
+        let sent: Vec<Vec<u8>> = (0..40).map(|n| vec![n; 1400]).collect();
+        let report = one.send(&mut queue(two.local_addr().unwrap(), &sent)).unwrap();
+        (report, receive(&mut two, 40).0, sent, one.gso)
+    });
+    assert_eq!((report.sent, report.segmented, report.dropped()), (40, 1, 0), "{report:?}");
+    assert!(received == sent, "{} of 40 arrived", received.len());
+    assert!(gso, "one path's MTU does not end segmentation for all");
+}
+
+#[test]
+fn a_full_socket_keeps_the_rest_of_the_queue_in_order() {
+    // Packets wait for an address resolution that never ends: nothing leaves, the send buffer fills.
+    let Some([left, right]) = namespaces() else { return };
+    left.wire(&right);
+    let (blocked, rest, whole) = left.run(|| {
+        crate::netcfg::linux_testing::add_address("wire", "10.8.0.1/24");
+        let config = UdpConfig { send_buffer: 100_000, ..UdpConfig::new("10.8.0.1:0".parse().unwrap()) };
+        let mut one = Udp::bind(&config).unwrap();
+        let mut queue = queue("10.8.0.77:9".parse().unwrap(), &mixed(2000));
+        let whole = queue.batches().len();
+        let mut report = one.send(&mut queue).unwrap();
+        if !report.blocked {
+            report = one.send(&mut queue).unwrap();
+        }
+        (report, queue.batches().len(), whole)
+    });
+    if blocked.blocked {
+        assert!(rest > 0 && rest <= whole);
+    } else {
+        // The kernel let the waiting packets go as lost: nothing may remain then.
+        assert_eq!(rest, 0, "{blocked:?}");
+    }
+}
+
+#[test]
+fn unreachable_and_refused_destinations_are_counted_and_end_nothing() {
+    let Some([here]) = namespaces() else { return };
+    here.run(|| {
+        let (mut one, mut two) = (udp("0.0.0.0:0"), udp("127.0.0.1:0"));
+        let mut queue = queue("192.0.2.1:9".parse().unwrap(), &mixed(10));
+        queue.push("127.0.0.1:9".parse().unwrap(), b"nobody listens");
+        queue.push(two.local_addr().unwrap(), b"still alive");
+        let report = one.send(&mut queue).unwrap();
+        assert_eq!((report.unreachable, report.sent), (10, 2), "{report:?}");
+        assert_eq!(receive(&mut two, 1).0, [b"still alive".to_vec()]);
+        // What ICMP said about port 9 is no end either.
+        let _ = one.receive().unwrap();
+    });
+}
+
+#[test]
+fn losses_for_want_of_room_are_counted() {
+    let mut one = udp("127.0.0.1:0");
+    let config = UdpConfig { receive_buffer: 20_000, ..UdpConfig::new("127.0.0.1:0".parse().unwrap()) };
+    let mut two = Udp::bind(&config).unwrap();
+    let to = two.local_addr().unwrap();
+    for _ in 0..10 {
+        one.send(&mut queue(to, &mixed(100))).unwrap();
+    }
+    let mut received = receive(&mut two, 1).0.len();
+    // The counter travels with the next datagram that arrives.
+    one.send(&mut queue(to, &[vec![1; 10]])).unwrap();
+    let _ = received;
+    received = receive(&mut two, 1).0.len();
+    assert!(received > 0 && two.overflowed > 0, "{received} received, {} overflowed", two.overflowed);
+}
+
+#[test]
+fn rebinding_takes_another_port_and_keeps_the_mark() {
+    let Some([here]) = namespaces() else { return };
+    here.run(|| {
+        let mut socket = Udp::bind(&UdpConfig::device(0x5642)).unwrap();
+        let before = socket.local_addr().unwrap();
+        socket.rebind().unwrap();
+        let after = socket.local_addr().unwrap();
+        assert_ne!(before.port(), after.port());
+        let mark = nix::sys::socket::getsockopt(&socket.socket, nix::sys::socket::sockopt::Mark).unwrap();
+        assert_eq!(mark, 0x5642);
+    });
+}
