@@ -5,20 +5,18 @@
 //!
 //! - [`adapter`]: frames from and to the host, a batch at a time;
 //! - [`socket`]: datagrams from and to the network, a batch at a time;
-//! - [`local`]: the daemon's control socket;
-//! - [`netcfg`]: addresses, routes, and the rules against loops;
 //! - [`runtime`]: one worker thread per end, run to completion;
 //! - [`wait`]: what the worker sleeps on;
+//! - [`netcfg`]: addresses, routes, and the rules against loops;
+//! - [`session`]: who is logged on;
+//! - [`secrets`], [`files`]: what rests on the disk;
+//! - [`clock`]: time that counts sleep, entropy;
+//! - [`local`]: the daemon's control socket;
 //! - [`sandbox`]: hosts and cables that the kernel takes away with their first process;
 //! - [`measure`], [`capture`]: what checks a tunnel from outside, without the engine.
 
 pub mod adapter;
 pub mod capture;
-//! - [`session`]: who is logged on;
-//! - [`secrets`], [`files`]: what rests on the disk;
-//! - [`clock`]: time that counts sleep, entropy;
-//! - [`wait`]: what the worker sleeps on.
-
 pub mod clock;
 pub mod files;
 pub mod local;
