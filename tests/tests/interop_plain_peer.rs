@@ -21,7 +21,8 @@ const LENGTH: Duration = Duration::from_secs(150);
 
 const GATEWAY: &str = "192.0.2.1";
 const PEER: &str = "192.0.2.2";
-const PEER_INNER: &str = "10.77.0.2";
+/// The last corner of the gateway's own pool, so that its route covers it.
+const PEER_INNER: &str = "100.111.255.2";
 
 /// Who starts handshakes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +67,7 @@ fn across_a_rekey(implementation: Implementation, initiator: Initiator) {
         plain.push_str(&format!(",{PEER}:51820"));
     }
     let gateway = Gateway::start(&inside, &directory, GATEWAY, &["--plain-peer", &plain]);
-    let inner = gateway.fact("inner_address").to_owned();
+    let inner = gateway.fact("address").split('/').next().unwrap_or_default().to_owned();
     let remote = Remote {
         public_key: gateway.fact("tunnel_public_key"),
         endpoint: (initiator == Initiator::Peer).then_some("192.0.2.1:51820"),
