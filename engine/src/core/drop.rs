@@ -41,7 +41,7 @@ pub enum DropReason {
     HandshakeRefused,
     /// A handshake timestamp that is not above the greatest seen from that key.
     StaleHandshake,
-    /// An inner control packet that is malformed or stale.
+    /// An inner control packet that is malformed or stale, or that did not come from the other engine.
     StaleControl,
 }
 

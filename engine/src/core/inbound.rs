@@ -14,6 +14,7 @@ use crate::packet::header::Headers;
 use crate::packet::{Datagrams, answer};
 use crate::wireguard::{Message, Opened};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 impl Engine {
@@ -127,6 +128,7 @@ impl Engine {
     ) -> Result<Judged, DropReason> {
         let peer = &mut self.peers[slot];
         let (kind, epoch) = (peer.kind, peer.epoch);
+        let active = peer.active.as_ref().filter(|_| stage == Stage::Draining).map(|active| Arc::clone(&active.policy));
         let (_, generation) = peer.generation(id).ok_or(DropReason::UnknownIndex)?;
         generation.counters.opened.add(1);
         generation.counters.opened_bytes.add(len as u64);
@@ -142,7 +144,11 @@ impl Engine {
             from_device: kind != PeerKind::Gateway,
             now,
         };
-        Ok(if stage == Stage::Draining { judge.draining(packet, headers) } else { judge.live(packet, headers, 1) })
+        Ok(if stage == Stage::Draining {
+            judge.draining(packet, headers, active.as_deref())
+        } else {
+            judge.live(packet, headers, 1)
+        })
     }
 
     /// Sends the answer in `scratch` back through the tunnel.

@@ -68,29 +68,36 @@ impl Judge<'_> {
         }
     }
 
-    /// Judges a packet that a draining generation opened: by its own rules, without a trace in the table, and never
-    /// against what the new identity has closed.
-    pub(crate) fn draining(&mut self, packet: &[u8], headers: &Headers) -> Judged {
+    /// Judges a packet that a draining generation opened: by its own rules, and never against what the new identity
+    /// has closed. A flow that both identities allow is noted under the new one, whose packets will follow.
+    pub(crate) fn draining(&mut self, packet: &[u8], headers: &Headers, active: Option<&Policy>) -> Judged {
+        if let Transport::IcmpError { .. } = headers.transport {
+            return self.icmp_error(packet, headers);
+        }
         let found = match headers.fragment {
             Fragment::Later { .. } => match self.fragments.lookup(headers, self.now) {
                 Ok(flow) => Some(flow),
                 Err(_) => return Judged::Drop(DropReason::FragmentWithoutFirst),
             },
-            _ => match FlowKey::quoted(packet, headers) {
-                Some(key) => self.flows.lookup_key(&key),
-                None => self.flows.lookup(headers),
-            }
-            .map(|(flow, _)| flow),
+            _ => self.flows.lookup(headers).map(|(flow, _)| flow),
         };
-        let entry = found.filter(|flow| self.owns(*flow)).and_then(|flow| self.flows.get(flow));
-        if entry.is_some_and(|entry| entry.epoch == self.epoch && entry.verdict.action == Action::Block) {
-            return Judged::Drop(DropReason::ClosedByNewIdentity);
+        let found = found.filter(|flow| self.owns(*flow));
+        let verdict = match found.and_then(|flow| self.flows.get(flow)) {
+            Some(entry) if entry.epoch == self.epoch && entry.verdict.action == Action::Block => {
+                return Judged::Drop(DropReason::ClosedByNewIdentity);
+            }
+            Some(entry) => entry.ask(self.policy),
+            None => self.policy.verdict(&FlowKey::of(headers)),
+        };
+        if verdict.action == Action::Block {
+            return Judged::Drop(DropReason::Denied);
         }
-        let key = entry.map_or_else(|| FlowKey::of(headers), |entry| *entry.opener());
-        match self.policy.verdict(&key).action {
-            Action::Allow => Judged::Allow,
-            Action::Block => Judged::Drop(DropReason::Denied),
+        let key = FlowKey::of(headers);
+        let follows = active.map(|active| active.verdict(&key)).filter(|verdict| verdict.action == Action::Allow);
+        if let (None, Some(verdict)) = (found, follows) {
+            self.flows.insert_key(key, owner(self.slot, self.walk), self.epoch, verdict, self.now);
         }
+        Judged::Allow
     }
 
     fn owns(&self, flow: FlowId) -> bool {
@@ -102,7 +109,7 @@ impl Judge<'_> {
         if entry.epoch != self.epoch {
             let lived = entry.verdict.action == Action::Allow;
             entry.epoch = self.epoch;
-            entry.verdict = self.policy.verdict(entry.opener());
+            entry.verdict = entry.ask(self.policy);
             count(self.counters, entry.verdict);
             if lived && entry.verdict.action == Action::Block {
                 self.counters.flows_closed.add(1);
@@ -127,8 +134,10 @@ impl Judge<'_> {
         let key = FlowKey::of(headers);
         let mut verdict = self.policy.verdict(&key);
         let mut opener = (key, self.walk);
-        // In the middle of a TCP connection (our table is younger than it) nobody knows who opened it.
-        if verdict.action == Action::Block && headers.tcp().is_some_and(|tcp| !tcp.has(Tcp::SYN)) && !self.from_device {
+        // In the middle of a TCP connection (our table is younger than it) nobody knows who opened it; a connection
+        // that neither orientation allows could not have begun.
+        let mid_flow = headers.tcp().is_some_and(|tcp| !tcp.has(Tcp::SYN));
+        if verdict.action == Action::Block && mid_flow {
             let reversed = key.reversed();
             let other = self.policy.verdict(&reversed);
             if other.action == Action::Allow {
@@ -138,6 +147,9 @@ impl Judge<'_> {
         }
         count(self.counters, verdict);
         let flow = self.flows.insert_key(opener.0, owner(self.slot, opener.1), self.epoch, verdict, self.now);
+        if let Some(entry) = self.flows.get_mut(flow) {
+            entry.mid_flow = mid_flow;
+        }
         let direction = if opener.0 == key { Direction::Forward } else { Direction::Reverse };
         self.flows.touch(flow, direction, headers, packets, self.now);
         match verdict.action {
@@ -156,7 +168,7 @@ impl Judge<'_> {
         let flow = FlowKey::quoted(packet, headers).and_then(|key| self.flows.lookup_key(&key)).map(|(flow, _)| flow);
         let allowed = match flow.filter(|flow| self.owns(*flow)).and_then(|flow| self.flows.get(flow)) {
             Some(entry) if entry.epoch == self.epoch => entry.verdict.action,
-            Some(entry) => self.policy.verdict(entry.opener()).action,
+            Some(entry) => entry.ask(self.policy).action,
             None => self.policy.verdict(&FlowKey::of(headers)).action,
         };
         if allowed == Action::Allow { Judged::Allow } else { Judged::Drop(DropReason::Denied) }

@@ -1,10 +1,11 @@
 //! Outbound: adapter -> classify -> policy -> WireGuard -> socket.
 //!
 //! 1. The adapter lends a batch of frames; each is one packet or one super-packet of a single flow.
-//! 2. The headers are parsed once, the destination names the peer (cryptokey routing).
+//! 2. The headers are parsed once, the destination names the peer (cryptokey routing). Control packets are ours alone.
 //! 3. The flow's verdict is looked up once per frame; a denied one is answered back to the adapter.
 //! 4. The frame is cut into packets in place, and each is sealed straight into the batch for the socket.
 
+use super::control_packet::ControlPacket;
 use super::judge::{Judge, Judged, Walk};
 use super::{DropReason, Engine, PeerKind, peer::Peer, send};
 use crate::packet::header::Headers;
@@ -25,6 +26,9 @@ impl Engine {
 
     fn outbound(&mut self, frame: Frame<'_>, now: Instant) -> Result<(), DropReason> {
         let headers = Headers::parse(frame.bytes).map_err(|_| DropReason::Malformed)?;
+        if ControlPacket::claims(headers.source, headers.destination, headers.protocol) {
+            return Err(DropReason::StaleControl);
+        }
         let slot = self.routes.owner(headers.destination).ok_or(DropReason::NoRoute)?;
         let peer = &mut self.peers[slot];
         let Peer { active: Some(active), kind, epoch, .. } = peer else { return Err(DropReason::NoGeneration) };
