@@ -46,7 +46,7 @@ pub(super) enum Stopped {
     #[error(transparent)]
     Browser(#[from] BrowserError),
     /// Something that should be there.
-    #[error("the device shows no {0}")]
+    #[error("there is no {0}")]
     Missing(&'static str),
 }
 
@@ -61,6 +61,9 @@ struct World<'a> {
     device: Device,
     wire: Host,
     amount: Amount,
+    /// The last audit entry read, and the swaps among those read.
+    audit_read: i64,
+    audited: u64,
 }
 
 /// Runs the demo and returns its verdict, which a run that could not go on also has.
@@ -106,7 +109,7 @@ fn prepare<'a>(options: &'a Options, timeline: &'a Timeline) -> Result<World<'a>
     let device = Device::start(&stage, &gateway, &token)?;
     timeline.note("the device boots; nobody has logged in");
     let amount = Amount { rate: options.rate, tcp_rate: options.tcp_rate, mtu: 0 };
-    Ok(World { options, timeline, stage, gateway, admin, token, device, wire, amount })
+    Ok(World { options, timeline, stage, gateway, admin, token, device, wire, amount, audit_read: 0, audited: 0 })
 }
 
 impl World<'_> {
@@ -130,9 +133,14 @@ impl World<'_> {
     }
 
     /// How many swaps the gateway's audit holds.
-    fn swaps_recorded(&self) -> Result<u64, Stopped> {
-        let audit = self.admin.call(Method::GET, "audit/swaps", None)?;
-        Ok(audit["count"].as_u64().unwrap_or(0))
+    fn swaps_recorded(&mut self) -> Result<u64, Stopped> {
+        loop {
+            let entries = self.admin.call(Method::GET, &format!("vestibule/audit?since={}", self.audit_read), None)?;
+            let entries = entries.as_array().cloned().unwrap_or_default();
+            let Some(last) = entries.last().and_then(|entry| entry["id"].as_i64()) else { return Ok(self.audited) };
+            self.audit_read = last;
+            self.audited += entries.iter().filter(|entry| entry["kind"] == "swap").count() as u64;
+        }
     }
 
     /// When the latest commit was, in nanoseconds of the wall clock.
@@ -149,6 +157,6 @@ impl World<'_> {
 /// When the active generation was committed, in nanoseconds of the wall clock.
 fn moment(status: &Status) -> Result<u64, Stopped> {
     let since = status.since.as_deref().and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
-    let since = since.ok_or(Stopped::Missing("time of its last commit"))?;
+    let since = since.ok_or(Stopped::Missing("time of the last commit"))?;
     Ok(u64::try_from(since.unix_timestamp_nanos()).unwrap_or(0))
 }

@@ -41,7 +41,9 @@ pub(super) fn organisation(admin: &Admin) -> Result<Token, Stopped> {
     let text = |field: &str| made[field].as_str().unwrap_or_default().to_owned();
     let token = Token { id: text("client_id"), secret: text("client_secret") };
 
-    let app = admin.make("access/apps", json!({ "name": "Device enrolment", "type": "warp" }), "id")?;
+    // There is one application of type `warp`: device enrolment.
+    let apps = admin.call(Method::GET, "access/apps", None)?;
+    let app = apps[0]["id"].as_str().ok_or(Stopped::Missing("application for device enrolment"))?;
     let policies = [
         json!({
             "name": "Devices before login",
@@ -95,7 +97,7 @@ pub(super) fn organisation(admin: &Admin) -> Result<Token, Stopped> {
 /// Path of the network rules.
 pub(super) const RULES: &str = "gateway/rules";
 /// Path of the local accounts.
-const USERS: &str = "access/users";
+const USERS: &str = "vestibule/users";
 
 /// A rule that blocks the echo server's port for everybody, before all others.
 pub(super) fn block_echo() -> serde_json::Value {

@@ -44,7 +44,7 @@ pub(super) fn run(world: &mut World<'_>, verdict: &mut Verdict) -> Result<Accoun
     world.device.session("logoff 2")?;
     let status = world.device.until_identity(NON_IDENTITY, SWAP)?;
     timeline.note(format_args!("log-off: {NON_IDENTITY}"));
-    let Some(address) = inner(&status) else { return Err(Stopped::Missing("an inner address")) };
+    let Some(address) = inner(&status) else { return Err(Stopped::Missing("inner address")) };
 
     let mut load = Load::start(&world.stage, address, world.amount, 2)?;
     thread::sleep(Duration::from_millis(500));

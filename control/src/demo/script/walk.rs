@@ -48,7 +48,7 @@ fn before_login(world: &mut World<'_>, verdict: &mut Verdict) -> Result<IpAddr, 
     let timeline = world.timeline;
     timeline.chapter("Before login");
     let status = world.device.until_identity(NON_IDENTITY, STEP)?;
-    let Some(inner) = inner(&status) else { return Err(Stopped::Missing("an inner address")) };
+    let Some(inner) = inner(&status) else { return Err(Stopped::Missing("inner address")) };
     world.amount.mtu = status.mtu.unwrap_or(1280);
     timeline.note(format_args!("enrolled by service token; connected as {NON_IDENTITY}, inner address {inner}"));
     verdict.check("before login, traffic is", NON_IDENTITY, true);
@@ -126,7 +126,7 @@ fn holds_text(holds: bool) -> &'static str {
 
 /// Logs a person in through the form that the daemon's prompt leads to.
 pub(super) fn sign_in(world: &World<'_>, status: &Status, person: &super::setup::Person) -> Result<(), Stopped> {
-    let Some(address) = status.auth_url.clone() else { return Err(Stopped::Missing("a sign-in address")) };
+    let Some(address) = status.auth_url.clone() else { return Err(Stopped::Missing("sign-in address")) };
     let login = Login {
         address,
         email: person.email.to_owned(),
@@ -187,7 +187,7 @@ fn deleted(world: &mut World<'_>, verdict: &mut Verdict) -> Result<(), Stopped> 
     let timeline = world.timeline;
     timeline.chapter("The user's registration is deleted");
     let Some(registration) = world.device.status()?.registration else {
-        return Err(Stopped::Missing("an active registration"));
+        return Err(Stopped::Missing("active registration"));
     };
     world.admin.call(Method::DELETE, &format!("devices/registrations/{registration}"), None)?;
     let deleted = Instant::now();
