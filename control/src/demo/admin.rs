@@ -6,7 +6,6 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use reqwest::Method;
 use serde_json::Value;
 use std::time::Duration;
-use vestibule_platform::sandbox::{Namespace, SandboxError};
 
 /// Longest wait for one call.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -14,9 +13,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Why a call did not do what it should.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AdminError {
-    /// No namespace to call from.
-    #[error(transparent)]
-    Sandbox(#[from] SandboxError),
     /// It did not go through.
     #[error("the gateway's API: {method} {path}: {cause}")]
     Call {
@@ -58,12 +54,16 @@ pub(super) struct Admin {
 }
 
 impl Admin {
-    /// Takes a seat at the gateway's host.
-    pub(super) fn seat(namespace: &Namespace, facts: &Facts, token: String) -> Result<Self, AdminError> {
+    /// Takes a seat at the gateway's host: `start` starts a thread there.
+    pub(super) fn seat<E>(
+        facts: &Facts,
+        token: String,
+        start: impl FnOnce(Box<dyn FnOnce() + Send>) -> Result<(), E>,
+    ) -> Result<Self, E> {
         let (calls, inbox) = unbounded();
         let (url, pin) = (facts.url.clone(), facts.certificate_sha256);
         // Ends when the last `Admin` does.
-        namespace.spawn(move || work(&inbox, &url, pin, &token))?;
+        start(Box::new(move || work(&inbox, &url, pin, &token)))?;
         Ok(Self { account: facts.account_id.clone(), calls })
     }
 

@@ -3,7 +3,6 @@
 use crate::api::pin::{self, Pin};
 use reqwest::{Client, StatusCode, Url, header::LOCATION};
 use std::time::Duration;
-use vestibule_platform::sandbox::{Namespace, SandboxError};
 
 /// Longest wait for one page.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -11,9 +10,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Why the login did not come to its end.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BrowserError {
-    /// No namespace to browse from.
-    #[error(transparent)]
-    Sandbox(#[from] SandboxError),
     /// A page did not come.
     #[error("the browser got no page from {host}: {cause}")]
     Page {
@@ -46,12 +42,7 @@ pub(super) struct Login {
 }
 
 impl Login {
-    /// Logs in, from the page to the callback of the daemon on the loopback.
-    pub(super) fn run(self, namespace: &Namespace) -> Result<(), BrowserError> {
-        namespace.run(move || self.here())?
-    }
-
-    /// Logs in from the calling thread's network.
+    /// Logs in from the calling thread's network: from the page to the callback of the daemon on the loopback.
     pub(super) fn here(&self) -> Result<(), BrowserError> {
         let fail = |cause: String| BrowserError::Page { host: "this host".to_owned(), cause };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -1,10 +1,6 @@
 //! The device as the demo runs it: `vestibule service run` in a process of its own, its MDM file, and its sessions.
 
-use super::{
-    gateway::Gateway,
-    hosts::{HostError, Service},
-    stage::Stage,
-};
+use super::gateway::Facts;
 use crate::daemon::ipc::{
     Request, State, Status,
     client::{CallError, call},
@@ -12,7 +8,7 @@ use crate::daemon::ipc::{
 use std::{
     fs,
     io::{self, BufRead, BufReader, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
@@ -24,9 +20,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Why the device did not do as asked.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DeviceError {
-    /// Its process.
-    #[error(transparent)]
-    Host(#[from] HostError),
     /// Its control socket.
     #[error(transparent)]
     Call(#[from] CallError),
@@ -71,48 +64,76 @@ pub(super) struct Token {
     pub secret: String,
 }
 
-/// A device.
-#[derive(Debug)]
-pub(super) struct Device {
-    /// Its process.
-    pub service: Service,
-    mdm: PathBuf,
-    control: PathBuf,
-    sessions: BufReader<Stream>,
+/// Where a device keeps what.
+#[derive(Clone, Debug)]
+pub(super) struct Paths {
+    /// The MDM file.
+    pub mdm: PathBuf,
+    /// What the daemon remembers.
+    pub state: PathBuf,
+    /// Its control socket.
+    pub control: PathBuf,
+    /// Its session source.
+    pub sessions: PathBuf,
 }
 
-impl Device {
-    /// Writes the MDM file and starts the daemon.
-    pub(super) fn start(stage: &Stage, gateway: &Gateway, token: &Token) -> Result<Self, DeviceError> {
-        let path = |name: &str| stage.room.join(name);
-        let (mdm, control, sessions) = (path("mdm.xml"), path("control.sock"), path("sessions.sock"));
-        write_mdm(&mdm, token, false)?;
+impl Paths {
+    /// Paths below `room`.
+    pub(super) fn below(room: &Path) -> Self {
+        Self {
+            mdm: room.join("mdm.xml"),
+            state: room.join("device"),
+            control: room.join("control.sock"),
+            sessions: room.join("sessions.sock"),
+        }
+    }
+
+    /// `vestibule service run ...`
+    pub(super) fn command(&self, gateway: &Facts) -> Vec<String> {
         let arguments = [
-            ("--mdm", mdm.display().to_string()),
-            ("--state", path("device").display().to_string()),
-            ("--gateway", gateway.facts.url.clone()),
-            ("--pin", gateway.facts.certificate_sha256.to_string()),
-            ("--control", control.display().to_string()),
-            ("--sessions", sessions.display().to_string()),
+            ("--mdm", self.mdm.display().to_string()),
+            ("--state", self.state.display().to_string()),
+            ("--gateway", gateway.url.clone()),
+            ("--pin", gateway.certificate_sha256.to_string()),
+            ("--control", self.control.display().to_string()),
+            ("--sessions", self.sessions.display().to_string()),
             ("--interface", "vestibule0".to_owned()),
         ];
         let mut words = vec!["service".to_owned(), "run".to_owned()];
         words.extend(arguments.into_iter().flat_map(|(name, value)| [name.to_owned(), value]));
-        let service = Service::start(&stage.device, "device", &words, &path("device.log"))?;
+        words
+    }
+
+    /// Writes the MDM file beside its place and moves it there whole, as deployment tools do.
+    pub(super) fn write_mdm(&self, token: &Token, multi_user: bool) -> Result<(), DeviceError> {
+        let partial = self.mdm.with_extension("new");
+        let written = fs::write(&partial, mdm(token, multi_user)).and_then(|()| fs::rename(&partial, &self.mdm));
+        written.map_err(|cause| DeviceError::Io { action: "write mdm.xml", cause })
+    }
+}
+
+/// A device whose daemon runs.
+#[derive(Debug)]
+pub(super) struct Device {
+    /// Its paths.
+    pub paths: Paths,
+    sessions: BufReader<Stream>,
+}
+
+impl Device {
+    /// Waits for the daemon's session source, and sits down at the desktop.
+    pub(super) fn sit_down(paths: Paths) -> Result<Self, DeviceError> {
         let until = Instant::now() + PATIENCE;
         let sessions = loop {
-            match Stream::connect(&sessions) {
+            match Stream::connect(&paths.sessions) {
                 Ok(stream) => break stream,
-                Err(error) if Instant::now() > until => {
-                    eprintln!("{}", service.tail(20));
-                    return Err(error.into());
-                }
+                Err(error) if Instant::now() > until => return Err(error.into()),
                 Err(_) => thread::sleep(Duration::from_millis(20)),
             }
         };
         let limit = sessions.set_timeout(PATIENCE);
         limit.map_err(|cause| DeviceError::Io { action: "limit the session source", cause })?;
-        Ok(Self { service, mdm, control, sessions: BufReader::new(sessions) })
+        Ok(Self { paths, sessions: BufReader::new(sessions) })
     }
 
     /// Something happens at the device's desktop.
@@ -130,7 +151,7 @@ impl Device {
 
     /// What the daemon says of itself.
     pub(super) fn status(&self) -> Result<Status, DeviceError> {
-        Ok(call(&self.control, &Request::Status)?)
+        Ok(call(&self.paths.control, &Request::Status)?)
     }
 
     /// Waits until the status is as wanted.
@@ -161,18 +182,6 @@ impl Device {
             status.state == State::Connected && status.identity.as_deref() == Some(identity)
         })
     }
-
-    /// Writes the MDM file anew.
-    pub(super) fn write_mdm(&self, token: &Token, multi_user: bool) -> Result<(), DeviceError> {
-        write_mdm(&self.mdm, token, multi_user)
-    }
-}
-
-/// Writes the file beside its place and moves it there whole, as deployment tools do.
-fn write_mdm(path: &PathBuf, token: &Token, multi_user: bool) -> Result<(), DeviceError> {
-    let partial = path.with_extension("new");
-    let written = fs::write(&partial, mdm(token, multi_user)).and_then(|()| fs::rename(&partial, path));
-    written.map_err(|cause| DeviceError::Io { action: "write mdm.xml", cause })
 }
 
 /// The vendor's file for a connection before login, with the token filled in.

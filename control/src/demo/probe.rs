@@ -4,13 +4,13 @@ use super::{
     host::services::{DIRECTORY_ANSWER, WEB_ANSWER},
     stage::{DIRECTORY, DIRECTORY_PORT, ECHO_PORT, WEB, WEB_PORT},
 };
+use crossbeam_channel::Sender;
 use std::{
-    fmt, io,
-    io::{BufRead, BufReader, Read, Write},
+    fmt,
+    io::{self, BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
     time::{Duration, Instant},
 };
-use vestibule_platform::sandbox::{Namespace, Running, SandboxError};
 
 /// After this long, silence is a time-out.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -57,19 +57,24 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Asks the directory server.
-pub(super) fn directory(namespace: &Namespace) -> Result<Outcome, SandboxError> {
-    namespace.run(|| timed(ask_directory))
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Question {
+    /// The directory server, for the domain controller.
+    Directory,
+    /// The web server, for its page.
+    Web,
+    /// The echo server, for an echo.
+    Echo,
 }
 
-/// Asks the web server for its page.
-pub(super) fn web(namespace: &Namespace) -> Result<Outcome, SandboxError> {
-    namespace.run(|| timed(ask_web))
-}
-
-/// Opens a connection to the echo server, and says so.
-pub(super) fn echo(namespace: &Namespace) -> Result<Outcome, SandboxError> {
-    namespace.run(|| timed(|| Echo::open().map(|_| "connected".to_owned())))
+/// Asks from the calling thread's network.
+pub(super) fn ask(question: Question) -> Outcome {
+    match question {
+        Question::Directory => timed(ask_directory),
+        Question::Web => timed(ask_web),
+        Question::Echo => timed(|| Echo::open().map(|_| "an echo".to_owned())),
+    }
 }
 
 fn timed(ask: impl FnOnce() -> io::Result<String>) -> Outcome {
@@ -136,23 +141,17 @@ pub(super) struct Closed {
     pub how: io::Error,
 }
 
-/// Opens a connection to the echo server and talks until it is closed; `None` when it is not within `patience`.
-/// `opened` is told when the connection stands.
-pub(super) fn watch(
-    namespace: &Namespace,
-    patience: Duration,
-    opened: crossbeam_channel::Sender<()>,
-) -> Result<Running<io::Result<Option<Closed>>>, SandboxError> {
-    namespace.spawn(move || {
-        let mut echo = Echo::open()?;
-        let _ = opened.send(());
-        let until = Instant::now() + patience;
-        while Instant::now() < until {
-            if let Err(how) = echo.turn() {
-                return Ok(Some(Closed { at: Instant::now(), how }));
-            }
-            std::thread::sleep(Duration::from_millis(10));
+/// Opens a connection to the echo server from the calling thread's network and talks until it is closed; `None` when
+/// it is not within `patience`. `opened` is told when the connection stands.
+pub(super) fn watch(patience: Duration, opened: &Sender<()>) -> io::Result<Option<Closed>> {
+    let mut echo = Echo::open()?;
+    let _ = opened.send(());
+    let until = Instant::now() + patience;
+    while Instant::now() < until {
+        if let Err(how) = echo.turn() {
+            return Ok(Some(Closed { at: Instant::now(), how }));
         }
-        Ok(None)
-    })
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(None)
 }

@@ -1,6 +1,6 @@
 //! From accounts to claims.
 
-use super::super::{host::gaps::percentile, load::Account, verdict::Verdict};
+use super::super::{host::gaps::percentile, scene::Account, verdict::Verdict};
 use serde_json::json;
 
 /// The load's account: nothing lost, doubled, out of order, changed or broken off, by anyone.

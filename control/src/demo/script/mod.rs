@@ -8,13 +8,12 @@ mod walk;
 
 use super::{
     admin::{Admin, AdminError},
-    browser::BrowserError,
-    device::{Device, DeviceError, Token},
-    gateway::{Gateway, TUNNEL_PORT},
-    hosts::{Host, HostError},
-    load::Amount,
+    device::{Device, DeviceError, Paths, Token},
+    gateway::Facts,
+    kernel::Kernel,
     options::Options,
-    stage::{Stage, UNDERLAY},
+    scene::{Amount, Scene, SceneError},
+    stage::Stage,
     timeline::Timeline,
     verdict::Verdict,
 };
@@ -22,7 +21,6 @@ use crate::{causes::chain, daemon::ipc::Status};
 use reqwest::Method;
 use std::net::{IpAddr, Ipv4Addr};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
-use vestibule_platform::sandbox::SandboxError;
 
 /// The devices' inner addresses.
 const INNER: (IpAddr, u8) = (IpAddr::V4(Ipv4Addr::new(100, 96, 0, 0)), 12);
@@ -30,21 +28,15 @@ const INNER: (IpAddr, u8) = (IpAddr::V4(Ipv4Addr::new(100, 96, 0, 0)), 12);
 /// Why the script stopped before its end.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Stopped {
-    /// A process of the demo.
+    /// The place it is played in.
     #[error(transparent)]
-    Host(#[from] HostError),
-    /// A namespace.
-    #[error(transparent)]
-    Sandbox(#[from] SandboxError),
+    Scene(#[from] SceneError),
     /// The gateway's API.
     #[error(transparent)]
     Admin(#[from] AdminError),
     /// The device.
     #[error(transparent)]
     Device(#[from] DeviceError),
-    /// The login.
-    #[error(transparent)]
-    Browser(#[from] BrowserError),
     /// Something that should be there.
     #[error("there is no {0}")]
     Missing(&'static str),
@@ -54,12 +46,11 @@ pub(super) enum Stopped {
 struct World<'a> {
     options: &'a Options,
     timeline: &'a Timeline,
-    stage: Stage,
-    gateway: Gateway,
+    scene: Box<dyn Scene>,
+    gateway: Facts,
     admin: Admin,
     token: Token,
     device: Device,
-    wire: Host,
     amount: Amount,
     /// The last audit entry read, and the swaps among those read.
     audit_read: i64,
@@ -80,7 +71,7 @@ pub(super) fn run(options: &Options) -> Verdict {
         prepare(options, &timeline).and_then(|mut world| {
             let ended = world.play(&mut verdict);
             if ended.is_err() || verdict.failed() > 0 {
-                world.tell_logs();
+                eprintln!("{}", world.scene.logs());
             }
             ended
         })
@@ -96,20 +87,24 @@ pub(super) fn run(options: &Options) -> Verdict {
 /// Builds the stage and starts the gateway and the device.
 fn prepare<'a>(options: &'a Options, timeline: &'a Timeline) -> Result<World<'a>, Stopped> {
     timeline.chapter("The stage");
-    let stage = Stage::build(INNER)?;
+    let stage = Stage::build(INNER).map_err(SceneError::from)?;
     timeline.note("three hosts stand: device -- gateway -- intranet (directory 10.20.0.10, web 10.20.0.80)");
-    let wire: Vec<String> =
-        ["wire", "--interface", UNDERLAY, "--port", &TUNNEL_PORT.to_string()].map(str::to_owned).into();
-    let wire = Host::start(&stage.gateway, "wire counter", &wire)?;
-    let gateway = Gateway::start(&stage)?;
+    let paths = Paths::below(&stage.room);
+    let mut kernel = Kernel::start(stage)?;
     timeline.note("the gateway runs");
-    let admin = Admin::seat(&stage.gateway, &gateway.facts, gateway.admin_token()?)?;
+    let gateway = kernel.gateway().facts.clone();
+    let secret = kernel.gateway().admin_token().map_err(SceneError::from)?;
+    let seat = |work| kernel.stage.gateway.spawn(work).map(|_| ());
+    let admin = Admin::seat(&gateway, secret, seat).map_err(SceneError::from)?;
     let token = setup::organisation(&admin)?;
     timeline.note("service token, enrolment policies, two accounts and two rules made over the REST API");
-    let device = Device::start(&stage, &gateway, &token)?;
+    paths.write_mdm(&token, false)?;
+    kernel.boot(&paths.command(&gateway))?;
+    let device = Device::sit_down(paths).inspect_err(|_| eprintln!("{}", kernel.logs()))?;
     timeline.note("the device boots; nobody has logged in");
     let amount = Amount { rate: options.rate, tcp_rate: options.tcp_rate, mtu: 0 };
-    Ok(World { options, timeline, stage, gateway, admin, token, device, wire, amount, audit_read: 0, audited: 0 })
+    let scene = Box::new(kernel);
+    Ok(World { options, timeline, scene, gateway, admin, token, device, amount, audit_read: 0, audited: 0 })
 }
 
 impl World<'_> {
@@ -124,11 +119,8 @@ impl World<'_> {
         judge::load(verdict, &account);
         let measured = account.unanswered == 0 && !swaps.gaps.is_empty();
         verdict.check("largest gap around a swap", format!("{gap} µs (without swaps {largest} µs)"), measured);
-        verdict.check(
-            "gateway and daemon still run",
-            "yes",
-            self.gateway.service.alive() && self.device.service.alive(),
-        );
+        let alive = self.scene.alive();
+        verdict.check("gateway and daemon still run", if alive { "yes" } else { "no" }, alive);
         Ok(())
     }
 
@@ -146,11 +138,6 @@ impl World<'_> {
     /// When the latest commit was, in nanoseconds of the wall clock.
     fn last_commit(&self) -> Result<Option<u64>, Stopped> {
         Ok(Some(moment(&self.device.status()?)?))
-    }
-
-    /// The last words of the gateway and the daemon.
-    fn tell_logs(&self) {
-        eprintln!("{}\n{}", self.gateway.service.tail(20), self.device.service.tail(20));
     }
 }
 

@@ -2,15 +2,14 @@
 
 use super::{
     super::{
-        load::{Account, Load},
-        probe,
+        probe::Question,
+        scene::{Account, Traffic},
         verdict::Verdict,
     },
     Stopped, World,
     setup::{BOB, NON_IDENTITY},
     walk::{eventually, inner, sign_in},
 };
-use serde::Deserialize;
 use std::{
     thread,
     time::{Duration, Instant},
@@ -21,19 +20,12 @@ const SWAP: Duration = Duration::from_secs(15);
 /// A line of the timeline every so often.
 const TELL_EVERY: Duration = Duration::from_secs(2);
 
-/// The wire counter's report.
-#[derive(Clone, Copy, Debug, Deserialize)]
-struct Wire {
-    initiations: u64,
-    missed: u64,
-}
-
 /// Runs the second part.
 pub(super) fn run(world: &mut World<'_>, verdict: &mut Verdict) -> Result<Account, Stopped> {
     let timeline = world.timeline;
     let wanted = world.options.swaps;
     timeline.chapter(format_args!("One registration per user, {wanted} swaps"));
-    world.device.write_mdm(&world.token, true)?;
+    world.device.paths.write_mdm(&world.token, true)?;
     world.device.until("multi-user", SWAP, |status| status.mdm.multi_user)?;
     timeline.note("mdm.xml now says multi_user");
     world.device.session(&format!("logon {} 2", BOB.user))?;
@@ -46,12 +38,12 @@ pub(super) fn run(world: &mut World<'_>, verdict: &mut Verdict) -> Result<Accoun
     timeline.note(format_args!("log-off: {NON_IDENTITY}"));
     let Some(address) = inner(&status) else { return Err(Stopped::Missing("inner address")) };
 
-    let mut load = Load::start(&world.stage, address, world.amount, 2)?;
+    let mut load = world.scene.load(address, world.amount, 2)?;
     thread::sleep(Duration::from_millis(500));
-    let handshakes: Wire = world.wire.ask("report")?;
+    let handshakes = world.scene.wire()?;
     let recorded = world.swaps_recorded()?;
     let mut round = Round { world, done: 0, wrong_rules: 0, slowest: Duration::ZERO };
-    let ended = round.all(&mut load, wanted);
+    let ended = round.all(&mut *load, wanted);
     let Round { done, wrong_rules, slowest, .. } = round;
 
     // The gateway writes its audit in batches.
@@ -63,9 +55,9 @@ pub(super) fn run(world: &mut World<'_>, verdict: &mut Verdict) -> Result<Accoun
         Some(audited) => audited,
         None => world.swaps_recorded()? - recorded,
     };
-    let after: Wire = world.wire.ask("report")?;
+    let after = world.scene.wire()?;
     let on_the_wire = after.initiations - handshakes.initiations;
-    let account = load.finish(&world.stage)?;
+    let account = load.finish()?;
     timeline.note(format_args!("{done} swaps done, the slowest took {} ms", slowest.as_millis()));
 
     verdict.number("swaps", done);
@@ -93,7 +85,7 @@ struct Round<'a, 'b> {
 }
 
 impl Round<'_, '_> {
-    fn all(&mut self, load: &mut Load, wanted: u32) -> Result<(), Stopped> {
+    fn all(&mut self, load: &mut dyn Traffic, wanted: u32) -> Result<(), Stopped> {
         let spacing = Duration::from_millis(u64::from(self.world.options.spacing));
         let mut told = Instant::now();
         let (mut session, mut commit) = (2, None);
@@ -110,7 +102,7 @@ impl Round<'_, '_> {
             let status = self.world.device.until_identity(identity, SWAP)?;
             self.slowest = self.slowest.max(begun.elapsed());
             self.done += 1;
-            let web = probe::web(&self.world.stage.device)?;
+            let web = self.world.scene.ask(Question::Web)?;
             if (on && !web.answered()) || (!on && !web.refused()) {
                 self.wrong_rules += 1;
                 self.world.timeline.note(format_args!("as {identity}, the intranet: {web}"));

@@ -3,8 +3,8 @@
 use super::{
     super::{
         browser::Login,
-        load::{Account, Load},
-        probe,
+        probe::Question,
+        scene::{Account, Traffic},
         verdict::Verdict,
     },
     Stopped, World, bare,
@@ -14,6 +14,7 @@ use crate::daemon::ipc::{State, Status};
 use crossbeam_channel::bounded;
 use reqwest::Method;
 use std::{
+    io,
     net::IpAddr,
     thread,
     time::{Duration, Instant},
@@ -31,10 +32,10 @@ pub(super) fn run(world: &mut World<'_>, verdict: &mut Verdict) -> Result<(Accou
     let inner = before_login(world, verdict)?;
     let control = control_run(world, inner)?;
     world.timeline.note("the load keeps running from here on");
-    let mut load = Load::start(&world.stage, inner, world.amount, 1)?;
-    login(world, verdict, &mut load, inner)?;
+    let mut load = world.scene.load(inner, world.amount, 1)?;
+    login(world, verdict, &mut *load, inner)?;
     rules(world, verdict)?;
-    let account = load.finish(&world.stage)?;
+    let account = load.finish()?;
     deleted(world, verdict)?;
     Ok((control, account))
 }
@@ -53,10 +54,10 @@ fn before_login(world: &mut World<'_>, verdict: &mut Verdict) -> Result<IpAddr, 
     timeline.note(format_args!("enrolled by service token; connected as {NON_IDENTITY}, inner address {inner}"));
     verdict.check("before login, traffic is", NON_IDENTITY, true);
 
-    let directory = probe::directory(&world.stage.device)?;
+    let directory = world.scene.ask(Question::Directory)?;
     timeline.note(format_args!("the directory server answers: {directory}"));
     verdict.check("before login, the directory server answers", &directory, directory.answered());
-    let web = probe::web(&world.stage.device)?;
+    let web = world.scene.ask(Question::Web)?;
     timeline.note(format_args!("the intranet's web server: {web}"));
     verdict.check("before login, the intranet is refused at once", &web, web.refused() && web.took < AT_ONCE);
     verdict.number("denied_before_login_ms", web.milliseconds());
@@ -69,12 +70,12 @@ fn control_run(world: &mut World<'_>, inner: IpAddr) -> Result<Account, Stopped>
         "control run of {seconds} s without swaps: {} UDP packets/s and {} Mb/s TCP, each way",
         world.amount.rate, world.amount.tcp_rate
     ));
-    let mut load = Load::start(&world.stage, inner, world.amount, 0)?;
-    bare::quiet(&mut load, seconds)?;
-    Ok(load.finish(&world.stage)?)
+    let mut load = world.scene.load(inner, world.amount, 0)?;
+    bare::quiet(&mut *load, seconds)?;
+    Ok(load.finish()?)
 }
 
-fn login(world: &mut World<'_>, verdict: &mut Verdict, load: &mut Load, before: IpAddr) -> Result<(), Stopped> {
+fn login(world: &mut World<'_>, verdict: &mut Verdict, load: &mut dyn Traffic, before: IpAddr) -> Result<(), Stopped> {
     let timeline = world.timeline;
     timeline.chapter("A user logs on");
     thread::sleep(Duration::from_secs(1));
@@ -83,8 +84,8 @@ fn login(world: &mut World<'_>, verdict: &mut Verdict, load: &mut Load, before: 
     let held = world.device.until("a sign-in prompt", STEP, |status| status.auth_url.is_some())?;
     timeline.note(format_args!("hold: traffic stays {}", held.identity.as_deref().unwrap_or("nobody's")));
     thread::sleep(Duration::from_millis(500));
-    let directory = probe::directory(&world.stage.device)?;
-    let web = probe::web(&world.stage.device)?;
+    let directory = world.scene.ask(Question::Directory)?;
+    let web = world.scene.ask(Question::Web)?;
     let holds = held.identity.as_deref() == Some(NON_IDENTITY) && directory.answered() && web.refused();
     verdict.check("until the user has authenticated, pre-login holds", holds_text(holds), holds);
 
@@ -114,7 +115,7 @@ fn login(world: &mut World<'_>, verdict: &mut Verdict, load: &mut Load, before: 
         format!("{} MB so far", later.received / 1_000_000),
         lives,
     );
-    let web = probe::web(&world.stage.device)?;
+    let web = world.scene.ask(Question::Web)?;
     timeline.note(format_args!("the intranet's web server: {web}"));
     verdict.check("after login, the intranet answers", &web, web.answered());
     Ok(())
@@ -131,22 +132,22 @@ pub(super) fn sign_in(world: &World<'_>, status: &Status, person: &super::setup:
         address,
         email: person.email.to_owned(),
         password: person.password.to_owned(),
-        pin: world.gateway.facts.certificate_sha256,
+        pin: world.gateway.certificate_sha256,
     };
-    Ok(login.run(&world.stage.device)?)
+    Ok(world.scene.sign_in(login)?)
 }
 
 fn rules(world: &mut World<'_>, verdict: &mut Verdict) -> Result<(), Stopped> {
     let timeline = world.timeline;
     timeline.chapter("The rules change under load");
     let (opened, stands) = bounded(1);
-    let watched = probe::watch(&world.stage.device, Duration::from_secs(5), opened)?;
+    let watched = world.scene.watch(Duration::from_secs(5), opened)?;
     let stands = stands.recv_timeout(Duration::from_secs(5)).is_ok();
     timeline.note(if stands { "a connection to the echo server talks" } else { "no connection to the echo server" });
     let rule = world.admin.make(RULES, block_echo(), "id")?;
     let changed = Instant::now();
     timeline.note("the administrator blocks its port");
-    let closed = watched.join()?;
+    let closed = watched.recv().unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()));
     let (shown, passed) = match closed {
         Ok(Some(closed)) => {
             let took = closed.at.saturating_duration_since(changed);
@@ -157,13 +158,13 @@ fn rules(world: &mut World<'_>, verdict: &mut Verdict) -> Result<(), Stopped> {
     };
     timeline.note(format_args!("the live connection is closed {shown}"));
     verdict.check("a new rule closes a live flow within 1 s", shown, passed);
-    let refused = probe::echo(&world.stage.device)?;
+    let refused = world.scene.ask(Question::Echo)?;
     verdict.check("a new connection is refused at once", &refused, refused.refused() && refused.took < AT_ONCE);
 
     world.admin.call(Method::DELETE, &format!("{RULES}/{rule}"), None)?;
     timeline.note("the administrator takes the rule back");
     let again =
-        eventually(Duration::from_secs(2), || Ok(Some(probe::echo(&world.stage.device)?).filter(|o| o.answered())))?;
+        eventually(Duration::from_secs(2), || Ok(Some(world.scene.ask(Question::Echo)?).filter(|o| o.answered())))?;
     verdict.check("without the rule, it connects again", if again.is_some() { "yes" } else { "no" }, again.is_some());
     Ok(())
 }
@@ -202,14 +203,14 @@ fn deleted(world: &mut World<'_>, verdict: &mut Verdict) -> Result<(), Stopped> 
     };
     timeline.note(format_args!("the device is down and prompts: {shown}"));
     verdict.check("registration deleted: down and prompting within 1 s", shown, down.is_ok() && took < WITHIN);
-    let directory = probe::directory(&world.stage.device)?;
+    let directory = world.scene.ask(Question::Directory)?;
     verdict.check("registration deleted: nothing answers", &directory, !directory.answered());
 
     world.device.session("logoff 1")?;
     timeline.note(format_args!("{} logs off", ALICE.user));
     world.device.until_identity(NON_IDENTITY, STEP)?;
-    let directory = probe::directory(&world.stage.device)?;
-    let web = probe::web(&world.stage.device)?;
+    let directory = world.scene.ask(Question::Directory)?;
+    let web = world.scene.ask(Question::Web)?;
     timeline.note(format_args!("pre-login again: the directory server answers, the intranet: {web}"));
     let again = directory.answered() && web.refused();
     verdict.check("after log-off, pre-login again", holds_text(again), again);
