@@ -1,5 +1,63 @@
 //! Effects for the Vestibule engine: adapters, sockets, routes, sessions, secrets, clock, and the worker that joins them.
 //!
+//! A service that embeds the data plane; with `adapter::Tun` and `socket::Udp` in place of the twins it is a real one:
+//!
+//! ```
+//! use std::{net::SocketAddr, sync::Arc, time::{Duration, Instant}};
+//! use vestibule_engine::core::{Engine, EngineConfig, Event, PeerId, PeerKind};
+//! use vestibule_engine::generation::{GenerationConfig, GenerationId, PrivateKey};
+//! use vestibule_engine::policy::{Action, Policy};
+//! use vestibule_platform::{adapter::memory::pair, clock, runtime::Worker, socket::memory::Hub};
+//!
+//! fn key() -> PrivateKey {
+//!     let mut bytes = [0; 32];
+//!     clock::entropy(&mut bytes).expect("the system has entropy");
+//!     PrivateKey::new(bytes)
+//! }
+//! let peer = PeerId(1);
+//! let engine = |key: &PrivateKey, kind, owns: &str| {
+//!     let config = EngineConfig { private_key: key.clone(), seed: [1, 2], max_flows: 65_536 };
+//!     let mut engine = Engine::new(config, Instant::now());
+//!     engine.set_peer(peer, kind, vec![owns.parse().expect("a network")]);
+//!     engine
+//! };
+//! let generation = |own: &PrivateKey, other: &PrivateKey, endpoint| GenerationConfig {
+//!     id: GenerationId(1),
+//!     swap_seq: 1,
+//!     identity: "anna@example.com".into(),
+//!     private_key: own.clone(),
+//!     peer_public_key: other.public(),
+//!     preshared_key: None,
+//!     endpoint,
+//!     persistent_keepalive: None,
+//!     policy: Arc::new(Policy::compile(vec![], Action::Allow)),
+//!     last_handshake: [0; 12],
+//!     index: 7,
+//! };
+//! // Two ends: each an engine, an adapter and a socket on a thread of their own.
+//! let (at_device, at_gateway) = (key(), key());
+//! let (network, address) = (Hub::new(), SocketAddr::from(([192, 0, 2, 1], 51820)));
+//! let (adapter, intranet) = pair(64, 1420);
+//! let socket = network.bind(address)?;
+//! let (gateway, _) =
+//!     Worker::spawn(engine(&at_gateway, PeerKind::Device, "100.96.0.2/32"), adapter, socket, "gateway")?;
+//! let (adapter, desktop) = pair(64, 1420);
+//! let socket = network.bind("198.51.100.7:0".parse()?)?;
+//! let (device, events) = Worker::spawn(engine(&at_device, PeerKind::Gateway, "0.0.0.0/0"), adapter, socket, "device")?;
+//! // One identity: prepared at both ends, ready by its handshake, committed at once.
+//! let there = generation(&at_gateway, &at_device, None);
+//! gateway.with(move |engine, now| engine.prepare(peer, there, now))??;
+//! let here = generation(&at_device, &at_gateway, Some(address));
+//! device.with(move |engine, now| engine.prepare(peer, here, now))??;
+//! while !matches!(events.recv()?, Event::Ready { .. }) {}
+//! device.with(move |engine, now| engine.commit(peer, GenerationId(1), now))??;
+//! // A ping from the desktop leaves the other end as it was.
+//! let ping = b"\x45\0\0\x1c\0\0\0\0\x40\x01\x0c\x1c\x64\x60\0\x02\x0a\x14\0\x50\x08\0\xf7\xff\0\0\0\0";
+//! assert!(desktop.send(*ping));
+//! assert_eq!(intranet.receive(Duration::from_secs(10)).expect("the ping").bytes, ping);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Each folder holds one trait-shaped signature, one file per operating system chosen in its `mod.rs`, and one
 //! in-memory twin that works everywhere. `cfg` on the operating system appears in this crate and nowhere else.
 //!

@@ -200,5 +200,7 @@ impl Drop for Shared {
     }
 }
 
+#[cfg(all(test, target_os = "linux"))]
+mod kernel_tests;
 #[cfg(test)]
 mod tests;
