@@ -6,6 +6,7 @@ pub mod cli;
 pub mod crypto;
 pub mod daemon;
 pub mod demo;
+pub mod gateway;
 pub mod mdm;
 pub mod registration;
 pub mod rules;

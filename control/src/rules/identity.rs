@@ -17,6 +17,12 @@ impl Identity {
         parse(text, Scope::Identity).map(Self)
     }
 
+    /// What empty text means.
+    #[must_use]
+    pub fn everybody() -> Self {
+        Self(Expression::always())
+    }
+
     /// Whether the rule is for this mail address.
     #[must_use]
     pub fn matches(&self, email: &str) -> bool {

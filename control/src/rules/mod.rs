@@ -31,6 +31,12 @@ pub use error::RuleError;
 pub use identity::Identity;
 pub use traffic::{Lists, Traffic};
 
+/// The prefixes of an address, a prefix or a range `a..b`; `None` when it is none of them.
+#[must_use]
+pub fn destination(text: &str) -> Option<Vec<ipnet::IpNet>> {
+    values::destination(text)
+}
+
 /// The mail address under which every device enrolled by service token appears.
 #[must_use]
 pub fn non_identity_email(organization: &str) -> String {

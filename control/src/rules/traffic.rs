@@ -35,6 +35,12 @@ impl Traffic {
         Ok(traffic)
     }
 
+    /// What empty text means.
+    #[must_use]
+    pub fn everything() -> Self {
+        Self(Expression::always())
+    }
+
     /// The alternatives, any of which makes the rule match; none when nothing can.
     pub(super) fn alternatives(&self, lists: &Lists) -> Result<Vec<Alternative>, RuleError> {
         unfold(&self.0, lists)

@@ -78,7 +78,11 @@ fn protocol(value: &str) -> Option<Vec<u8>> {
     }
 }
 
+/// A mail address, or `plain:KEY` for a WireGuard peer by configuration.
 fn email(value: &str) -> Option<String> {
+    if value.strip_prefix("plain:").is_some_and(|key| !key.is_empty()) {
+        return Some(value.to_lowercase());
+    }
     let (name, domain) = value.split_once('@')?;
     (!name.is_empty() && !domain.is_empty()).then(|| value.to_lowercase())
 }

@@ -1,0 +1,40 @@
+//! Bodies of the administrator's calls. Unknown fields are refused: one that we would pass over could be the one that
+//! makes a rule narrower.
+
+use super::envelope::ApiError;
+use axum::body::Bytes;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// The JSON of a call.
+pub(super) fn read<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, ApiError> {
+    serde_json::from_slice(bytes)
+        .map_err(|error| ApiError::field(format!("the body is not the JSON of this call: {error}")))
+}
+
+/// As [`read`], with no body at all being `{}`.
+pub(super) fn read_or_empty<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, ApiError> {
+    if bytes.is_empty() { read(&Bytes::from_static(b"{}")) } else { read(bytes) }
+}
+
+/// A name: something visible, and not too long.
+pub(super) fn name(field: &str, text: &str) -> Result<String, ApiError> {
+    let text = text.trim();
+    let length = text.chars().count();
+    if length == 0 || length > 255 || text.chars().any(char::is_control) {
+        return Err(ApiError::field(format!("`{field}` must be 1 to 255 visible characters, got {length}")));
+    }
+    Ok(text.to_owned())
+}
+
+/// Something of the vendor's that we do not have: it may be there, but must say nothing.
+pub(super) fn unsupported(field: &str, value: &Option<Value>) -> Result<(), ApiError> {
+    let says_nothing = match value {
+        None | Some(Value::Null | Value::Bool(false)) => true,
+        Some(Value::String(text)) => text.is_empty(),
+        Some(Value::Array(items)) => items.is_empty(),
+        Some(Value::Object(fields)) => fields.is_empty(),
+        Some(_) => false,
+    };
+    if says_nothing { Ok(()) } else { Err(ApiError::field(format!("`{field}` is not supported yet: leave it out"))) }
+}

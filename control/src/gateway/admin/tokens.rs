@@ -1,0 +1,202 @@
+//! `/access/service_tokens`
+
+use super::body::{name, read, read_or_empty};
+use super::envelope::{Answer, ApiError, created, many, one};
+use crate::gateway::access::EnrolPolicy;
+use crate::gateway::app::App;
+use crate::gateway::secret::{Secret, id};
+use crate::gateway::store::{Millis, TokenRow};
+use crate::gateway::{clock, duration};
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// A year: what `refresh` adds.
+const YEAR: Millis = 365 * 86_400_000;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Create {
+    name: String,
+    duration: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Update {
+    name: Option<String>,
+    duration: Option<String>,
+    enabled: Option<bool>,
+    client_secret_version: Option<i64>,
+    previous_client_secret_expires_at: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rotate {
+    previous_client_secret_expires_at: Option<String>,
+}
+
+pub(super) async fn list(State(app): State<Arc<App>>) -> Answer {
+    many(app.store.tokens().await?.iter().map(shown).collect())
+}
+
+pub(super) async fn show(State(app): State<Arc<App>>, Path(path): Path<HashMap<String, String>>) -> Answer {
+    one(shown(&find(&app, &path).await?))
+}
+
+pub(super) async fn create(State(app): State<Arc<App>>, bytes: Bytes) -> Answer {
+    let request: Create = read(&bytes)?;
+    let (now, secret) = (clock::now(), Secret::new()?);
+    let duration = request.duration.unwrap_or_else(|| duration::DEFAULT.to_owned());
+    let token = TokenRow {
+        id: Uuid::new_v4().to_string(),
+        name: name("name", &request.name)?,
+        client_id: format!("{}.access", id()?),
+        secret_hash: secret.hash(),
+        secret_version: 1,
+        previous_hash: None,
+        previous_expires_at: None,
+        expires_at: now + life(&duration)?,
+        duration,
+        enabled: true,
+        created_at: now,
+        updated_at: now,
+        last_seen_at: None,
+    };
+    app.store.put_token(&token).await?;
+    created(with_secret(&token, &secret))
+}
+
+pub(super) async fn update(
+    State(app): State<Arc<App>>,
+    Path(path): Path<HashMap<String, String>>,
+    bytes: Bytes,
+) -> Answer {
+    let request: Update = read(&bytes)?;
+    let _administration = app.administration.lock().await;
+    let (mut token, now) = (find(&app, &path).await?, clock::now());
+    if let Some(new) = request.name {
+        token.name = name("name", &new)?;
+    }
+    if let Some(new) = request.duration {
+        token.expires_at = now + life(&new)?;
+        token.duration = new;
+    }
+    if let Some(enabled) = request.enabled {
+        token.enabled = enabled;
+        if !enabled {
+            (token.previous_hash, token.previous_expires_at) = (None, None);
+        }
+    }
+    let mut fresh = None;
+    if let Some(version) = request.client_secret_version.filter(|version| *version != token.secret_version) {
+        if version != token.secret_version + 1 {
+            let message =
+                format!("`client_secret_version` must be {} to rotate, got {version}", token.secret_version + 1);
+            return Err(ApiError::field(message));
+        }
+        fresh = Some(replace_secret(&mut token)?);
+    }
+    if let Some(until) = &request.previous_client_secret_expires_at {
+        token.previous_expires_at = Some(time(until)?);
+    }
+    token.updated_at = now;
+    app.store.put_token(&token).await?;
+    one(match fresh {
+        Some(secret) => with_secret(&token, &secret),
+        None => shown(&token),
+    })
+}
+
+pub(super) async fn rotate(
+    State(app): State<Arc<App>>,
+    Path(path): Path<HashMap<String, String>>,
+    bytes: Bytes,
+) -> Answer {
+    let request: Rotate = read_or_empty(&bytes)?;
+    let _administration = app.administration.lock().await;
+    let mut token = find(&app, &path).await?;
+    let secret = replace_secret(&mut token)?;
+    match &request.previous_client_secret_expires_at {
+        Some(until) => token.previous_expires_at = Some(time(until)?),
+        None => (token.previous_hash, token.previous_expires_at) = (None, None),
+    }
+    token.updated_at = clock::now();
+    app.store.put_token(&token).await?;
+    one(with_secret(&token, &secret))
+}
+
+pub(super) async fn refresh(State(app): State<Arc<App>>, Path(path): Path<HashMap<String, String>>) -> Answer {
+    let _administration = app.administration.lock().await;
+    let (mut token, now) = (find(&app, &path).await?, clock::now());
+    token.expires_at = now + YEAR;
+    token.duration = duration::DEFAULT.to_owned();
+    token.updated_at = now;
+    app.store.put_token(&token).await?;
+    one(shown(&token))
+}
+
+pub(super) async fn remove(State(app): State<Arc<App>>, Path(path): Path<HashMap<String, String>>) -> Answer {
+    let _administration = app.administration.lock().await;
+    let token = find(&app, &path).await?;
+    for row in app.store.policies().await? {
+        if EnrolPolicy::read(&row).is_some_and(|policy| policy.names_token(&token.id)) {
+            let message = format!("the enrolment policy `{}` uses this service token: remove it there first", row.name);
+            return Err(ApiError::conflict(message));
+        }
+    }
+    app.store.delete_token(&token.id).await?;
+    one(shown(&token))
+}
+
+async fn find(app: &App, path: &HashMap<String, String>) -> Result<TokenRow, ApiError> {
+    let id = path.get("id").map(String::as_str).unwrap_or_default();
+    app.store.token(id).await?.ok_or_else(|| ApiError::missing("service token"))
+}
+
+/// A new secret; the old one becomes the previous.
+fn replace_secret(token: &mut TokenRow) -> Result<Secret, ApiError> {
+    let secret = Secret::new()?;
+    token.previous_hash = Some(std::mem::replace(&mut token.secret_hash, secret.hash()));
+    token.previous_expires_at = None;
+    token.secret_version += 1;
+    Ok(secret)
+}
+
+fn life(text: &str) -> Result<Millis, ApiError> {
+    duration::parse(text).map_err(|expected| ApiError::field(format!("`duration` must be {expected}, got `{text}`")))
+}
+
+fn time(text: &str) -> Result<Millis, ApiError> {
+    clock::parse(text).ok_or_else(|| {
+        let expected = "a time like 2027-01-31T12:00:00Z";
+        ApiError::field(format!("`previous_client_secret_expires_at` must be {expected}, got `{text}`"))
+    })
+}
+
+fn shown(token: &TokenRow) -> Value {
+    json!({
+        "id": token.id,
+        "name": token.name,
+        "client_id": token.client_id,
+        "client_secret_version": token.secret_version,
+        "previous_client_secret_expires_at": token.previous_expires_at.map(clock::rfc3339),
+        "duration": token.duration,
+        "expires_at": clock::rfc3339(token.expires_at),
+        "enabled": token.enabled,
+        "created_at": clock::rfc3339(token.created_at),
+        "updated_at": clock::rfc3339(token.updated_at),
+        "last_seen_at": token.last_seen_at.map(clock::rfc3339),
+    })
+}
+
+fn with_secret(token: &TokenRow, secret: &Secret) -> Value {
+    let mut value = shown(token);
+    value["client_secret"] = secret.expose().into();
+    value
+}

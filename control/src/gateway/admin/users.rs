@@ -1,0 +1,65 @@
+//! `/vestibule/users`: local accounts.
+
+use super::body::{name, read};
+use super::envelope::{Answer, ApiError, created, many, one};
+use crate::gateway::app::App;
+use crate::gateway::clock;
+use crate::gateway::login::{hash_password, unusable};
+use crate::gateway::store::UserRow;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::sync::Arc;
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Create {
+    email: String,
+    name: Option<String>,
+    password: String,
+}
+
+pub(super) async fn list(State(app): State<Arc<App>>) -> Answer {
+    many(app.store.users().await?.iter().map(shown).collect())
+}
+
+pub(super) async fn create(State(app): State<Arc<App>>, bytes: Bytes) -> Answer {
+    let request: Create = read(&bytes)?;
+    let password = Zeroizing::new(request.password);
+    let email = name("email", &request.email)?;
+    let (local, domain) = email.split_once('@').unwrap_or_default();
+    if local.is_empty() || domain.is_empty() || domain.contains('@') || email.contains(char::is_whitespace) {
+        return Err(ApiError::field(format!("`email` must be a mail address, got `{email}`")));
+    }
+    if email.to_lowercase().starts_with("non_identity@") {
+        return Err(ApiError::field("`email` must not be that of service tokens (`non_identity@...`)"));
+    }
+    if let Some(message) = unusable(&password) {
+        return Err(ApiError::field(message));
+    }
+    let user = UserRow {
+        id: Uuid::new_v4().to_string(),
+        name: request.name.unwrap_or_else(|| local.to_owned()),
+        email,
+        password_hash: hash_password(password).await?,
+        created_at: clock::now(),
+    };
+    app.store.add_user(&user).await?;
+    created(shown(&user))
+}
+
+pub(super) async fn remove(State(app): State<Arc<App>>, Path(path): Path<HashMap<String, String>>) -> Answer {
+    let id = path.get("id").map(String::as_str).unwrap_or_default();
+    if !app.store.delete_user(id).await? {
+        return Err(ApiError::missing("user"));
+    }
+    one(json!({ "id": id }))
+}
+
+fn shown(user: &UserRow) -> Value {
+    json!({ "id": user.id, "email": user.email, "name": user.name, "created_at": clock::rfc3339(user.created_at) })
+}

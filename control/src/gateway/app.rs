@@ -1,0 +1,189 @@
+//! What all parts of the gateway share, and the steps that touch several of them.
+
+use super::book::Book;
+use super::dataplane::{DataPlane, DataPlaneError, Owner, Tunnel};
+use super::device::Nonces;
+use super::hub::Hub;
+use super::login::Login;
+use super::store::{Order, Registration, Store, StoreError};
+use super::{PlainPeer, clock, dataplane};
+use ipnet::{IpNet, Ipv4Net};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
+use tokio::sync::Mutex;
+use vestibule_engine::core::PeerId;
+
+/// What does not change while the gateway runs.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) organization: String,
+    pub(super) account_id: String,
+    /// Where devices send datagrams; an unspecified address means "where you reached the API".
+    pub(super) endpoint: SocketAddr,
+    pub(super) addresses: Ipv4Net,
+    pub(super) routes: Vec<IpNet>,
+    pub(super) mtu: u16,
+    /// SHA-256 of the administrator's bearer token.
+    pub(super) admin_token_hash: [u8; 32],
+}
+
+/// The gateway.
+pub(super) struct App {
+    pub(super) settings: Settings,
+    pub(super) store: Store,
+    pub(super) hub: Hub,
+    pub(super) plane: DataPlane,
+    pub(super) nonces: Nonces,
+    pub(super) login: Login,
+    pub(super) started: Instant,
+    /// Held across "write, then steer": store and engine never disagree about who may send.
+    pub(super) steering: Mutex<()>,
+    /// Held by administrators' writes: "look, then write" is one step.
+    pub(super) administration: Mutex<()>,
+    book: RwLock<Arc<Book>>,
+}
+
+/// A step that needs the store and the engine.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StepError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    DataPlane(#[from] DataPlaneError),
+}
+
+/// What becomes of a registration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    Revoked,
+    Restored,
+    Deleted,
+}
+
+impl App {
+    pub(super) fn new(settings: Settings, store: Store, book: Book, plane: DataPlane) -> Self {
+        Self {
+            hub: Hub::new(book.version()),
+            nonces: Nonces::default(),
+            login: Login::new(),
+            started: Instant::now(),
+            steering: Mutex::default(),
+            administration: Mutex::default(),
+            book: RwLock::new(Arc::new(book)),
+            settings,
+            store,
+            plane,
+        }
+    }
+
+    /// The rules as they are now.
+    pub(super) fn book(&self) -> Arc<Book> {
+        Arc::clone(&self.book.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// After a change of rules on disk: everybody judges by the new ones.
+    pub(super) async fn rules_changed(&self) -> Result<(), StepError> {
+        let _steering = self.steering.lock().await;
+        let book = Arc::new(Book::load(&self.store).await?);
+        *self.book.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&book);
+        let version = book.version();
+        let published = self.plane.publish(|email| book.document(email)).await;
+        self.hub.policy_changed(version);
+        tracing::info!(version, "rules changed");
+        Ok(published?)
+    }
+
+    /// Changes a registration's standing: on disk, then at the engine, then the device is told. False when there is no
+    /// such registration.
+    pub(super) async fn set_standing(
+        &self,
+        registration: &Registration,
+        standing: Standing,
+        by: &'static str,
+    ) -> Result<bool, StepError> {
+        let now = clock::now();
+        let _steering = self.steering.lock().await;
+        let id = &registration.id;
+        let (done, kind) = match standing {
+            Standing::Deleted => (self.store.delete_registration(id, now).await?, "delete"),
+            Standing::Revoked => (self.store.revoke_registration(id, Some(now), now).await?, "revoke"),
+            Standing::Restored => (self.store.revoke_registration(id, None, now).await?, "unrevoke"),
+        };
+        if !done {
+            return Ok(false);
+        }
+        if standing != Standing::Restored {
+            // Also what an earlier registration of the same device and identity left behind when it was replaced.
+            let ended = |tunnel: &Tunnel| {
+                tunnel.owner.as_ref().is_some_and(|owner| {
+                    owner.registration == *id
+                        || (owner.device_id == registration.device_id
+                            && tunnel.email.eq_ignore_ascii_case(&registration.email))
+                })
+            };
+            self.plane.retire(ended).await?;
+        }
+        self.hub.registration_changed(id);
+        tracing::info!(registration = %id, kind, by, "registration changed");
+        let about = (id, registration.device_id.as_str(), registration.email.as_str());
+        if let Err(error) = self.store.audit(kind, Some(about), Some(by), now).await {
+            tracing::error!(error = crate::causes::chain(&error), "an audit entry is lost");
+        }
+        Ok(true)
+    }
+
+    /// Takes up the stored orders and the configured plain peers after a start, so that a device whose gateway was
+    /// restarted handshakes again under the keys it has.
+    pub(super) async fn restore(&self, plain: &[PlainPeer]) -> Result<(), StepError> {
+        let now = clock::now();
+        let book = self.book();
+        for order in self.store.standing_orders().await? {
+            let email = order.email.clone();
+            let device = order.device.id.clone();
+            match self.plane.prepare(tunnel_of(order), &book.document(&email), now).await {
+                Err(error @ DataPlaneError::Stopped(_)) => return Err(error.into()),
+                Err(error) => {
+                    tracing::error!(%device, error = crate::causes::chain(&error), "an order is not taken up")
+                }
+                Ok(()) => tracing::debug!(%device, "order taken up"),
+            }
+        }
+        for (position, peer) in plain.iter().enumerate() {
+            let email = peer.identity();
+            let last_handshake = self.store.handshake(&peer.key).await?.map(|(timestamp, _)| timestamp);
+            let rules = book.document(&email);
+            let tunnel = Tunnel {
+                peer: dataplane::plain_peer(position),
+                owner: None,
+                email,
+                swap_seq: 1,
+                tunnel_key: peer.key,
+                addresses: peer.addresses.clone(),
+                endpoint: peer.endpoint,
+                last_handshake: last_handshake.unwrap_or_default(),
+            };
+            self.plane.prepare(tunnel, &rules, now).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The whole of a device's inner addresses.
+pub(super) fn inner(address: Ipv4Addr) -> Vec<IpNet> {
+    vec![IpNet::from(std::net::IpAddr::V4(address))]
+}
+
+/// What the engine is told of an order.
+pub(super) fn tunnel_of(order: Order) -> Tunnel {
+    Tunnel {
+        peer: PeerId(order.device.peer),
+        addresses: inner(order.device.address),
+        owner: Some(Owner { device_id: order.device.id, registration: order.registration }),
+        email: order.email,
+        swap_seq: order.swap_seq,
+        tunnel_key: order.tunnel_key,
+        endpoint: None,
+        last_handshake: order.last_handshake,
+    }
+}

@@ -1,0 +1,91 @@
+//! The rule book: the stored rules, parsed once per change, shared by the API and the data plane.
+
+use super::store::{ListRow, Organisation, RuleRow, Store, StoreError};
+use crate::api::device::PolicyDocument;
+use crate::rules::{Identity, Lists, Rule, RuleAction, RuleError, Traffic, document, non_identity_email};
+
+/// An immutable snapshot of all rules.
+#[derive(Debug)]
+pub(super) struct Book {
+    rules: Vec<Rule>,
+    lists: Lists,
+    non_identity: String,
+    default_allow_non_identity: bool,
+    default_allow_user: bool,
+    version: u64,
+}
+
+impl Book {
+    /// Reads it from the store.
+    pub(super) async fn load(store: &Store) -> Result<Self, StoreError> {
+        let organisation = store.current_organisation().await?;
+        Ok(Self::new(&organisation, &store.rules().await?, &store.lists().await?))
+    }
+
+    fn new(organisation: &Organisation, rules: &[RuleRow], lists: &[ListRow]) -> Self {
+        let lists = parse_lists(lists);
+        let parsed = rules.iter().map(|row| match parse_rule(row, &lists) {
+            Ok(rule) => rule,
+            Err(error) => {
+                // Rules are checked before they are stored. One that no longer reads must not open anything: everything
+                // from its place on is refused, for everybody.
+                tracing::error!(rule = %row.id, %error, "a stored rule is not readable: it blocks everything");
+                Rule {
+                    name: row.name.clone(),
+                    precedence: row.precedence,
+                    enabled: row.enabled,
+                    action: RuleAction::Block,
+                    traffic: Traffic::everything(),
+                    identity: Identity::everybody(),
+                }
+            }
+        });
+        Self {
+            rules: parsed.collect(),
+            lists,
+            non_identity: non_identity_email(&organisation.name),
+            default_allow_non_identity: organisation.default_allow_non_identity,
+            default_allow_user: organisation.default_allow_user,
+            version: organisation.policy_version.unsigned_abs(),
+        }
+    }
+
+    /// The rules of one identity.
+    pub(super) fn document(&self, email: &str) -> PolicyDocument {
+        let default_allow = if email.eq_ignore_ascii_case(&self.non_identity) {
+            self.default_allow_non_identity
+        } else {
+            self.default_allow_user
+        };
+        document(&self.rules, &self.lists, email, default_allow, self.version).unwrap_or_else(|error| {
+            tracing::error!(%error, "the rules do not compile: everything is refused");
+            PolicyDocument { version: self.version, default_allow: false, rules: Vec::new() }
+        })
+    }
+
+    /// Grows with every change.
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+}
+
+/// A stored rule, parsed.
+pub(super) fn parse_rule(row: &RuleRow, lists: &Lists) -> Result<Rule, RuleError> {
+    Ok(Rule {
+        name: row.name.clone(),
+        precedence: row.precedence,
+        enabled: row.enabled,
+        action: if row.action == "allow" { RuleAction::Allow } else { RuleAction::Block },
+        traffic: Traffic::parse(&row.traffic, lists)?,
+        identity: Identity::parse(&row.identity)?,
+    })
+}
+
+/// Stored lists, by id. An item that does not read (none is stored) is left out.
+pub(super) fn parse_lists(rows: &[ListRow]) -> Lists {
+    let items = |row: &ListRow| {
+        let items: Vec<String> = serde_json::from_str(&row.items).unwrap_or_default();
+        items.iter().filter_map(|item| crate::rules::destination(item)).flatten().collect()
+    };
+    rows.iter().map(|row| (row.id.clone(), items(row))).collect()
+}

@@ -1,0 +1,83 @@
+//! Who asks to enrol: a service token, or a user by the assertion of their login.
+//!
+//! Strict, as the vendor's `strict_service_token_auth`: 401 when the credentials do not authenticate, duplicates and
+//! halves included; 403 (elsewhere) when they do and the policies say no.
+
+use super::DeviceError;
+use crate::api::device::{ASSERTION_HEADER, CLIENT_ID_HEADER, CLIENT_SECRET_HEADER};
+use crate::gateway::app::App;
+use crate::gateway::login::Assertion;
+use crate::gateway::{clock, secret};
+use axum::http::HeaderMap;
+use std::time::Instant;
+
+/// Who asks.
+pub(super) enum Credentials {
+    /// A valid service token, by its id.
+    Token(String),
+    /// A user.
+    User(Assertion),
+}
+
+/// Authenticates the caller. A user's assertion is used up.
+pub(super) async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Credentials, DeviceError> {
+    let client_id = single(headers, CLIENT_ID_HEADER)?;
+    let client_secret = single(headers, CLIENT_SECRET_HEADER)?;
+    let assertion = single(headers, ASSERTION_HEADER)?;
+    match (client_id, client_secret, assertion) {
+        (Some(id), Some(secret), None) => token(app, id, secret).await.map(Credentials::Token),
+        (None, None, Some(assertion)) => {
+            let message = "the login's assertion is unknown, used, or older than five minutes: log in again";
+            let known = app.login.grants.redeem_assertion(assertion, Instant::now());
+            known.map(Credentials::User).ok_or_else(|| DeviceError::unauthenticated("assertion_invalid", message))
+        }
+        (None, None, None) => Err(DeviceError::unauthenticated(
+            "credentials_missing",
+            "expected CF-Access-Client-Id with CF-Access-Client-Secret, or CF-Access-Jwt-Assertion",
+        )),
+        (_, _, Some(_)) => Err(DeviceError::unauthenticated(
+            "credentials_ambiguous",
+            "expected a service token or an assertion, got both",
+        )),
+        (Some(_), None, None) | (None, Some(_), None) => Err(DeviceError::unauthenticated(
+            "credentials_incomplete",
+            "expected CF-Access-Client-Id and CF-Access-Client-Secret, got one of them",
+        )),
+    }
+}
+
+fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, DeviceError> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    if values.next().is_some() {
+        let message = format!("expected `{name}` once, got it several times");
+        return Err(DeviceError::unauthenticated("credentials_duplicate", &message));
+    }
+    first
+        .map(|value| value.to_str())
+        .transpose()
+        .map_err(|_| DeviceError::unauthenticated("credentials_malformed", &format!("`{name}` must be plain text")))
+}
+
+/// The id of a valid service token. What is wrong with one is told only to who has its secret.
+async fn token(app: &App, client_id: &str, client_secret: &str) -> Result<String, DeviceError> {
+    let now = clock::now();
+    let Some(token) = app.store.token_by_client_id(client_id).await? else {
+        let message = "there is no service token with this CF-Access-Client-Id: check `auth_client_id`";
+        return Err(DeviceError::unauthenticated("token_unknown", message));
+    };
+    let current = secret::matches(client_secret, &token.secret_hash);
+    let previous = token.previous_hash.is_some_and(|hash| secret::matches(client_secret, &hash))
+        && token.previous_expires_at.is_some_and(|until| now < until);
+    let (code, message) = if !(current | previous) {
+        tracing::warn!(token = %token.id, "a service token was presented with a wrong secret");
+        ("token_secret_wrong", "CF-Access-Client-Secret is not this token's: check `auth_client_secret`")
+    } else if !token.enabled {
+        ("token_disabled", "the service token is disabled: enable it, or use another")
+    } else if now >= token.expires_at {
+        ("token_expired", "the service token has expired: refresh it, or use another")
+    } else {
+        return Ok(token.id);
+    };
+    Err(DeviceError::unauthenticated(code, message))
+}

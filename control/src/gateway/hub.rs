@@ -1,0 +1,111 @@
+//! Who waits for news: the devices' long polls.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{Notify, watch};
+use uuid::Uuid;
+
+/// Wakes long polls: all of them when rules change, one registration's when its standing does.
+#[derive(Debug)]
+pub(super) struct Hub {
+    policy: watch::Sender<u64>,
+    waiting: Mutex<HashMap<Uuid, Arc<Notify>>>,
+}
+
+impl Hub {
+    pub(super) fn new(policy_version: u64) -> Self {
+        Self { policy: watch::Sender::new(policy_version), waiting: Mutex::default() }
+    }
+
+    /// Rules changed.
+    pub(super) fn policy_changed(&self, version: u64) {
+        self.policy.send_replace(version);
+    }
+
+    /// A registration was revoked, restored or deleted.
+    pub(super) fn registration_changed(&self, id: &Uuid) {
+        if let Some(waiting) = self.waiting().get(id) {
+            waiting.notify_waiters();
+        }
+    }
+
+    /// Waits for news of a registration. Subscribe first, look at the state next, wait last: nothing slips between.
+    pub(super) fn subscribe(&self, id: Uuid) -> Subscription<'_> {
+        let notify = Arc::clone(self.waiting().entry(id).or_default());
+        Subscription { hub: self, id, notify, policy: self.policy.subscribe() }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, HashMap<Uuid, Arc<Notify>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One long poll.
+pub(super) struct Subscription<'a> {
+    hub: &'a Hub,
+    id: Uuid,
+    notify: Arc<Notify>,
+    policy: watch::Receiver<u64>,
+}
+
+impl Subscription<'_> {
+    /// A future that ends at the next news after this call.
+    pub(super) fn news(&mut self) -> impl Future<Output = ()> + '_ {
+        let mut notified = Box::pin(Arc::clone(&self.notify).notified_owned());
+        notified.as_mut().enable();
+        self.policy.mark_unchanged();
+        async move {
+            tokio::select! {
+                () = notified => {}
+                // An error means that the gateway ends, which is news.
+                _ = self.policy.changed() => {}
+            }
+        }
+    }
+}
+
+impl Drop for Subscription<'_> {
+    fn drop(&mut self) {
+        let mut waiting = self.hub.waiting();
+        // Ours and the map's: nobody else waits.
+        if waiting.get(&self.id).is_some_and(|notify| Arc::strong_count(notify) <= 2) {
+            waiting.remove(&self.id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    async fn arrives(news: impl Future<Output = ()>) -> bool {
+        tokio::time::timeout(Duration::from_millis(50), news).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn rules_wake_everybody_and_a_registration_only_its_own() {
+        let hub = Hub::new(1);
+        let (a, b) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let (mut first, mut second) = (hub.subscribe(a), hub.subscribe(b));
+        let (first_news, second_news) = (first.news(), second.news());
+        hub.registration_changed(&a);
+        assert!(arrives(first_news).await);
+        assert!(!arrives(second_news).await);
+        let (first_news, second_news) = (first.news(), second.news());
+        hub.policy_changed(2);
+        assert!(arrives(first_news).await && arrives(second_news).await);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_kept_of_those_who_left() {
+        let hub = Hub::new(1);
+        let mut subscription = hub.subscribe(Uuid::from_u128(7));
+        let second = hub.subscribe(Uuid::from_u128(7));
+        assert!(!arrives(subscription.news()).await);
+        drop(second);
+        assert_eq!(hub.waiting().len(), 1);
+        drop(subscription);
+        assert!(hub.waiting().is_empty());
+    }
+}

@@ -1,0 +1,118 @@
+//! `GET /warp` and `POST /warp/login`.
+
+use super::request::{LoginRequest, Parameters};
+use super::{LoginError, page};
+use crate::gateway::app::App;
+use axum::Form;
+use axum::extract::rejection::{FormRejection, QueryRejection};
+use axum::extract::{ConnectInfo, Query, State};
+use axum::http::header::{CACHE_CONTROL, LOCATION, RETRY_AFTER};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+use zeroize::Zeroizing;
+
+/// One answer for a wrong password and for an account that does not exist.
+const WRONG: &str = "The email or the password is wrong.";
+
+/// What the form sends.
+#[derive(Deserialize)]
+pub(super) struct Submission {
+    #[serde(default)]
+    email: String,
+    #[serde(default)]
+    password: String,
+    #[serde(flatten)]
+    parameters: Parameters,
+}
+
+/// `GET /warp`
+pub(super) async fn show(
+    State(app): State<Arc<App>>,
+    parameters: Result<Query<Parameters>, QueryRejection>,
+) -> Response {
+    let checked = match parameters {
+        Ok(Query(parameters)) => parameters.check(&app.settings.organization),
+        Err(_) => Err("The address of this page is not complete."),
+    };
+    match checked {
+        Ok(request) => render(&app, StatusCode::OK, &request, "", None).await,
+        Err(message) => page::problem(StatusCode::BAD_REQUEST, message),
+    }
+}
+
+/// `POST /warp/login`
+pub(super) async fn login(
+    State(app): State<Arc<App>>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    form: Result<Form<Submission>, FormRejection>,
+) -> Response {
+    let Ok(Form(Submission { email, password, parameters })) = form else {
+        return page::problem(StatusCode::BAD_REQUEST, "The form did not arrive whole.");
+    };
+    let password = Zeroizing::new(password);
+    let request = match parameters.check(&app.settings.organization) {
+        Ok(request) => request,
+        Err(message) => return page::problem(StatusCode::BAD_REQUEST, message),
+    };
+    let email = email.trim().to_owned();
+    if let Err(wait) = app.login.limiter.attempt(&email, from.ip(), Instant::now()) {
+        tracing::warn!("a login is refused: too many attempts");
+        let minutes = wait.as_secs().div_ceil(60);
+        let message = format!("Too many attempts. Try again in {minutes} min.");
+        let mut response = render(&app, StatusCode::TOO_MANY_REQUESTS, &request, &email, Some(&message)).await;
+        if let Ok(seconds) = HeaderValue::from_str(&wait.as_secs().to_string()) {
+            response.headers_mut().insert(RETRY_AFTER, seconds);
+        }
+        return response;
+    }
+    let user = match app.store.user_by_email(&email).await {
+        Ok(user) => user,
+        Err(error) => return failed(&error.into()),
+    };
+    if !app.login.check(user.as_ref(), password).await {
+        tracing::warn!("a login failed");
+        return render(&app, StatusCode::UNAUTHORIZED, &request, &email, Some(WRONG)).await;
+    }
+    app.login.limiter.succeeded(&email, from.ip());
+    let email = user.map_or(email, |user| user.email);
+    proceed(&app, &request, email)
+}
+
+/// Sends the browser to the daemon with a code.
+pub(super) fn proceed(app: &App, request: &LoginRequest, email: String) -> Response {
+    let code = match app.login.grants.issue_code(request.code(email), Instant::now()) {
+        Ok(code) => code,
+        Err(error) => return failed(&error.into()),
+    };
+    let location = request.callback(code.expose()).and_then(|uri| HeaderValue::from_str(&uri).ok());
+    let Some(location) = location else {
+        return page::problem(StatusCode::BAD_REQUEST, "The device's address is not one to send you to.");
+    };
+    let headers = [(LOCATION, location), (CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+    (StatusCode::SEE_OTHER, headers).into_response()
+}
+
+async fn render(app: &App, status: StatusCode, request: &LoginRequest, email: &str, error: Option<&str>) -> Response {
+    let providers = match app.store.providers().await {
+        Ok(providers) => providers,
+        Err(error) => return failed(&error.into()),
+    };
+    let link = |id: &str| {
+        let parameters = request.fields().into_iter().chain([("provider", id)]);
+        let url = reqwest::Url::parse_with_params("https://gateway/warp/oidc/start", parameters).ok()?;
+        Some(format!("{}?{}", url.path(), url.query()?))
+    };
+    let buttons: Vec<_> =
+        providers.into_iter().filter_map(|provider| Some((provider.name, link(&provider.id)?))).collect();
+    page::form(status, request, email, &buttons, error)
+}
+
+/// A page for our own trouble.
+pub(super) fn failed(error: &LoginError) -> Response {
+    tracing::error!(error = crate::causes::chain(error), "a login could not be served");
+    page::problem(StatusCode::SERVICE_UNAVAILABLE, "The gateway has a problem of its own. Try again in a moment.")
+}

@@ -1,0 +1,272 @@
+//! Starting and stopping a gateway.
+
+use super::app::{App, Settings};
+use super::book::Book;
+use super::dataplane::DataPlane;
+use super::facts::Facts;
+use super::secret::{Secret, id};
+use super::store::Store;
+use super::{GatewayError, Options, admin, clock, device, events, files, host, login, tls};
+use crate::crypto::{install_provider, random, sha256};
+use axum::Router;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum_server::tls_rustls::RustlsConfig;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use ipnet::{IpNet, Ipv4Net};
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::{sync::Arc, time::Duration};
+use tokio::task::JoinHandle;
+use vestibule_engine::core::{Engine, EngineConfig};
+use vestibule_engine::generation::PrivateKey;
+use zeroize::Zeroizing;
+
+/// Flows held at once.
+const MAX_FLOWS: usize = 1_048_576;
+/// How long requests under way may take when the gateway ends.
+const GRACE: Duration = Duration::from_secs(1);
+/// Deleted registrations are remembered for 30 days, handshakes of forgotten keys for a day.
+const TOMBSTONE_LIFE: i64 = 30 * 86_400_000;
+const HANDSHAKE_LIFE: i64 = 86_400_000;
+const MAINTENANCE: Duration = Duration::from_secs(3600);
+
+/// A running gateway.
+pub struct Gateway {
+    facts: Facts,
+    app: Arc<App>,
+    server: axum_server::Handle<SocketAddr>,
+    serving: JoinHandle<std::io::Result<()>>,
+    following: JoinHandle<()>,
+    maintaining: JoinHandle<()>,
+    _host: Option<host::Host>,
+}
+
+/// Runs a gateway until the process is interrupted, or its packet worker stops.
+///
+/// # Errors
+/// It does not start (see [`GatewayError`]), or its worker or HTTPS server fails.
+pub async fn run(options: Options) -> Result<(), GatewayError> {
+    let json = options.json;
+    let mut gateway = Gateway::start(options).await?;
+    if json {
+        println!("{}", serde_json::to_string(gateway.facts()).unwrap_or_default());
+    } else {
+        println!("{}", gateway.facts());
+    }
+    let outcome = tokio::select! {
+        () = host::interrupted() => Ok(()),
+        error = gateway.failed() => Err(error),
+    };
+    gateway.shutdown().await;
+    outcome
+}
+
+impl Gateway {
+    /// Starts a gateway: opens its store, its data plane and its HTTPS port.
+    ///
+    /// # Errors
+    /// A file, a port, the tunnel or an option is not as it must be.
+    pub async fn start(options: Options) -> Result<Self, GatewayError> {
+        install_provider();
+        files::directory(&options.data)?;
+        let database = options.data.join("vestibule.db");
+        files::private(&database)?;
+        let store = Store::open(&database).await?;
+        let made = store.organisation(&options.organization, &id()?, &uuid(), clock::now()).await?;
+        if !made.name.eq_ignore_ascii_case(&options.organization) {
+            return Err(GatewayError::OtherOrganization { stored: made.name, asked: options.organization });
+        }
+        prune(&store).await;
+        let book = Book::load(&store).await?;
+        let admin_token_file = options.data.join("admin-token");
+        let admin_token = files::secret(&admin_token_file, || {
+            Ok(Zeroizing::new(format!("{}\n", Secret::new()?.expose()).into_bytes()))
+        })?;
+        let private_key = tunnel_key(&options.data.join("tunnel-key"))?;
+        let (tls, pin) = tls::server_config(&options)?;
+        let asked = options.https;
+        let listening = |cause| GatewayError::Listen { address: asked, cause };
+        let listener = TcpListener::bind(options.https).map_err(listening)?;
+        let https = listener.local_addr().map_err(listening)?;
+        listener.set_nonblocking(true).map_err(listening)?;
+
+        let engine = engine(&private_key)?;
+        let counters = engine.counters();
+        let address = gateway_address(options.addresses)?;
+        let host::Started { options, worker, events, tunnel, host } = host::start(options, engine, address)?;
+        let endpoint = options.advertise.unwrap_or(tunnel);
+        let routes =
+            if options.routes.is_empty() { vec![IpNet::V4(options.addresses)] } else { options.routes.clone() };
+        let settings = Settings {
+            organization: made.name.clone(),
+            account_id: made.account_id.clone(),
+            endpoint,
+            addresses: options.addresses,
+            routes,
+            mtu: options.mtu,
+            admin_token_hash: sha256(admin_token.trim_ascii()),
+        };
+        let facts = Facts {
+            organization: made.name,
+            account_id: made.account_id,
+            https,
+            url: url(https),
+            certificate_sha256: pin,
+            endpoint,
+            tunnel_public_key: STANDARD.encode(private_key.public().0),
+            address: IpNet::from(IpAddr::V4(address)),
+            admin_token_file,
+            pid: std::process::id(),
+        };
+        let app = Arc::new(App::new(settings, store, book, DataPlane::new(worker, private_key, counters)));
+        let thread = |cause| GatewayError::Tunnel { step: "the thread for events", cause };
+        let following = tokio::spawn(events::follow(Arc::clone(&app), events::bridge(events).map_err(thread)?));
+        app.restore(&options.plain_peers).await.map_err(step)?;
+        let server = axum_server::Handle::new();
+        let service = router(Arc::clone(&app)).into_make_service_with_connect_info::<SocketAddr>();
+        let serving = tokio::spawn(
+            axum_server::from_tcp_rustls(listener, RustlsConfig::from_config(tls))
+                .map_err(listening)?
+                .handle(server.clone())
+                .serve(service),
+        );
+        let maintaining = tokio::spawn(maintain(app.store.clone()));
+        let json = serde_json::to_vec_pretty(&facts).unwrap_or_default();
+        files::write_secret(&options.data.join("gateway.json"), &json)?;
+        Ok(Self { facts, app, server, serving, following, maintaining, _host: host })
+    }
+
+    /// What scripts need to know of it.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Waits until something failed that the gateway cannot live without.
+    pub async fn failed(&mut self) -> GatewayError {
+        let stopped = async {
+            loop {
+                tokio::time::sleep(Duration::from_millis(250)).await;
+                if let Some(reason) = self.app.plane.outcome() {
+                    return GatewayError::Worker(reason);
+                }
+            }
+        };
+        tokio::select! {
+            error = stopped => error,
+            served = &mut self.serving => {
+                let cause = served.map_err(std::io::Error::other).and_then(|served| served);
+                let cause = cause.err().unwrap_or_else(|| std::io::Error::other("the server ended by itself"));
+                GatewayError::Listen { address: self.facts.https, cause }
+            }
+        }
+    }
+
+    /// Ends it: requests under way get a moment, the worker stops, the store is written out.
+    pub async fn shutdown(mut self) {
+        self.maintaining.abort();
+        self.server.graceful_shutdown(Some(GRACE));
+        if !self.serving.is_finished() {
+            let _ = (&mut self.serving).await;
+        }
+        let app = Arc::clone(&self.app);
+        // Joins a thread.
+        let _ = tokio::task::spawn_blocking(move || app.plane.stop()).await;
+        // Ends when the worker's last events are written; not for ever if the disk is full.
+        let _ = tokio::time::timeout(GRACE * 2, &mut self.following).await;
+        self.app.store.close().await;
+    }
+}
+
+fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .nest("/vestibule/v1", device::router())
+        .nest("/client/v4", admin::router(Arc::clone(&app)))
+        .merge(login::router())
+        .fallback(|| async { StatusCode::NOT_FOUND })
+        .with_state(app)
+}
+
+/// Carries a call out to its end, also when the caller hangs up: a write and the steps after it belong together.
+pub(super) async fn to_the_end(request: Request, next: Next) -> Response {
+    match tokio::spawn(next.run(request)).await {
+        Ok(response) => response,
+        Err(error) => {
+            tracing::error!(%error, "a call ended badly");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+fn step(error: super::app::StepError) -> GatewayError {
+    use super::app::StepError;
+    use super::dataplane::DataPlaneError;
+    match error {
+        StepError::Store(error) => error.into(),
+        StepError::DataPlane(DataPlaneError::Stopped(stopped)) => stopped.into(),
+        StepError::DataPlane(error) => GatewayError::Tunnel { step: "a peer", cause: std::io::Error::other(error) },
+    }
+}
+
+fn engine(private_key: &PrivateKey) -> Result<Engine, GatewayError> {
+    let seed = [u64::from_be_bytes(random()?), u64::from_be_bytes(random()?)];
+    let config = EngineConfig { private_key: private_key.clone(), seed, max_flows: MAX_FLOWS };
+    Ok(Engine::new(config, std::time::Instant::now()))
+}
+
+/// The tunnel's static key: a secret file of its own, not the database.
+fn tunnel_key(path: &Path) -> Result<PrivateKey, GatewayError> {
+    let text = files::secret(path, || {
+        let bytes = Zeroizing::new(random::<32>()?);
+        Ok(Zeroizing::new(format!("{}\n", STANDARD.encode(bytes.as_slice())).into_bytes()))
+    })?;
+    let decoded = STANDARD.decode(text.trim_ascii()).map(Zeroizing::new).ok();
+    let key: Option<[u8; 32]> = decoded.and_then(|bytes| bytes.as_slice().try_into().ok());
+    key.map(PrivateKey::new).ok_or_else(|| GatewayError::Content {
+        path: path.to_owned(),
+        expected: "a WireGuard private key (44 characters of base64)".to_owned(),
+    })
+}
+
+/// The pool's first host.
+fn gateway_address(pool: Ipv4Net) -> Result<std::net::Ipv4Addr, GatewayError> {
+    const EXPECTED: &str = "an IPv4 prefix with room for devices (at most /29)";
+    let wrong = || GatewayError::Option { option: "--addresses", expected: EXPECTED, got: pool.to_string() };
+    if pool.prefix_len() > 29 {
+        return Err(wrong());
+    }
+    pool.hosts().next().ok_or_else(wrong)
+}
+
+/// How this host reaches the API.
+fn url(https: SocketAddr) -> String {
+    let ip = match https.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => IpAddr::from([127, 0, 0, 1]),
+        IpAddr::V6(_) => IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
+    };
+    format!("https://{}", SocketAddr::new(ip, https.port()))
+}
+
+fn uuid() -> String {
+    uuid::Uuid::new_v4().to_string()
+}
+
+async fn maintain(store: Store) {
+    loop {
+        tokio::time::sleep(MAINTENANCE).await;
+        prune(&store).await;
+    }
+}
+
+async fn prune(store: &Store) {
+    let now = clock::now();
+    let outcomes =
+        [store.prune_registrations(now - TOMBSTONE_LIFE).await, store.prune_handshakes(now - HANDSHAKE_LIFE).await];
+    for error in outcomes.into_iter().filter_map(Result::err) {
+        tracing::warn!(error = crate::causes::chain(&error), "old records stay a little longer");
+    }
+}

@@ -1,0 +1,78 @@
+//! The gateway's memory: one SQLite file. What was answered with success is on disk, whatever happens next.
+//!
+//! WAL with `synchronous = FULL`: a commit has reached the disk when it returns. Writers begin with `BEGIN IMMEDIATE`,
+//! so none finds out halfway that another was faster.
+
+mod audit;
+mod devices;
+mod error;
+mod lists;
+mod migrate;
+mod organisation;
+mod policies;
+mod providers;
+mod registrations;
+mod rules;
+mod swaps;
+mod tokens;
+mod users;
+
+pub(crate) use devices::{Device, NewDevice};
+pub(crate) use error::StoreError;
+pub(crate) use lists::ListRow;
+pub(crate) use organisation::Organisation;
+pub(crate) use policies::{AppRow, PolicyRow};
+pub(crate) use providers::ProviderRow;
+pub(crate) use registrations::{NewRegistration, Registration};
+pub(crate) use rules::RuleRow;
+pub(crate) use swaps::{Order, OrderOutcome};
+pub(crate) use tokens::TokenRow;
+pub(crate) use users::UserRow;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Sqlite, Transaction};
+use std::{path::Path, time::Duration};
+
+/// Unix milliseconds.
+pub(crate) type Millis = i64;
+
+/// The open database.
+#[derive(Clone, Debug)]
+pub(crate) struct Store {
+    pool: SqlitePool,
+}
+
+impl Store {
+    /// Opens `path`, creating and migrating it as needed.
+    pub(crate) async fn open(path: &Path) -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(5));
+        let pool = SqlitePoolOptions::new()
+            .max_connections(4)
+            .acquire_timeout(Duration::from_secs(10))
+            .connect_with(options)
+            .await?;
+        migrate::migrate(&pool).await?;
+        Ok(Self { pool })
+    }
+
+    /// Begins a write: nothing of it is seen, or kept, unless it is committed.
+    async fn write(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        Ok(self.pool.begin_with("BEGIN IMMEDIATE").await?)
+    }
+
+    /// Writes everything out and closes.
+    pub(crate) async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+/// A blob of fixed length.
+fn fixed<const N: usize>(bytes: &[u8], column: &'static str) -> Result<[u8; N], StoreError> {
+    bytes.try_into().map_err(|_| StoreError::Damaged { column, expected: N, got: bytes.len() })
+}

@@ -1,0 +1,194 @@
+//! Orders to swap, and the handshakes that must not be replayed.
+
+use super::registrations::uuid;
+use super::{Device, Millis, Store, StoreError, devices, fixed};
+use sqlx::Row as _;
+use uuid::Uuid;
+
+/// A stored order that may be taken up again after a restart.
+#[derive(Clone, Debug)]
+pub(crate) struct Order {
+    pub(crate) device: Device,
+    pub(crate) registration: Uuid,
+    pub(crate) email: String,
+    pub(crate) swap_seq: u64,
+    pub(crate) tunnel_key: [u8; 32],
+    /// Greatest TAI64N seen from `tunnel_key`; zeros if none.
+    pub(crate) last_handshake: [u8; 12],
+}
+
+/// What became of an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OrderOutcome {
+    /// It is on disk.
+    Stored,
+    /// The device sent a higher one before.
+    Stale {
+        /// The highest.
+        seen: u64,
+    },
+    /// The registration was revoked or deleted.
+    NotStanding,
+}
+
+impl Store {
+    /// Stores the device's highest order. `swap_seq` must fit SQLite's signed 64 bits.
+    pub(crate) async fn order(
+        &self,
+        device_id: &str,
+        registration: &Uuid,
+        swap_seq: i64,
+        tunnel_key: &[u8; 32],
+        now: Millis,
+    ) -> Result<OrderOutcome, StoreError> {
+        let mut write = self.write().await?;
+        let standing: bool = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM registrations WHERE id = ? AND device_id = ? AND revoked_at IS NULL \
+             AND deleted_at IS NULL)",
+        )
+        .bind(registration.to_string())
+        .bind(device_id)
+        .fetch_one(&mut *write)
+        .await?;
+        if !standing {
+            return Ok(OrderOutcome::NotStanding);
+        }
+        let seen: Option<i64> = sqlx::query_scalar("SELECT swap_seq FROM swap_orders WHERE device_id = ?")
+            .bind(device_id)
+            .fetch_optional(&mut *write)
+            .await?;
+        if let Some(seen) = seen.filter(|seen| *seen >= swap_seq) {
+            return Ok(OrderOutcome::Stale { seen: seen.unsigned_abs() });
+        }
+        sqlx::query(
+            "INSERT INTO swap_orders (device_id, swap_seq, registration_id, tunnel_key, ordered_at) \
+             VALUES (?, ?, ?, ?, ?) ON CONFLICT (device_id) DO UPDATE SET swap_seq = excluded.swap_seq, \
+             registration_id = excluded.registration_id, tunnel_key = excluded.tunnel_key, \
+             ordered_at = excluded.ordered_at, committed_at = NULL",
+        )
+        .bind(device_id)
+        .bind(swap_seq)
+        .bind(registration.to_string())
+        .bind(tunnel_key.as_slice())
+        .bind(now)
+        .execute(&mut *write)
+        .await?;
+        sqlx::query("UPDATE registrations SET tunnel_key = ? WHERE id = ?")
+            .bind(tunnel_key.as_slice())
+            .bind(registration.to_string())
+            .execute(&mut *write)
+            .await?;
+        write.commit().await?;
+        Ok(OrderOutcome::Stored)
+    }
+
+    /// The highest orders whose registrations stand.
+    pub(crate) async fn standing_orders(&self) -> Result<Vec<Order>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT devices.*, swap_orders.registration_id, swap_orders.swap_seq, swap_orders.tunnel_key, \
+             registrations.email, handshakes.timestamp FROM swap_orders \
+             JOIN registrations ON registrations.id = swap_orders.registration_id \
+             JOIN devices ON devices.id = swap_orders.device_id \
+             LEFT JOIN handshakes ON handshakes.tunnel_key = swap_orders.tunnel_key \
+             WHERE registrations.revoked_at IS NULL AND registrations.deleted_at IS NULL",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let order = |row: &sqlx::sqlite::SqliteRow| {
+            let timestamp: Option<Vec<u8>> = row.try_get("timestamp")?;
+            Ok(Order {
+                device: devices::device(row)?,
+                registration: uuid(row.try_get("registration_id")?)?,
+                email: row.try_get("email")?,
+                swap_seq: row.try_get::<i64, _>("swap_seq")?.unsigned_abs(),
+                tunnel_key: fixed(row.try_get("tunnel_key")?, "swap_orders.tunnel_key")?,
+                last_handshake: match timestamp {
+                    Some(timestamp) => fixed(&timestamp, "handshakes.timestamp")?,
+                    None => [0; 12],
+                },
+            })
+        };
+        rows.iter().map(order).collect()
+    }
+
+    /// Notes that a device swapped: the audit record and the signs of life, in one step. Once per order.
+    pub(crate) async fn committed(
+        &self,
+        device_id: &str,
+        registration: &Uuid,
+        swap_seq: u64,
+        email: &str,
+        now: Millis,
+    ) -> Result<(), StoreError> {
+        let swap_seq = i64::try_from(swap_seq).unwrap_or(i64::MAX);
+        let mut write = self.write().await?;
+        sqlx::query(
+            "INSERT INTO audit (at, kind, device_id, swap_seq, registration_id, email) VALUES (?, 'swap', ?, ?, ?, ?) \
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(now)
+        .bind(device_id)
+        .bind(swap_seq)
+        .bind(registration.to_string())
+        .bind(email)
+        .execute(&mut *write)
+        .await?;
+        sqlx::query("UPDATE swap_orders SET committed_at = ? WHERE device_id = ? AND swap_seq = ?")
+            .bind(now)
+            .bind(device_id)
+            .bind(swap_seq)
+            .execute(&mut *write)
+            .await?;
+        sqlx::query("UPDATE registrations SET last_seen_at = ? WHERE id = ?")
+            .bind(now)
+            .bind(registration.to_string())
+            .execute(&mut *write)
+            .await?;
+        sqlx::query("UPDATE devices SET last_seen_at = ? WHERE id = ?")
+            .bind(now)
+            .bind(device_id)
+            .execute(&mut *write)
+            .await?;
+        Ok(write.commit().await?)
+    }
+
+    /// Stores the greatest timestamps of these keys.
+    pub(crate) async fn save_handshakes(&self, seen: &[([u8; 32], [u8; 12])], now: Millis) -> Result<(), StoreError> {
+        let mut write = self.write().await?;
+        for (key, timestamp) in seen {
+            sqlx::query(
+                "INSERT INTO handshakes (tunnel_key, timestamp, seen_at) VALUES (?, ?, ?) \
+                 ON CONFLICT (tunnel_key) DO UPDATE SET timestamp = MAX(timestamp, excluded.timestamp), \
+                 seen_at = excluded.seen_at",
+            )
+            .bind(key.as_slice())
+            .bind(timestamp.as_slice())
+            .bind(now)
+            .execute(&mut *write)
+            .await?;
+        }
+        Ok(write.commit().await?)
+    }
+
+    /// Greatest timestamp seen from a key, with the time of it.
+    pub(crate) async fn handshake(&self, key: &[u8; 32]) -> Result<Option<([u8; 12], Millis)>, StoreError> {
+        let row: Option<(Vec<u8>, i64)> =
+            sqlx::query_as("SELECT timestamp, seen_at FROM handshakes WHERE tunnel_key = ?")
+                .bind(key.as_slice())
+                .fetch_optional(&self.pool)
+                .await?;
+        row.map(|(timestamp, at)| Ok((fixed(&timestamp, "handshakes.timestamp")?, at))).transpose()
+    }
+
+    /// Forgets the timestamps of keys that no order names and that were not heard from since `before`. The engine knows
+    /// none of them any more, so a replay from them finds nobody.
+    pub(crate) async fn prune_handshakes(&self, before: Millis) -> Result<u64, StoreError> {
+        let done = sqlx::query(
+            "DELETE FROM handshakes WHERE seen_at < ? AND tunnel_key NOT IN (SELECT tunnel_key FROM swap_orders)",
+        )
+        .bind(before)
+        .execute(&self.pool)
+        .await?;
+        Ok(done.rows_affected())
+    }
+}

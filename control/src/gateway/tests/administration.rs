@@ -1,0 +1,143 @@
+//! The administrator's API: authentication, envelope, strictness.
+
+use crate::gateway::testing::{Directory, TestGateway};
+use crate::gateway::{Gateway, GatewayError, Options};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use std::os::unix::fs::PermissionsExt as _;
+
+#[tokio::test]
+async fn only_the_token_opens_the_api_and_only_to_its_account() {
+    let directory = Directory::new("auth");
+    let gateway = TestGateway::start(&directory).await;
+    let account = gateway.gateway.facts().account_id.clone();
+    let call = async |account: &str, token: Option<&str>| {
+        let mut request = gateway.http.get(format!("{}/client/v4/accounts/{account}/gateway/rules", gateway.url));
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        let response = request.send().await.unwrap();
+        let status = response.status();
+        (status, response.json::<Value>().await.unwrap())
+    };
+    assert_eq!(call(&account, None).await.0, StatusCode::UNAUTHORIZED);
+    let (status, body) = call(&account, Some("guess")).await;
+    assert_eq!((status, &body["success"]), (StatusCode::UNAUTHORIZED, &json!(false)));
+    assert_eq!(body["errors"][0]["code"], 10000);
+    assert_eq!(call("other", Some(&gateway.admin_token)).await.0, StatusCode::NOT_FOUND);
+    let (status, body) = call(&account, Some(&gateway.admin_token)).await;
+    assert_eq!((status, &body["result"], &body["result_info"]["count"]), (StatusCode::OK, &json!([]), &json!(0)));
+}
+
+#[tokio::test]
+async fn a_fresh_gateway_has_the_enrolment_app_and_lets_nobody_in() {
+    let directory = Directory::new("fresh");
+    let gateway = TestGateway::start(&directory).await;
+    let apps = gateway.did(Method::GET, "/access/apps", None).await;
+    assert_eq!((&apps[0]["type"], &apps[0]["policies"]), (&json!("warp"), &json!([])));
+    assert_eq!(apps[0]["domain"], "mycompany.cloudflareaccess.com/warp");
+    let settings = gateway.did(Method::GET, "/vestibule/settings", None).await;
+    assert_eq!(settings["default_action_service_tokens"], "block");
+    assert_eq!(settings["default_action_users"], "allow");
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_named() {
+    let directory = Directory::new("named");
+    let gateway = TestGateway::start(&directory).await;
+    let refused = async |path: &str, body: Value| {
+        let (status, answer) = gateway.admin(Method::POST, path, Some(body)).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+        answer["errors"][0]["message"].as_str().unwrap().to_owned()
+    };
+    let tokens = "/access/service_tokens";
+    assert!(refused(tokens, json!({ "name": "x", "duration": "1 year" })).await.contains("`duration`"));
+    assert!(refused(tokens, json!({ "name": "" })).await.contains("`name`"));
+    assert!(refused(tokens, json!({ "name": "x", "durration": "1h" })).await.contains("`durration`"));
+    assert!(refused(tokens, json!([])).await.contains("not the JSON of this call"));
+
+    let rules = "/gateway/rules";
+    let rule = |traffic: &str, identity: &str| json!({ "name": "r", "action": "allow", "traffic": traffic, "identity": identity });
+    assert!(refused(rules, rule("net.dst.port == 99999", "")).await.starts_with("`traffic`, column 17:"));
+    assert!(refused(rules, rule("", "identity.mail == 1")).await.starts_with("`identity`, column 1:"));
+    let mut posture = rule("", "");
+    posture["device_posture"] = "any(device_posture.checks.passed[*] in {\"x\"})".into();
+    assert!(refused(rules, posture).await.contains("`device_posture` is not supported yet"));
+    let mut dns = rule("", "");
+    dns["filters"] = json!(["dns"]);
+    assert!(refused(rules, dns).await.contains("`filters`"));
+
+    let users = "/vestibule/users";
+    assert!(refused(users, json!({ "email": "a@b", "password": "short" })).await.contains("8 to 1024"));
+    assert!(refused(users, json!({ "email": "nobody", "password": "long enough" })).await.contains("`email`"));
+    let disguised = json!({ "email": "non_identity@mycompany.cloudflareaccess.com", "password": "long enough" });
+    assert!(refused(users, disguised).await.contains("service tokens"));
+
+    let apps = gateway.did(Method::GET, "/access/apps", None).await;
+    let policies = format!("/access/apps/{}/policies", apps[0]["id"].as_str().unwrap());
+    let policy = |include: Value| json!({ "name": "p", "decision": "allow", "include": include });
+    assert!(refused(&policies, policy(json!([{ "geo": { "country_code": "DE" } }]))).await.contains("geo"));
+    assert!(refused(&policies, policy(json!([]))).await.contains("`include`"));
+    let unknown = json!([{ "service_token": { "token_id": "x" } }]);
+    assert!(refused(&policies, policy(unknown)).await.contains("`service_token.token_id`"));
+}
+
+#[tokio::test]
+async fn rules_and_lists_live_their_life() {
+    let directory = Directory::new("rules");
+    let gateway = TestGateway::start(&directory).await;
+    let list = json!({ "name": "Active Directory servers", "type": "IP", "items": [{ "value": "10.20.0.10" }] });
+    let list = gateway.did(Method::POST, "/gateway/lists", Some(list)).await;
+    let id = list["id"].as_str().unwrap();
+    let traffic = format!("net.dst.ip in ${id}");
+    let body = |action: &str| json!({ "name": "directory", "action": action, "traffic": traffic, "filters": ["l4"] });
+    let rule = gateway.did(Method::POST, "/gateway/rules", Some(body("allow"))).await;
+    assert_eq!((&rule["precedence"], &rule["enabled"], &rule["version"]), (&json!(1000), &json!(true), &json!(1)));
+    let second = gateway.did(Method::POST, "/gateway/rules", Some(body("block"))).await;
+    assert_eq!(second["precedence"], 1100);
+    let path = format!("/gateway/rules/{}", rule["id"].as_str().unwrap());
+    let changed = gateway.did(Method::PUT, &path, Some(body("block"))).await;
+    assert_eq!((&changed["action"], &changed["version"]), (&json!("block"), &json!(2)));
+
+    let list_path = format!("/gateway/lists/{id}");
+    let (status, answer) = gateway.admin(Method::DELETE, &list_path, None).await;
+    assert_eq!(status, StatusCode::CONFLICT, "{answer}");
+    gateway.did(Method::DELETE, &path, None).await;
+    gateway.did(Method::DELETE, &format!("/gateway/rules/{}", second["id"].as_str().unwrap()), None).await;
+    gateway.did(Method::DELETE, &list_path, None).await;
+    assert_eq!(gateway.admin(Method::GET, &path, None).await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_after_a_restart_and_secrets_are_closed_to_others() {
+    let directory = Directory::new("restart");
+    let gateway = TestGateway::start(&directory).await;
+    let facts = gateway.gateway.facts().clone();
+    gateway.token("8760h").await;
+    let before = gateway.did(Method::GET, "/access/service_tokens", None).await;
+    gateway.stop().await;
+    let gateway = TestGateway::start(&directory).await;
+    assert_eq!(gateway.did(Method::GET, "/access/service_tokens", None).await, before);
+    let after = gateway.gateway.facts();
+    assert_eq!(after.account_id, facts.account_id);
+    assert_eq!(after.certificate_sha256, facts.certificate_sha256);
+    assert_eq!(after.tunnel_public_key, facts.tunnel_public_key);
+
+    for file in ["admin-token", "tunnel-key", "vestibule.db", "gateway.json", "tls/key.pem", "tls/cert.pem"] {
+        let mode = std::fs::metadata(directory.path().join(file)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+    let json = std::fs::read_to_string(directory.path().join("gateway.json")).unwrap();
+    assert!(json.contains(&after.account_id) && !json.contains(&gateway.admin_token));
+}
+
+#[tokio::test]
+async fn a_directory_of_another_organisation_is_refused() {
+    let directory = Directory::new("other");
+    TestGateway::start(&directory).await.stop().await;
+    let mut options = Options::new(directory.path().to_owned());
+    options.organization = "othercompany".to_owned();
+    options.https.set_port(0);
+    let error = Gateway::start(options).await.err().unwrap();
+    assert!(matches!(error, GatewayError::OtherOrganization { .. }), "{error}");
+}

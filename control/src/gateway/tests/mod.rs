@@ -1,0 +1,10 @@
+//! A gateway in this process, spoken to over real HTTPS with its certificate pinned.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod administration;
+mod changes;
+mod enrolment;
+mod login;
+mod swap;
+mod tokens;
+mod tunnel;

@@ -1,0 +1,147 @@
+//! A service token's life.
+
+use crate::gateway::testing::{Credentials, Directory, TestDevice, TestGateway};
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+use std::time::Duration;
+
+async fn code(gateway: &TestGateway, credentials: &Credentials) -> (StatusCode, String) {
+    let (status, answer) = TestDevice::new().try_enrol(gateway, credentials).await;
+    (status, answer["code"].as_str().unwrap_or_default().to_owned())
+}
+
+const OK: (StatusCode, &str) = (StatusCode::OK, "");
+
+fn is(got: (StatusCode, String), expected: (StatusCode, &str)) {
+    assert_eq!((got.0, got.1.as_str()), expected);
+}
+
+#[tokio::test]
+async fn the_guides_first_step_gives_what_the_guide_says() {
+    let directory = Directory::new("guide");
+    let gateway = TestGateway::start(&directory).await;
+    let body = json!({ "name": "CI/CD token", "duration": "8760h" });
+    let made = gateway.did(Method::POST, "/access/service_tokens", Some(body)).await;
+    let client_id = made["client_id"].as_str().unwrap();
+    let (hex, suffix) = client_id.split_at(32);
+    assert!(hex.bytes().all(|b| b.is_ascii_hexdigit()) && suffix == ".access", "{client_id}");
+    let secret = made["client_secret"].as_str().unwrap();
+    assert!(secret.len() == 64 && secret.bytes().all(|b| b.is_ascii_hexdigit()));
+    assert_eq!(
+        (&made["client_secret_version"], &made["name"], &made["duration"]),
+        (&json!(1), &json!("CI/CD token"), &json!("8760h"))
+    );
+    for field in ["id", "created_at", "updated_at", "expires_at"] {
+        assert!(made[field].is_string(), "{field} is missing: {made}");
+    }
+    let path = format!("/access/service_tokens/{}", made["id"].as_str().unwrap());
+    let shown = gateway.did(Method::GET, &path, None).await;
+    assert!(shown.get("client_secret").is_none(), "the secret is shown once");
+    let database = std::fs::read(directory.path().join("vestibule.db")).unwrap();
+    let log = std::fs::read(directory.path().join("vestibule.db-wal")).unwrap();
+    for stored in [database, log] {
+        assert!(!stored.windows(secret.len()).any(|window| window == secret.as_bytes()), "the secret is on disk");
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_does_not_authenticate_is_401_with_its_reason() {
+    let directory = Directory::new("401");
+    let gateway = TestGateway::start(&directory).await;
+    let (id, token) = gateway.token("1s").await;
+    let Credentials::Token { id: client_id, secret } = token.clone() else { unreachable!() };
+    let with = |id: &str, secret: &str| Credentials::Token { id: id.to_owned(), secret: secret.to_owned() };
+
+    is(code(&gateway, &Credentials::None).await, (StatusCode::UNAUTHORIZED, "credentials_missing"));
+    is(code(&gateway, &with("ffff.access", &secret)).await, (StatusCode::UNAUTHORIZED, "token_unknown"));
+    is(code(&gateway, &with(&client_id, "00")).await, (StatusCode::UNAUTHORIZED, "token_secret_wrong"));
+    is(code(&gateway, &token).await, (StatusCode::FORBIDDEN, "enrolment_denied"));
+    gateway.policy("allow", json!([{ "everyone": {} }])).await;
+    is(code(&gateway, &token).await, (StatusCode::FORBIDDEN, "enrolment_denied"));
+    gateway.policy("non_identity", json!([{ "service_token": { "token_id": id } }])).await;
+    is(code(&gateway, &token).await, OK);
+
+    let path = format!("/access/service_tokens/{id}");
+    gateway.did(Method::PUT, &path, Some(json!({ "enabled": false }))).await;
+    is(code(&gateway, &token).await, (StatusCode::UNAUTHORIZED, "token_disabled"));
+    is(code(&gateway, &with(&client_id, "00")).await, (StatusCode::UNAUTHORIZED, "token_secret_wrong"));
+    gateway.did(Method::PUT, &path, Some(json!({ "enabled": true }))).await;
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    is(code(&gateway, &token).await, (StatusCode::UNAUTHORIZED, "token_expired"));
+    gateway.did(Method::POST, &format!("{path}/refresh"), None).await;
+    is(code(&gateway, &token).await, OK);
+    assert!(gateway.did(Method::GET, &path, None).await["last_seen_at"].is_string());
+}
+
+#[tokio::test]
+async fn rotation_ends_the_old_secret_at_once_or_after_its_grace() {
+    let directory = Directory::new("rotate");
+    let gateway = TestGateway::start(&directory).await;
+    let (id, old) = gateway.token("8760h").await;
+    gateway.policy("non_identity", json!([{ "any_valid_service_token": {} }])).await;
+    let path = format!("/access/service_tokens/{id}");
+    let rotate = format!("{path}/rotate");
+
+    let body = json!({ "previous_client_secret_expires_at": "2999-01-01T00:00:00Z" });
+    let rotated = gateway.did(Method::POST, &rotate, Some(body)).await;
+    assert_eq!(rotated["client_secret_version"], 2);
+    let Credentials::Token { id: client_id, .. } = &old else { unreachable!() };
+    assert_eq!(rotated["client_id"].as_str(), Some(client_id.as_str()));
+    let secret = rotated["client_secret"].as_str().unwrap().to_owned();
+    let new = Credentials::Token { id: client_id.clone(), secret };
+    is(code(&gateway, &old).await, OK);
+    is(code(&gateway, &new).await, OK);
+
+    let body = json!({ "previous_client_secret_expires_at": "2001-01-01T00:00:00Z" });
+    gateway.did(Method::PUT, &path, Some(body)).await;
+    is(code(&gateway, &old).await, (StatusCode::UNAUTHORIZED, "token_secret_wrong"));
+    gateway.did(Method::POST, &rotate, None).await;
+    is(code(&gateway, &new).await, (StatusCode::UNAUTHORIZED, "token_secret_wrong"));
+}
+
+#[tokio::test]
+async fn a_token_in_use_by_a_policy_is_not_deleted() {
+    let directory = Directory::new("in-use");
+    let gateway = TestGateway::start(&directory).await;
+    let (id, _) = gateway.token("8760h").await;
+    let policy = gateway.policy("non_identity", json!([{ "service_token": { "token_id": id } }])).await;
+    let path = format!("/access/service_tokens/{id}");
+    let (status, answer) = gateway.admin(Method::DELETE, &path, None).await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    assert!(answer["errors"][0]["message"].as_str().unwrap().contains("`enrolment` uses this service token"));
+    let apps = gateway.did(Method::GET, "/access/apps", None).await;
+    let policy =
+        format!("/access/apps/{}/policies/{}", apps[0]["id"].as_str().unwrap(), policy["id"].as_str().unwrap());
+    gateway.did(Method::DELETE, &policy, None).await;
+    gateway.did(Method::DELETE, &path, None).await;
+    assert_eq!(gateway.admin(Method::GET, &path, None).await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn half_and_double_credentials_are_refused() {
+    let directory = Directory::new("strict");
+    let gateway = TestGateway::start(&directory).await;
+    let Credentials::Token { id, secret } = gateway.enrolling_token().await else { unreachable!() };
+    let url = format!("{}/vestibule/v1/registrations", gateway.url);
+    for (headers, expected) in [
+        (vec![("CF-Access-Client-Id", &id)], "credentials_incomplete"),
+        (vec![("CF-Access-Client-Secret", &secret)], "credentials_incomplete"),
+        (
+            vec![("CF-Access-Client-Id", &id), ("CF-Access-Client-Id", &id), ("CF-Access-Client-Secret", &secret)],
+            "credentials_duplicate",
+        ),
+        (
+            vec![("CF-Access-Client-Id", &id), ("CF-Access-Client-Secret", &secret), ("CF-Access-Jwt-Assertion", &id)],
+            "credentials_ambiguous",
+        ),
+    ] {
+        let body = TestDevice::new().enrol_request(&gateway).await;
+        let mut request = gateway.http.post(&url).json(&body);
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(response.json::<serde_json::Value>().await.unwrap()["code"], expected);
+    }
+}

@@ -1,0 +1,159 @@
+//! Both ends of a tunnel: a device's engine swaps, and the gateway writes it down.
+
+use crate::api::device::{EnrolResponse, SwapResponse};
+use crate::crypto::random;
+use crate::gateway::testing::{Directory, TestDevice, TestGateway};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use crossbeam_channel::Receiver;
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use vestibule_engine::core::{Engine, EngineConfig, Event, PeerId, PeerKind};
+use vestibule_engine::generation::{GenerationConfig, GenerationId, PrivateKey, PublicKey};
+use vestibule_engine::policy::{Action, Policy};
+use vestibule_platform::adapter::memory::{MemoryHost, pair};
+use vestibule_platform::runtime::{Handle, Worker};
+
+const PEER: PeerId = PeerId(1);
+const SOON: Duration = Duration::from_secs(10);
+
+/// A device's data plane on the gateway's network.
+struct Plane {
+    worker: Handle,
+    events: Receiver<Event>,
+    _host: MemoryHost,
+}
+
+impl Plane {
+    fn new(gateway: &TestGateway) -> Self {
+        let config = EngineConfig { private_key: PrivateKey::new(random().unwrap()), seed: [1, 2], max_flows: 1024 };
+        let engine = Engine::new(config, Instant::now());
+        let (adapter, host) = pair(256, 1420);
+        let socket = gateway.network.bind("192.0.2.2:0".parse().unwrap()).unwrap();
+        let (worker, events) = Worker::spawn(engine, adapter, socket, "device").unwrap();
+        Self { worker, events, _host: host }
+    }
+
+    /// Orders a swap and carries it out: true when the gateway has acknowledged it.
+    async fn swap(&self, gateway: &TestGateway, device: &TestDevice, enrolled: &EnrolResponse, seq: u64) -> bool {
+        let key = PrivateKey::new(random().unwrap());
+        let request = device.swap_request(enrolled.registration.id, seq, key.public().0);
+        let (status, answer) = gateway.device("/swap", Some(&enrolled.token), json!(request)).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        let order: SwapResponse = serde_json::from_value(answer).unwrap();
+        let config = GenerationConfig {
+            id: GenerationId(seq),
+            swap_seq: seq,
+            identity: Arc::from(enrolled.registration.email.as_str()),
+            private_key: key,
+            peer_public_key: PublicKey(STANDARD.decode(&order.gateway_public_key).unwrap().try_into().unwrap()),
+            preshared_key: None,
+            endpoint: Some(order.endpoint),
+            persistent_keepalive: None,
+            policy: Arc::new(Policy::compile(Vec::new(), Action::Allow)),
+            last_handshake: [0; 12],
+            index: u32::try_from(seq).unwrap(),
+        };
+        self.worker
+            .with(move |engine, now| {
+                engine.set_peer(PEER, PeerKind::Gateway, vec!["0.0.0.0/0".parse().unwrap()]);
+                engine.prepare(PEER, config, now)
+            })
+            .unwrap()
+            .unwrap();
+        if !self
+            .sees(|event| matches!(event, Event::Ready { generation, .. } if *generation == GenerationId(seq)))
+            .await
+        {
+            return false;
+        }
+        self.worker.with(move |engine, now| engine.commit(PEER, GenerationId(seq), now)).unwrap().unwrap();
+        self.sees(|event| matches!(event, Event::Acknowledged { .. })).await
+    }
+
+    async fn sees(&self, wanted: impl Fn(&Event) -> bool) -> bool {
+        let until = Instant::now() + SOON;
+        while Instant::now() < until {
+            match self.events.try_recv() {
+                Ok(event) if wanted(&event) => return true,
+                Ok(_) => {}
+                Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+        false
+    }
+}
+
+/// Waits until the gateway's status is as `wanted`.
+async fn until(gateway: &TestGateway, wanted: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
+    let deadline = Instant::now() + SOON;
+    loop {
+        let status = gateway.status().await;
+        if wanted(&status) {
+            return status;
+        }
+        assert!(Instant::now() < deadline, "{status:#}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn swaps_are_counted_and_a_revocation_ends_the_tunnel_at_once() {
+    let directory = Directory::new("swaps");
+    let gateway = TestGateway::start(&directory).await;
+    let token = gateway.enrolling_token().await;
+    let device = TestDevice::new();
+    let enrolled = device.enrol(&gateway, &token).await;
+    let plane = Plane::new(&gateway);
+    for seq in 1..=3 {
+        assert!(plane.swap(&gateway, &device, &enrolled, seq).await, "swap {seq}");
+    }
+    let status = until(&gateway, |status| status["swaps"] == 3).await;
+    assert_eq!(status["devices"][0]["identity"], "non_identity@mycompany.cloudflareaccess.com");
+    assert_eq!(status["devices"][0]["address"], "100.96.0.2");
+    until(&gateway, |status| status["devices"][0]["last_handshake_at"].is_string()).await;
+
+    let began = Instant::now();
+    let path = format!("/devices/registrations/revoke?id={}", enrolled.registration.id);
+    gateway.did(Method::POST, &path, None).await;
+    let status = until(&gateway, |status| status["devices"][0]["generations"] == json!([])).await;
+    assert!(began.elapsed() < Duration::from_secs(1));
+    assert_eq!(status["devices"][0]["identity"], json!(null));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_restart_the_device_handshakes_again_without_a_new_order_and_is_counted_once() {
+    let directory = Directory::new("again");
+    let gateway = TestGateway::start(&directory).await;
+    let token = gateway.enrolling_token().await;
+    let device = TestDevice::new();
+    let enrolled = device.enrol(&gateway, &token).await;
+    let plane = Plane::new(&gateway);
+    assert!(plane.swap(&gateway, &device, &enrolled, 1).await);
+    until(&gateway, |status| status["swaps"] == 1).await;
+    until(&gateway, |status| status["devices"][0]["last_handshake_at"].is_string()).await;
+    let network = gateway.network.clone();
+    gateway.stop().await;
+
+    let gateway = TestGateway::start_on(&directory, network, |_| {}).await;
+    let status = gateway.status().await;
+    assert_eq!(status["devices"][0]["generations"][0]["stage"], "preparing", "{status:#}");
+    assert_eq!(status["devices"][0]["generations"][0]["swap_seq"], 1);
+    assert_eq!(status["swaps"], 1);
+    // A replay of an older order, or the same one again, is as stale as before.
+    assert_eq!(device.order(&gateway, &enrolled, 1).await.0, StatusCode::CONFLICT);
+    assert!(plane.swap(&gateway, &device, &enrolled, 2).await, "and a newer one goes on as ever");
+    until(&gateway, |status| status["swaps"] == 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plain_peer_stands_by_configuration_and_has_the_users_rules() {
+    let directory = Directory::new("plain");
+    let key = PrivateKey::new(random().unwrap()).public().0;
+    let peer = format!("{},100.96.7.7/32", STANDARD.encode(key)).parse().unwrap();
+    let gateway =
+        TestGateway::start_on(&directory, Default::default(), |options| options.plain_peers = vec![peer]).await;
+    let status = gateway.status().await;
+    assert_eq!(status["plain_peers"][0]["identity"], format!("plain:{}", STANDARD.encode(key)));
+}
