@@ -1,4 +1,4 @@
-//! WireGuard on boringtun: one `Tunn` per generation, behind [`Session`].
+//! WireGuard on boringtun: one `Tunn` per generation, behind `Session`.
 //!
 //! What `Tunn` cannot do is done here: counters and indices are read from the wire format, and the handshake timestamp
 //! is checked per static key before a `Tunn` sees the initiation (a new `Tunn` would accept a replayed one).
