@@ -69,6 +69,7 @@
 //! - [`session`]: who is logged on;
 //! - [`secrets`], [`files`]: what rests on the disk;
 //! - [`clock`]: time that counts sleep, entropy;
+//! - [`facts`], [`service`]: what the system says of itself, and how it asks to stop;
 //! - [`local`]: the daemon's control socket;
 //! - [`sandbox`]: hosts and cables that the kernel takes away with their first process;
 //! - [`measure`], [`capture`]: what checks a tunnel from outside, without the engine.
@@ -76,6 +77,7 @@
 pub mod adapter;
 pub mod capture;
 pub mod clock;
+pub mod facts;
 pub mod files;
 pub mod local;
 pub mod measure;
@@ -83,6 +85,7 @@ pub mod netcfg;
 pub mod runtime;
 pub mod sandbox;
 pub mod secrets;
+pub mod service;
 pub mod session;
 pub mod socket;
 #[cfg(all(test, target_os = "linux"))]

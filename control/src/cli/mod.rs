@@ -5,6 +5,9 @@
 mod client;
 mod failure;
 mod print;
+mod service;
+
+pub use crate::causes::chain;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -23,6 +26,9 @@ struct Cli {
 enum Verb {
     #[command(flatten)]
     Client(client::Verb),
+    /// Runs the device's daemon
+    #[command(subcommand)]
+    Service(service::ServiceVerb),
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(crate::demo::Options),
 }
@@ -51,6 +57,7 @@ pub fn main() -> ExitCode {
     };
     match verb {
         Verb::Client(verb) => client::run(verb),
+        Verb::Service(verb) => service::run_verb(verb),
         Verb::Demo(options) => crate::demo::run(&options),
     }
 }

@@ -68,6 +68,7 @@ pub(super) fn status(status: &Status) -> String {
     sheet.maybe("Identity", status.identity.as_ref());
     sheet.maybe("Organisation", status.organization.as_ref());
     sheet.maybe("Registration", status.registration);
+    sheet.maybe("Desktop", status.desktop.as_ref());
     sheet.line("Device", &status.device_id);
     sheet.line("Gateway", &status.gateway);
     sheet.line("Interface", &status.interface);
@@ -144,7 +145,11 @@ pub(super) fn registrations(view: &RegistrationsView) -> String {
     }
     let mut rows = vec![["", "Registration", "Slot", "Organisation", "Identity"].map(String::from).to_vec()];
     rows.extend(view.registrations.iter().map(|registration| {
-        let mark = if registration.active { "*" } else { "" };
+        let mark = match (registration.active, registration.revoked) {
+            (true, _) => "*",
+            (false, true) => "revoked",
+            (false, false) => "",
+        };
         vec![
             mark.to_owned(),
             registration.id.to_string(),
@@ -161,12 +166,20 @@ pub(super) fn deleted(registration: &RegistrationView) -> String {
 }
 
 pub(super) fn why(view: &WhyView) -> String {
-    let mut rows = vec![["When", "Event", "Row", "Action", "State"].map(String::from).to_vec()];
-    rows.extend(view.entries.iter().map(|entry| {
-        let dash = |items: &[String]| list(items).unwrap_or_else(|| "-".to_owned());
-        vec![entry.at.clone(), entry.event.clone(), dash(&entry.rows), dash(&entry.actions), entry.state.clone()]
-    }));
-    table(&rows)
+    if view.entries.is_empty() {
+        return "Nothing has happened yet.\n".to_owned();
+    }
+    let mut rows = vec![["When", "Row", "What happened"].map(String::from).to_vec()];
+    rows.extend(view.entries.iter().map(|entry| vec![entry.at.clone(), entry.row.clone(), entry.plain.clone()]));
+    let mut text = table(&rows);
+    let rules: std::collections::BTreeMap<_, _> = view.entries.iter().map(|entry| (&entry.row, &entry.rule)).collect();
+    let mut sheet = Sheet::default();
+    for (row, rule) in rules {
+        sheet.line(row, rule);
+    }
+    text.push_str("\nRows\n");
+    text.push_str(&sheet.text(2));
+    text
 }
 
 #[cfg(test)]

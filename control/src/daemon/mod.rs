@@ -1,7 +1,24 @@
 //! The device's daemon, `vestibule service run`: it owns the registration machine and carries out what it decides.
 
+mod configuration;
 pub mod device_key;
+mod driver;
 pub mod enrol;
+mod host;
 pub mod ipc;
 pub mod login;
+mod options;
+mod order;
+mod poll;
 pub mod remote;
+mod retry;
+mod sessions;
+mod start;
+pub mod store;
+mod tunnel;
+#[cfg(test)]
+mod twin;
+mod wall;
+
+pub use options::{Options, StartError};
+pub use start::run;

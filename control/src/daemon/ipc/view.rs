@@ -52,10 +52,14 @@ pub struct Status {
     pub swap_seq: Option<u64>,
     /// When it was committed (RFC 3339).
     pub since: Option<String>,
+    /// Version of the rules in force.
+    pub policy_version: Option<u64>,
     /// Generations committed since this daemon started.
     pub swaps: u64,
     /// Where the user signs in, while a login is awaited.
     pub auth_url: Option<String>,
+    /// Who owns the desktop; nobody at the login screen.
+    pub desktop: Option<String>,
     /// The user's switch.
     pub switched_on: bool,
     /// The last thing that went wrong, until something of its kind works again.
@@ -88,7 +92,7 @@ pub struct GenerationView {
     pub swap_seq: u64,
     /// Whose traffic.
     pub identity: String,
-    /// `preparing`, `active` or `draining`.
+    /// `preparing`, `ready`, `committing`, `active` or `draining`.
     pub stage: String,
 }
 
@@ -145,8 +149,10 @@ pub struct RegistrationView {
     pub identity: String,
     /// True for one made with a service token.
     pub service_token: bool,
-    /// Where it is kept: `pre_login`, `machine`, or `user NAME`.
+    /// Where it is kept: `pre-login`, `machine`, or `user:NAME`.
     pub slot: String,
+    /// Its key is no longer accepted.
+    pub revoked: bool,
     /// Whether it carries traffic.
     pub active: bool,
 }
@@ -161,22 +167,22 @@ pub struct RegistrationsView {
 }
 
 /// One step of the registration machine.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WhyEntry {
     /// When (RFC 3339).
     pub at: String,
-    /// What happened.
-    pub event: String,
-    /// Rows and decisions that answered it (S1, M4, D1, ...).
-    pub rows: Vec<String>,
-    /// What was done.
-    pub actions: Vec<String>,
-    /// The state after it.
-    pub state: String,
+    /// The row or decision that answered it: `S1`, `M4`, `D1`, ...
+    pub row: String,
+    /// What that row says.
+    pub rule: String,
+    /// What happened and what was done, in plain words.
+    pub plain: String,
+    /// The machine's own record: event, actions, state before and after.
+    pub step: serde_json::Value,
 }
 
 /// `vestibule why`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WhyView {
     /// Oldest first.
     pub entries: Vec<WhyEntry>,

@@ -10,7 +10,7 @@ use crate::api::{
 };
 use reqwest::{Method, RequestBuilder, Response, Url, header::HeaderValue};
 use serde::{Serialize, de::DeserializeOwned};
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 use uuid::Uuid;
 
 /// How long a call may take; the gateway answers from its own store.
@@ -133,6 +133,11 @@ fn with(request: RequestBuilder, name: &str, value: &str) -> RequestBuilder {
 impl Gateway for HttpsGateway {
     fn address(&self) -> String {
         self.base.as_str().trim_end_matches('/').to_owned()
+    }
+
+    fn addresses(&self) -> Vec<IpAddr> {
+        // A name may be resolved anew at any time; the tunnel's endpoint is bypassed besides.
+        self.base.host_str().and_then(|host| host.trim_matches(['[', ']']).parse().ok()).into_iter().collect()
     }
 
     fn login_address(&self, organization: &str, redirect_uri: &str, state: &str, code_challenge: &str) -> String {

@@ -2,12 +2,12 @@
 
 mod https;
 
-pub use https::HttpsGateway;
+pub use https::{GatewayAddressError, HttpsGateway};
 
 use crate::api::device::{
     Changes, EnrolRequest, EnrolResponse, ErrorBody, Nonce, SwapRequest, SwapResponse, TokenRequest, TokenResponse,
 };
-use std::{fmt, future::Future};
+use std::{fmt, future::Future, net::IpAddr};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -122,6 +122,9 @@ impl RemoteError {
 pub trait Gateway: fmt::Debug + Send + Sync + 'static {
     /// Its address, for people.
     fn address(&self) -> String;
+
+    /// Its own addresses, as far as its name tells them: they never go through the tunnel.
+    fn addresses(&self) -> Vec<IpAddr>;
 
     /// Where a user signs in. `redirect_uri` is the daemon's own listener; `code_challenge` is PKCE's, S256.
     fn login_address(&self, organization: &str, redirect_uri: &str, state: &str, code_challenge: &str) -> String;

@@ -1,0 +1,103 @@
+//! `vestibule service run`.
+
+use super::{client::default_control, failure};
+use crate::{
+    api::pin::Pin,
+    daemon::{Options, run},
+    mdm,
+};
+use clap::{Args, Subcommand};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+use tracing_subscriber::EnvFilter;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ServiceVerb {
+    /// Runs the device's daemon in the foreground
+    ///
+    /// It reads the MDM file, enrols by service token when nobody is logged in, brings the tunnel up, and switches to a
+    /// user's registration when one signs in. It needs the rights to make a network device (root, or CAP_NET_ADMIN).
+    /// The gateway's address and pin are remembered in the state directory.
+    #[command(after_help = EXAMPLES)]
+    Run(Box<RunOptions>),
+}
+
+const EXAMPLES: &str = "Examples:
+  sudo vestibule service run --gateway https://192.0.2.1:8443 --pin 8f2c...   first start
+  sudo vestibule service run                                                 later starts
+  RUST_LOG=vestibule_control=debug vestibule service run                     says more
+
+`vestibule gateway` prints its address and pin. SIGTERM and Ctrl-C stop the daemon and tidy up.";
+
+#[derive(Debug, Args)]
+pub(crate) struct RunOptions {
+    /// The MDM file [default: the vendor's place on this system]
+    #[arg(long, value_name = "FILE")]
+    mdm: Option<PathBuf>,
+    /// Directory of the device key, registrations and state
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/vestibule")]
+    state: PathBuf,
+    /// The gateway, https://HOST[:PORT] [default: that of the last start]
+    #[arg(long, value_name = "URL")]
+    gateway: Option<String>,
+    /// SHA-256 of the gateway's certificate [default: that of the last start]
+    #[arg(long, value_name = "SHA256HEX")]
+    pin: Option<Pin>,
+    /// The daemon's control socket; VESTIBULE_CONTROL in the environment sets the default
+    #[arg(long, value_name = "SOCKET", default_value_os_t = default_control())]
+    control: PathBuf,
+    /// Take session events from this socket, as lines: boot, logon USER SESSION, logoff SESSION, ...
+    #[arg(long, value_name = "SOCKET")]
+    sessions: Option<PathBuf>,
+    /// Name of the tunnel's network device
+    #[arg(long, value_name = "NAME", default_value = "vestibule0")]
+    interface: String,
+    /// Its MTU in bytes; the gateway's must not be smaller
+    #[arg(long, value_name = "BYTES", default_value_t = 1420, value_parser = clap::value_parser!(u16).range(1280..))]
+    mtu: u16,
+    /// Opens a sign-in's address for the user, which is added as the last word; without it the address is only told
+    #[arg(long, value_name = "COMMAND")]
+    browser: Option<String>,
+    /// How long a sign-in may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    login_timeout: u64,
+    /// Log as JSON lines, and errors as JSON on stdout
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run_verb(verb: ServiceVerb) -> ExitCode {
+    let ServiceVerb::Run(options) = verb;
+    log(options.json);
+    let json = options.json;
+    let options = Options {
+        mdm: options.mdm.unwrap_or_else(|| mdm::default_path(std::env::consts::OS).into()),
+        state: options.state,
+        gateway: options.gateway,
+        pin: options.pin,
+        control: options.control,
+        sessions: options.sessions,
+        interface: options.interface,
+        mtu: options.mtu,
+        browser: options.browser,
+        login_timeout: Some(Duration::from_secs(options.login_timeout)),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failure::report(&error, "runtime", json),
+    };
+    let result = runtime.block_on(run(options));
+    // Tasks that still wait for the network are not waited for.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failure::report(&error, "service", json),
+    }
+}
+
+/// Logs to stderr; `RUST_LOG` chooses what.
+fn log(json: bool) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    // An error means that somebody logs already.
+    let _ = if json { builder.compact().with_ansi(false).try_init() } else { builder.try_init() };
+}

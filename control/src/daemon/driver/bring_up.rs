@@ -1,0 +1,363 @@
+//! Bringing a generation up beside the active one: order, handshake, commit, acknowledgement.
+
+use super::{CommitFailure, Driver, Input};
+use crate::{
+    causes::chain,
+    daemon::{
+        host::Plan,
+        order::{Order, OrderError, order},
+        poll::{News, poll},
+        remote::{Gateway, Meaning, Secret},
+    },
+    registration::{ActivationId, Event},
+    rules::engine_policy,
+};
+use std::time::Duration;
+use tokio::{
+    task::{AbortHandle, JoinHandle},
+    time::Instant,
+};
+use uuid::Uuid;
+use vestibule_engine::{core::Event as Engine, generation::GenerationId};
+
+/// How long a commit may wait for a place to drain, beside the acknowledgement's patience.
+const DRAIN: Duration = Duration::from_secs(12);
+
+/// A task that ends with its owner.
+#[derive(Debug)]
+pub(super) struct Task(AbortHandle);
+
+impl<T> From<JoinHandle<T>> for Task {
+    fn from(task: JoinHandle<T>) -> Self {
+        Self(task.abort_handle())
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// What one activation is about.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    pub(super) activation: ActivationId,
+    pub(super) registration: Uuid,
+    pub(super) identity: String,
+    pub(super) organization: String,
+    bearer: Secret,
+}
+
+/// The generation that is being brought up.
+#[derive(Debug)]
+pub(super) struct BringUp {
+    pub(super) target: Target,
+    pub(super) stage: Stage,
+    /// When the stage has taken too long.
+    pub(super) deadline: Option<Instant>,
+    task: Option<Task>,
+}
+
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// The order is on its way to the gateway.
+    Ordering,
+    /// The handshake runs.
+    Handshaking(Prepared),
+    /// Confirmed; the machine decides.
+    Ready(Prepared),
+    /// Ordered to be the active one.
+    Committing { prepared: Prepared, switched: bool, done: bool, acknowledged: bool },
+}
+
+/// A generation that the engine knows.
+#[derive(Clone, Debug)]
+pub(super) struct Prepared {
+    pub(super) generation: GenerationId,
+    pub(super) swap_seq: u64,
+    pub(super) plan: Plan,
+    pub(super) mtu: u16,
+    policy_version: u64,
+}
+
+/// The generation that carries traffic.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) target: Target,
+    pub(super) prepared: Prepared,
+    pub(super) since: i64,
+    pub(super) policy_version: u64,
+    _poll: Task,
+}
+
+impl BringUp {
+    pub(super) fn prepared(&self) -> Option<&Prepared> {
+        match &self.stage {
+            Stage::Ordering => None,
+            Stage::Handshaking(prepared) | Stage::Ready(prepared) | Stage::Committing { prepared, .. } => {
+                Some(prepared)
+            }
+        }
+    }
+}
+
+impl<G: Gateway> Driver<G> {
+    /// `Action::Activate`.
+    pub(super) fn activate(&mut self, activation: ActivationId, registration: Uuid, organization: String) {
+        self.give_up_next();
+        let known = self.machine.state().slots.values().find(|known| known.id == registration);
+        let identity = known.map_or_else(String::new, |known| known.email.clone());
+        let Some(bearer) = self.store.bearer(registration) else {
+            // Its secret is lost: as good as deleted, and the machine registers anew.
+            let reason = "the registration's secret is not in the state directory".to_owned();
+            self.events.push_back(Event::RegistrationDeleted { registration });
+            self.events.push_back(Event::GenerationFailed { activation, reason });
+            return;
+        };
+        let (gateway, device, store) = (self.gateway.clone(), self.device.clone(), self.store.clone());
+        let (inputs, mtu, secret) = (self.inputs.clone(), self.settings.mtu, bearer.clone());
+        let task = tokio::spawn(async move {
+            let result = order(&*gateway, &device, &store, registration, &secret, mtu).await;
+            let _ = inputs.send(Input::Ordered { activation, result });
+        });
+        let target = Target { activation, registration, identity, organization, bearer };
+        self.next = Some(BringUp { target, stage: Stage::Ordering, deadline: None, task: Some(task.into()) });
+    }
+
+    /// The gateway's answer to the order: the handshake may begin.
+    pub(super) fn ordered(&mut self, activation: ActivationId, result: Result<Order, OrderError>) {
+        let Some(next) = self.next.as_mut().filter(|next| next.target.activation == activation) else { return };
+        next.task = None;
+        let order = match result {
+            Ok(order) => order,
+            Err(error) => {
+                let registration = next.target.registration;
+                match error.meaning() {
+                    Meaning::RegistrationRevoked => self.events.push_back(Event::RegistrationRevoked { registration }),
+                    Meaning::RegistrationDeleted => self.events.push_back(Event::RegistrationDeleted { registration }),
+                    _ => {}
+                }
+                return self.bring_up_failed(&chain(&error));
+            }
+        };
+        if let Err(error) = self.tunnel.prepare(&order.generation(&next.target.identity)) {
+            return self.bring_up_failed(&chain(&error));
+        }
+        let mut bypass = vec![order.answer.endpoint.ip()];
+        bypass.extend(self.gateway.addresses());
+        bypass.sort_unstable();
+        bypass.dedup();
+        let prepared = Prepared {
+            generation: GenerationId(order.swap_seq),
+            swap_seq: order.swap_seq,
+            plan: Plan { addresses: order.answer.addresses, routes: order.answer.routes, bypass },
+            mtu: order.answer.mtu,
+            policy_version: order.answer.policy.version,
+        };
+        next.stage = Stage::Handshaking(prepared);
+        next.deadline = Some(Instant::now() + self.settings.patience);
+    }
+
+    /// `Action::Commit`.
+    pub(super) fn commit(&mut self, activation: ActivationId) {
+        let Some(next) = self.next.as_mut().filter(|next| next.target.activation == activation) else {
+            let reason = "it is not being brought up any longer".to_owned();
+            return self.events.push_back(Event::GenerationFailed { activation, reason });
+        };
+        let Stage::Ready(prepared) = &next.stage else {
+            return self.bring_up_failed("its handshake is not confirmed");
+        };
+        let prepared = prepared.clone();
+        let (tunnel, host, inputs) = (self.tunnel.clone(), self.host.clone(), self.inputs.clone());
+        let (generation, plan) = (prepared.generation, prepared.plan.clone());
+        // Packets need addresses and routes before the first generation, and the new ones only after the last moment
+        // of the old ones (D12). Equal ones are not touched.
+        let first = self.live.is_none();
+        let task = tokio::spawn(async move {
+            let result: Result<(), CommitFailure> = async {
+                if first {
+                    host.apply(plan.clone()).await?;
+                }
+                tunnel.commit(generation).await?;
+                Ok(host.apply(plan).await?)
+            }
+            .await;
+            let _ = inputs.send(Input::Committed { activation, result });
+        });
+        next.stage = Stage::Committing { prepared, switched: false, done: false, acknowledged: false };
+        next.deadline = Some(Instant::now() + DRAIN + self.settings.patience);
+        next.task = Some(task.into());
+    }
+
+    /// The engine has committed, and the host's network is set up; or not.
+    pub(super) fn committed(&mut self, activation: ActivationId, result: Result<(), CommitFailure>) {
+        let Some(next) = self.next.as_mut().filter(|next| next.target.activation == activation) else { return };
+        if let Err(error) = result {
+            return self.bring_up_failed(&chain(&error));
+        }
+        if let Stage::Committing { done, .. } = &mut next.stage {
+            *done = true;
+        }
+        self.finish();
+    }
+
+    /// What the packet worker tells.
+    pub(super) fn engine(&mut self, event: Engine) {
+        let next = self.next.as_ref().and_then(BringUp::prepared).map(|prepared| prepared.generation);
+        let live = self.live.as_ref().map(|live| live.prepared.generation);
+        match event {
+            Engine::Ready { generation, rtt, .. } if next == Some(generation) => self.ready(rtt),
+            Engine::Committed { generation, .. } if next == Some(generation) => {
+                if let Some(Stage::Committing { switched, .. }) = self.next.as_mut().map(|next| &mut next.stage) {
+                    *switched = true;
+                }
+                if let Some(old) = &self.live {
+                    let view = (old.prepared.swap_seq, old.target.identity.clone());
+                    self.draining.insert(old.prepared.generation, view);
+                }
+            }
+            Engine::Acknowledged { generation, .. } if next == Some(generation) => {
+                if let Some(Stage::Committing { acknowledged, .. }) = self.next.as_mut().map(|next| &mut next.stage) {
+                    *acknowledged = true;
+                }
+                self.finish();
+            }
+            Engine::Failed { generation, .. } if next == Some(generation) => {
+                self.bring_up_failed("the gateway does not answer the handshake");
+            }
+            Engine::Failed { generation, .. } if live == Some(generation) => {
+                self.lost("the gateway does not answer any longer");
+            }
+            Engine::Retired { generation, .. } => {
+                self.draining.remove(&generation);
+            }
+            Engine::EndpointMoved { endpoint, .. } => tracing::debug!(%endpoint, "the gateway moved"),
+            _ => {}
+        }
+    }
+
+    fn ready(&mut self, rtt: Duration) {
+        let Some(next) = &mut self.next else { return };
+        if let Stage::Handshaking(prepared) = &next.stage {
+            tracing::debug!(generation = prepared.generation.0, ?rtt, "handshake confirmed");
+            next.stage = Stage::Ready(prepared.clone());
+            next.deadline = None;
+            self.events.push_back(Event::GenerationReady { activation: next.target.activation });
+        }
+    }
+
+    /// Both ends have committed and the host is set up: the new generation is the active one.
+    fn finish(&mut self) {
+        let complete = |next: &mut BringUp| {
+            matches!(next.stage, Stage::Committing { switched: true, done: true, acknowledged: true, .. })
+        };
+        let Some(BringUp { target, stage: Stage::Committing { prepared, .. }, .. }) = self.next.take_if(complete)
+        else {
+            return;
+        };
+        let (gateway, inputs, bearer) = (self.gateway.clone(), self.inputs.clone(), target.bearer.clone());
+        let (generation, policy_version) = (prepared.generation, prepared.policy_version);
+        let poll = tokio::spawn(poll(gateway, bearer, policy_version, move |news| {
+            inputs.send(Input::News { generation, news }).is_ok()
+        }));
+        self.events.push_back(Event::Committed { activation: target.activation });
+        let since = (self.clock)().wall;
+        self.live = Some(Live { target, prepared, since, policy_version, _poll: poll.into() });
+        self.swaps += 1;
+        self.errors.clear("connect");
+    }
+
+    /// What the gateway pushed about the active registration.
+    pub(super) fn news(&mut self, generation: GenerationId, news: News) {
+        let Some(live) = self.live.as_mut().filter(|live| live.prepared.generation == generation) else { return };
+        let registration = live.target.registration;
+        match news {
+            News::Policy(document) if document.version == live.policy_version => {}
+            News::Policy(document) => {
+                tracing::info!(version = document.version, rules = document.rules.len(), "new rules");
+                live.policy_version = document.version;
+                self.tunnel.publish(generation, engine_policy(&document));
+            }
+            News::Revoked => self.events.push_back(Event::RegistrationRevoked { registration }),
+            News::Deleted => self.events.push_back(Event::RegistrationDeleted { registration }),
+            News::Lost(message) => {
+                tracing::warn!("{message}");
+                let at = self.now_text();
+                self.errors.set("gateway", at, message);
+            }
+            News::Back => {
+                self.errors.clear("gateway");
+                // A gateway that was away may have forgotten the session.
+                self.tunnel.rekey();
+                self.events.push_back(Event::NetworkUp);
+            }
+        }
+    }
+
+    pub(super) fn bring_up_timed_out(&mut self) {
+        let seconds = self.settings.patience.as_secs();
+        let reason = match self.next.as_ref().map(|next| &next.stage) {
+            Some(Stage::Committing { switched: true, .. }) => "the gateway did not acknowledge the commit",
+            Some(Stage::Committing { .. }) => "earlier generations did not drain",
+            _ => "the gateway did not answer the handshake",
+        };
+        self.bring_up_failed(&format!("{reason} within {seconds} s"));
+    }
+
+    /// Gives the next generation up and tells the machine.
+    fn bring_up_failed(&mut self, reason: &str) {
+        let Some(next) = self.next.take() else { return };
+        tracing::warn!(identity = next.target.identity, "the connection was not made: {reason}");
+        let at = self.now_text();
+        self.errors.set("connect", at, format!("connecting as {} failed: {reason}", next.target.identity));
+        let switched = matches!(next.stage, Stage::Committing { switched: true, .. });
+        self.discard(&next);
+        self.events.push_back(Event::GenerationFailed { activation: next.target.activation, reason: reason.into() });
+        if switched {
+            // The former one seals nothing any more: it is lost with its successor.
+            self.lost("its successor was lost after the commit");
+        }
+    }
+
+    /// `Action::AbortPreparing`.
+    pub(super) fn abort_preparing(&mut self, activation: ActivationId) {
+        if self.next.as_ref().is_some_and(|next| next.target.activation == activation) {
+            self.give_up_next();
+        }
+    }
+
+    fn give_up_next(&mut self) {
+        if let Some(next) = self.next.take() {
+            self.discard(&next);
+        }
+    }
+
+    fn discard(&self, next: &BringUp) {
+        if let Some(prepared) = next.prepared() {
+            self.tunnel.retire(prepared.generation);
+        }
+    }
+
+    /// The active generation is gone, and nobody asked for it.
+    fn lost(&mut self, reason: &str) {
+        let Some(live) = self.live.take() else { return };
+        tracing::warn!(identity = live.target.identity, "the connection was lost: {reason}");
+        let at = self.now_text();
+        self.errors.set("connect", at, format!("the connection as {} was lost: {reason}", live.target.identity));
+        self.tunnel.retire(live.prepared.generation);
+        self.events.push_back(Event::GenerationFailed { activation: live.target.activation, reason: reason.into() });
+    }
+
+    /// `Action::Deactivate`: down, at once.
+    pub(super) fn deactivate(&mut self) {
+        self.give_up_next();
+        if let Some(live) = self.live.take() {
+            self.tunnel.retire(live.prepared.generation);
+        }
+        for generation in std::mem::take(&mut self.draining).into_keys() {
+            self.tunnel.retire(generation);
+        }
+        self.host.unroute();
+    }
+}

@@ -1,0 +1,124 @@
+//! Answering the control socket.
+
+use super::{Driver, Input};
+use crate::{
+    daemon::{
+        ipc::{Answer, Failure, RegistrationView, RegistrationsView, Request, WhyEntry, WhyView, server::Call},
+        remote::Gateway,
+        wall,
+    },
+    registration::Event,
+};
+use serde::Serialize;
+use uuid::Uuid;
+
+/// Events that `why` shows when nobody says how many.
+const WHY: usize = 50;
+
+impl<G: Gateway> Driver<G> {
+    pub(super) fn call(&mut self, Call { request, answer }: Call) {
+        let reply = match request {
+            Request::Status => Self::answer_with(&self.status()),
+            Request::RegistrationShow => Self::answer_with(&RegistrationsView {
+                device_id: self.device.key.device_id(),
+                registrations: self.registration_views(),
+            }),
+            Request::RegistrationDelete { id } => match self.deletable(id) {
+                Ok(registration) => return self.delete(registration, answer),
+                Err(failure) => Answer::Error(failure),
+            },
+            Request::Connect => {
+                self.events.push_back(Event::Connect);
+                self.settle();
+                Self::answer_with(&self.status())
+            }
+            Request::Disconnect => {
+                self.events.push_back(Event::Disconnect);
+                self.settle();
+                if self.machine.state().switched_off.is_some() {
+                    Self::answer_with(&self.status())
+                } else {
+                    let message = "the MDM file locks the switch (`switch_locked`): disconnecting is not allowed";
+                    Answer::Error(Failure::new("switch_locked", message))
+                }
+            }
+            Request::MdmConfigs => Self::answer_with(&self.configuration.view()),
+            Request::MdmRefresh => {
+                self.read_mdm();
+                self.settle();
+                match self.configuration.error() {
+                    Some(error) => Answer::Error(Failure::new("mdm_broken", error)),
+                    None => Self::answer_with(&self.configuration.view()),
+                }
+            }
+            Request::Why { last } => Self::answer_with(&self.why(last.unwrap_or(WHY))),
+        };
+        let _ = answer.send(reply);
+    }
+
+    pub(super) fn answer_with(view: &impl Serialize) -> Answer {
+        match serde_json::to_value(view) {
+            Ok(value) => Answer::Ok(value),
+            Err(error) => Answer::Error(Failure::new("internal", error.to_string())),
+        }
+    }
+
+    /// The registration that `id` names; without one, the active one, else the only one there is.
+    fn deletable(&self, id: Option<Uuid>) -> Result<Uuid, Failure> {
+        let views = self.registration_views();
+        let refuse = |message: String| Err(Failure::new("no_registration", message));
+        match (id, views.as_slice()) {
+            (Some(id), views) if views.iter().any(|view| view.id == id) => Ok(id),
+            (Some(id), _) => refuse(format!("no registration {id}: `vestibule registration show` lists them")),
+            (None, []) => refuse("this device has no registration".into()),
+            (None, views) => match (views.iter().find(|view| view.active), views) {
+                (Some(active), _) => Ok(active.id),
+                (None, [only]) => Ok(only.id),
+                (None, _) => refuse("none is active: say which, as `vestibule registration show` lists them".into()),
+            },
+        }
+    }
+
+    fn delete(&self, registration: Uuid, answer: tokio::sync::oneshot::Sender<Answer>) {
+        let (gateway, inputs) = (self.gateway.clone(), self.inputs.clone());
+        let bearer = self.store.bearer(registration);
+        tokio::spawn(async move {
+            let result = match bearer {
+                Some(bearer) => gateway.delete(registration, &bearer).await,
+                // Without its secret it cannot be deleted at the gateway, nor ever be used again.
+                None => Ok(()),
+            };
+            let _ = inputs.send(Input::Deleted { registration, result, answer });
+        });
+    }
+
+    pub(super) fn registration_views(&self) -> Vec<RegistrationView> {
+        let active = self.live.as_ref().map(|live| live.target.registration);
+        let slots = &self.machine.state().slots;
+        slots
+            .iter()
+            .map(|(slot, registration)| RegistrationView {
+                id: registration.id,
+                organization: registration.organization.clone(),
+                identity: registration.email.clone(),
+                service_token: *slot == crate::registration::Slot::PreLogin,
+                slot: slot.to_string(),
+                revoked: registration.revoked,
+                active: active == Some(registration.id),
+            })
+            .collect()
+    }
+
+    fn why(&self, last: usize) -> WhyView {
+        let log = self.machine.log();
+        let skip = log.len().saturating_sub(last);
+        let entries = log.skip(skip).map(|entry| WhyEntry {
+            at: wall::text(entry.at.wall),
+            row: entry.row.name().to_owned(),
+            rule: entry.row.text().to_owned(),
+            plain: entry.plain.clone(),
+            step: serde_json::to_value(entry).unwrap_or_default(),
+        });
+        WhyView { entries: entries.collect() }
+    }
+}

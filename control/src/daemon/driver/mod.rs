@@ -1,0 +1,325 @@
+//! The daemon's loop: every input becomes an event of the registration machine, every action is carried out.
+//!
+//! ```text
+//! sessions, mdm.xml, control socket, gateway, engine --> Input --> Machine --> Action --> tasks, engine, host
+//!                                                          ^                                |
+//!                                                          +------------ answers -----------+
+//! ```
+//!
+//! Nothing here waits for the network: what takes time is a task that answers with an [`Input`]. The machine's state is
+//! stored after every step, before its actions are carried out, so that the process may be killed at any moment.
+
+mod actions;
+mod answers;
+mod bring_up;
+mod calls;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use super::{
+    configuration::Configuration,
+    enrol::{Device, EnrolError, Enrolled},
+    host::Host,
+    ipc::{Answer, ErrorView, server::Call},
+    login::LoginError,
+    order::{Order, OrderError},
+    poll::News,
+    remote::{Gateway, RemoteError},
+    store::Store,
+    tunnel::{Tunnel, TunnelError},
+};
+use crate::registration::{ActivationId, Event, Machine, RequestId, SinceBoot, Slot, Timestamp, UserId};
+use bring_up::{BringUp, Live};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
+use uuid::Uuid;
+use vestibule_engine::generation::GenerationId;
+
+/// Longest sleep. Timers of the runtime stand still while the system sleeps; the machine's deadlines do not.
+const NAP: Duration = Duration::from_secs(15);
+
+/// What the loop waits for.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// From the operating system, or an answer that needs nothing else done.
+    Happened(Event),
+    /// The MDM file may have changed.
+    MdmTouched,
+    /// From the control socket.
+    Call(Call),
+    /// From the packet worker.
+    Engine(vestibule_engine::core::Event),
+    /// The packet worker has stopped.
+    WorkerStopped,
+    Enrolled {
+        request: RequestId,
+        slot: Slot,
+        result: Result<Enrolled, EnrolError>,
+    },
+    LoginShown {
+        request: RequestId,
+        url: String,
+    },
+    LoginEnded {
+        request: RequestId,
+        user: UserId,
+        result: Result<Enrolled, LoginError>,
+    },
+    Ordered {
+        activation: ActivationId,
+        result: Result<Order, OrderError>,
+    },
+    Committed {
+        activation: ActivationId,
+        result: Result<(), CommitFailure>,
+    },
+    News {
+        generation: GenerationId,
+        news: News,
+    },
+    Deleted {
+        registration: Uuid,
+        result: Result<(), RemoteError>,
+        answer: oneshot::Sender<Answer>,
+    },
+    /// End of the process.
+    Stop,
+}
+
+/// Why a commit did not happen.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CommitFailure {
+    #[error(transparent)]
+    Tunnel(#[from] TunnelError),
+    #[error("the host's network could not be set up")]
+    Host(#[from] super::host::HostError),
+}
+
+/// What a driver is made of.
+pub(super) struct Parts<G> {
+    pub(super) machine: Machine,
+    pub(super) gateway: Arc<G>,
+    pub(super) device: Arc<Device>,
+    pub(super) store: Arc<Store>,
+    pub(super) tunnel: Tunnel,
+    pub(super) host: Arc<Host>,
+    pub(super) configuration: Configuration,
+    pub(super) settings: Settings,
+    pub(super) clock: Box<dyn Fn() -> Timestamp + Send>,
+}
+
+/// What the command line decides.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) interface: String,
+    pub(super) mtu: u16,
+    /// Opens a login's address for the user; gets it as its last argument.
+    pub(super) browser: Option<String>,
+    /// How long a handshake may take, and how long an acknowledgement.
+    pub(super) patience: Duration,
+    /// How long a login may take.
+    pub(super) login_patience: Duration,
+}
+
+/// The loop's state.
+pub(super) struct Driver<G> {
+    machine: Machine,
+    gateway: Arc<G>,
+    device: Arc<Device>,
+    store: Arc<Store>,
+    tunnel: Tunnel,
+    host: Arc<Host>,
+    configuration: Configuration,
+    settings: Settings,
+    clock: Box<dyn Fn() -> Timestamp + Send>,
+    /// Gives every task its way back.
+    inputs: mpsc::UnboundedSender<Input>,
+    /// Events to feed before waiting again.
+    events: VecDeque<Event>,
+    deadline: Option<SinceBoot>,
+    /// The one generation that is being brought up.
+    next: Option<BringUp>,
+    /// The one that carries traffic.
+    live: Option<Live>,
+    /// Former ones that still drain.
+    draining: BTreeMap<GenerationId, (u64, String)>,
+    prompt: Option<Prompt>,
+    swaps: u64,
+    errors: Errors,
+}
+
+/// A prompt on its way.
+#[derive(Debug)]
+struct Prompt {
+    request: RequestId,
+    url: Option<String>,
+    /// Dropped to dismiss it.
+    _dismiss: watch::Sender<bool>,
+}
+
+/// The latest failure of each kind, until that kind works again.
+#[derive(Debug, Default)]
+struct Errors(Vec<(&'static str, ErrorView)>);
+
+impl Errors {
+    fn set(&mut self, kind: &'static str, at: String, message: String) {
+        self.clear(kind);
+        self.0.push((kind, ErrorView { at, message }));
+    }
+
+    fn clear(&mut self, kind: &'static str) {
+        self.0.retain(|(known, _)| *known != kind);
+    }
+
+    fn last(&self) -> Option<&ErrorView> {
+        self.0.last().map(|(_, error)| error)
+    }
+}
+
+impl<G: Gateway> Driver<G> {
+    pub(super) fn new(parts: Parts<G>, inputs: mpsc::UnboundedSender<Input>) -> Self {
+        let Parts { machine, gateway, device, store, tunnel, host, configuration, settings, clock } = parts;
+        Self {
+            machine,
+            gateway,
+            device,
+            store,
+            tunnel,
+            host,
+            configuration,
+            settings,
+            clock,
+            inputs,
+            events: VecDeque::new(),
+            deadline: None,
+            next: None,
+            live: None,
+            draining: BTreeMap::new(),
+            prompt: None,
+            swaps: 0,
+            errors: Errors::default(),
+        }
+    }
+
+    /// Runs until [`Input::Stop`]. The machine learns of `started` first.
+    pub(super) async fn run(mut self, started: Event, mut inputs: mpsc::UnboundedReceiver<Input>) -> End {
+        // The start comes before the configuration: it tells the machine that the earlier process's tunnel is gone.
+        self.events.push_back(started);
+        self.events.extend(self.configuration.settings().map(|settings| Event::MdmChanged { settings }));
+        self.read_mdm();
+        let end = loop {
+            self.settle();
+            let input = tokio::select! {
+                biased;
+                Some(input) = inputs.recv() => input,
+                () = tokio::time::sleep_until(self.wake_at()) => {
+                    self.timers();
+                    continue;
+                }
+            };
+            match input {
+                Input::Stop => break End::Asked,
+                Input::WorkerStopped => break End::WorkerStopped,
+                input => self.input(input),
+            }
+        };
+        self.deactivate();
+        self.tunnel.stop();
+        self.host.close();
+        end
+    }
+
+    /// Feeds the machine until it has nothing more to say.
+    fn settle(&mut self) {
+        while let Some(event) = self.events.pop_front() {
+            let actions = self.machine.handle(event, (self.clock)());
+            if let Some(entry) = self.machine.log().next_back() {
+                tracing::info!(row = %entry.row, "{}", entry.plain);
+            }
+            match self.store.keep_state(self.machine.state()) {
+                Ok(()) => self.errors.clear("store"),
+                Err(error) => self.failed("store", &error),
+            }
+            for action in actions {
+                self.carry_out(action);
+            }
+        }
+    }
+
+    fn wake_at(&self) -> Instant {
+        let now = (self.clock)().since_boot;
+        let deadline = self.deadline.map(|at| Duration::from_millis(at.0.saturating_sub(now.0)));
+        let nap = Instant::now() + deadline.unwrap_or(NAP).min(NAP);
+        self.next.as_ref().and_then(|next| next.deadline).map_or(nap, |at| at.min(nap))
+    }
+
+    fn timers(&mut self) {
+        if self.deadline.is_some_and(|at| at <= (self.clock)().since_boot) {
+            self.deadline = None;
+            self.events.push_back(Event::DeadlineReached);
+        }
+        if self.next.as_ref().and_then(|next| next.deadline).is_some_and(|at| at <= Instant::now()) {
+            self.bring_up_timed_out();
+        }
+    }
+
+    fn input(&mut self, input: Input) {
+        match input {
+            Input::Happened(event) => self.events.push_back(event),
+            Input::MdmTouched => self.read_mdm(),
+            Input::Call(call) => self.call(call),
+            Input::Engine(event) => self.engine(event),
+            Input::Enrolled { request, slot, result } => self.enrolled(request, slot, result),
+            Input::LoginShown { request, url } => self.login_shown(request, url),
+            Input::LoginEnded { request, user, result } => self.login_ended(request, user, result),
+            Input::Ordered { activation, result } => self.ordered(activation, result),
+            Input::Committed { activation, result } => self.committed(activation, result),
+            Input::News { generation, news } => self.news(generation, news),
+            Input::Deleted { registration, result, answer } => self.deleted(registration, result, answer),
+            Input::WorkerStopped | Input::Stop => {}
+        }
+    }
+
+    fn read_mdm(&mut self) {
+        use super::configuration::Reading;
+        match self.configuration.read(&self.store) {
+            Reading::Unchanged => {}
+            Reading::Changed(settings) => {
+                self.errors.clear("mdm");
+                self.events.push_back(Event::MdmChanged { settings });
+            }
+            Reading::Broken(message) => {
+                let at = self.now_text();
+                self.errors.set("mdm", at, message.clone());
+                self.events.push_back(Event::MdmBroken { message });
+            }
+        }
+    }
+
+    /// Notes a failure for log and status.
+    fn failed(&mut self, kind: &'static str, error: &(dyn std::error::Error + 'static)) {
+        let message = crate::causes::chain(error);
+        tracing::warn!(kind, "{message}");
+        let at = self.now_text();
+        self.errors.set(kind, at, message);
+    }
+
+    fn now_text(&self) -> String {
+        super::wall::text((self.clock)().wall)
+    }
+}
+
+/// Why the loop ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Asked,
+    WorkerStopped,
+}

@@ -1,0 +1,84 @@
+//! What the command line tells the daemon, and why it may not start.
+
+use super::{remote::GatewayAddressError, store::StoreError};
+use crate::{
+    api::pin::{Pin, PinError},
+    crypto::RandomError,
+};
+use std::{io, path::PathBuf, time::Duration};
+use vestibule_platform::{
+    adapter::AdapterError, local::LocalError, runtime::Stopped, secrets::SecretError, session::SessionError,
+};
+
+/// Options of `vestibule service run`.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The MDM file.
+    pub mdm: PathBuf,
+    /// Directory of keys, secrets and state.
+    pub state: PathBuf,
+    /// `https://HOST[:PORT]`; the one of the last start when absent.
+    pub gateway: Option<String>,
+    /// Its certificate's SHA-256; the one of the last start when absent.
+    pub pin: Option<Pin>,
+    /// The control socket.
+    pub control: PathBuf,
+    /// Socket of the scripted session source.
+    pub sessions: Option<PathBuf>,
+    /// Name of the adapter.
+    pub interface: String,
+    /// Its MTU.
+    pub mtu: u16,
+    /// Opens a login's address for the user.
+    pub browser: Option<String>,
+    /// How long a login may take.
+    pub login_timeout: Option<Duration>,
+}
+
+/// Why the daemon did not start, or stopped by itself.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The state directory.
+    #[error("the state directory cannot be used")]
+    State(#[from] SecretError),
+    /// Something in it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Nobody said which gateway.
+    #[error("no gateway is known: start once with `--gateway URL --pin SHA256HEX`, as `vestibule gateway` prints them")]
+    NoGateway,
+    /// Nobody said how to recognise it.
+    #[error("the gateway's pin is missing: give `--pin SHA256HEX` with `--gateway`, as `vestibule gateway` prints it")]
+    NoPin,
+    /// Not a gateway's address.
+    #[error(transparent)]
+    Gateway(#[from] GatewayAddressError),
+    /// Not a pin.
+    #[error(transparent)]
+    Pin(#[from] PinError),
+    /// No adapter.
+    #[error("no virtual network adapter")]
+    Adapter(#[from] AdapterError),
+    /// No UDP socket.
+    #[error("cannot open the tunnel's UDP socket: it needs CAP_NET_ADMIN for its mark")]
+    Socket(#[source] io::Error),
+    /// No worker thread.
+    #[error("cannot start the packet worker")]
+    Worker(#[source] io::Error),
+    /// It stopped.
+    #[error("the daemon cannot go on")]
+    WorkerStopped(#[source] Stopped),
+    /// No control socket.
+    #[error("no control socket")]
+    Control(#[source] LocalError),
+    /// No session events.
+    #[error("no session events")]
+    Sessions(#[from] SessionError),
+    /// No boot id.
+    #[error("the system does not tell which start of it this is")]
+    BootId(#[source] io::Error),
+    /// No random bytes.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+}

@@ -1,0 +1,144 @@
+//! The order to swap: fresh tunnel keys under a `swap_seq` above every earlier one, stored before it is sent.
+
+use super::{
+    device_key::DeviceKeyError,
+    enrol::{Device, fresh_key},
+    remote::{Gateway, Meaning, RemoteError, Secret},
+    store::{Store, StoreError},
+};
+use crate::{
+    api::device::{SwapRequest, SwapResponse, swap_message},
+    crypto::RandomError,
+    rules::engine_policy,
+};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use std::sync::Arc;
+use uuid::Uuid;
+use vestibule_engine::generation::{GenerationConfig, GenerationId, PrivateKey, PublicKey};
+
+/// Orders sent before a gateway that always knows a greater number is given up.
+const ATTEMPTS: usize = 5;
+/// Seconds between keepalives of an idle tunnel: shorter than the 30 s after which common NATs forget a flow.
+const KEEPALIVE: u16 = 25;
+
+/// Why a swap could not be ordered.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum OrderError {
+    /// The gateway is away or said no.
+    #[error("the order to swap failed")]
+    Remote(#[from] RemoteError),
+    /// `swap_seq` could not be stored, and an order that may be forgotten is not sent.
+    #[error("the order to swap was not sent")]
+    Store(#[from] StoreError),
+    /// The gateway's answer cannot be used.
+    #[error("the gateway's answer to the order to swap: expected {expected}, got {got}")]
+    Answer {
+        /// What should have come.
+        expected: &'static str,
+        /// What came.
+        got: String,
+    },
+    /// No random bytes.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+    /// The device key failed.
+    #[error(transparent)]
+    Key(#[from] DeviceKeyError),
+}
+
+impl OrderError {
+    /// What the gateway's refusal means; [`Meaning::Other`] when it was none.
+    #[must_use]
+    pub(crate) fn meaning(&self) -> Meaning {
+        match self {
+            Self::Remote(error) => error.meaning(),
+            _ => Meaning::Other,
+        }
+    }
+}
+
+/// An accepted order.
+#[derive(Debug)]
+pub(crate) struct Order {
+    /// Its number; the generation has the same.
+    pub(crate) swap_seq: u64,
+    /// Our key.
+    pub(crate) private_key: PrivateKey,
+    /// The gateway's key.
+    pub(crate) peer_public_key: PublicKey,
+    /// All else the gateway said.
+    pub(crate) answer: SwapResponse,
+}
+
+impl Order {
+    /// The generation that answers it. The receiver index is still to be drawn.
+    #[must_use]
+    pub(crate) fn generation(&self, identity: &str) -> GenerationConfig {
+        GenerationConfig {
+            id: GenerationId(self.swap_seq),
+            swap_seq: self.swap_seq,
+            identity: identity.into(),
+            private_key: self.private_key.clone(),
+            peer_public_key: self.peer_public_key,
+            preshared_key: None,
+            endpoint: Some(self.answer.endpoint),
+            persistent_keepalive: Some(KEEPALIVE),
+            policy: Arc::new(engine_policy(&self.answer.policy)),
+            // The gateway never initiates, so there is no timestamp of its to remember.
+            last_handshake: [0; 12],
+            index: 0,
+        }
+    }
+}
+
+/// Orders a swap to `registration`.
+///
+/// # Errors
+/// See [`OrderError`].
+pub(crate) async fn order(
+    gateway: &impl Gateway,
+    device: &Device,
+    store: &Store,
+    registration: Uuid,
+    bearer: &Secret,
+    adapter_mtu: u16,
+) -> Result<Order, OrderError> {
+    let mut attempts = 0;
+    loop {
+        let swap_seq = store.next_swap_seq()?;
+        let private_key = fresh_key()?;
+        let public = private_key.public().0;
+        let request = SwapRequest {
+            swap_seq,
+            registration,
+            tunnel_public_key: BASE64_STANDARD.encode(public),
+            signature: device.key.sign(&swap_message(swap_seq, &registration, &public))?,
+        };
+        attempts += 1;
+        match gateway.swap(bearer, &request).await {
+            Ok(answer) => return accept(swap_seq, private_key, answer, adapter_mtu),
+            Err(error) => match error.meaning() {
+                Meaning::SwapSeqStale(seen) if attempts < ATTEMPTS => {
+                    tracing::warn!(ours = swap_seq, seen, "the gateway knows a later order: going on above it");
+                    store.raise_swap_seq(seen)?;
+                }
+                _ => return Err(error.into()),
+            },
+        }
+    }
+}
+
+fn accept(swap_seq: u64, private_key: PrivateKey, answer: SwapResponse, adapter_mtu: u16) -> Result<Order, OrderError> {
+    let refuse = |expected, got| Err(OrderError::Answer { expected, got });
+    let key = BASE64_STANDARD.decode(&answer.gateway_public_key).ok().and_then(|key| <[u8; 32]>::try_from(key).ok());
+    let Some(key) = key else { return refuse("a public key of 32 bytes in base64", answer.gateway_public_key) };
+    if answer.addresses.is_empty() {
+        return refuse("at least one inner address", "none".into());
+    }
+    if answer.mtu < adapter_mtu {
+        let got = format!("{} (start the service with `--mtu {}`)", answer.mtu, answer.mtu);
+        return refuse("an inner MTU that is not below the adapter's", got);
+    }
+    Ok(Order { swap_seq, private_key, peer_public_key: PublicKey(key), answer })
+}

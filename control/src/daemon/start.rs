@@ -1,0 +1,176 @@
+//! From options to a running daemon: opens everything the loop needs, and tidies up after it.
+
+use super::{
+    configuration::{Configuration, watch},
+    driver::{Driver, End, Input, Parts, Settings},
+    enrol::Device,
+    host::Host,
+    ipc::server::Server,
+    login,
+    options::{Options, StartError},
+    remote::HttpsGateway,
+    sessions,
+    store::{GatewayFacts, Store},
+    tunnel::Tunnel,
+    wall,
+};
+use crate::{
+    api::device::DeviceFacts,
+    crypto::random,
+    mdm,
+    registration::{Machine, SinceBoot, Timestamp},
+};
+use std::{
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+use tokio::sync::mpsc;
+use vestibule_engine::core::{Engine, EngineConfig};
+use vestibule_platform::{
+    adapter::{Tun, TunConfig},
+    clock::{Clock, SystemClock},
+    facts, local, netcfg,
+    netcfg::PolicyRouting,
+    runtime::Worker,
+    secrets::FileStore,
+    service,
+    socket::{Udp, UdpConfig},
+};
+
+/// Flows the device's engine holds at once.
+const MAX_FLOWS: usize = 65_536;
+/// How long a handshake, and how long an acknowledgement, may take: five and more tries of each.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Requests from the control socket that may wait at a time.
+const CALLS: usize = 64;
+
+/// Runs the daemon until the system asks it to stop.
+///
+/// # Errors
+/// See [`StartError`].
+pub async fn run(options: Options) -> Result<(), StartError> {
+    crate::crypto::install_provider();
+    let (store, key) = Store::open(Box::new(FileStore::open(&options.state)?))?;
+    let gateway = Arc::new(reach(&options, &store)?);
+    let machine = restore(&store)?;
+    store.forget_bearers(|id| machine.state().slots.values().any(|kept| kept.id == id))?;
+    let configuration = Configuration::new(&options.mdm, mdm::MAX_BYTES, super::configuration::parse, &store);
+
+    let tun = Tun::open(&TunConfig { mtu: u32::from(options.mtu), ..TunConfig::new(&options.interface) })?;
+    let socket = Udp::bind(&UdpConfig::device(PolicyRouting::default().mark)).map_err(StartError::Socket)?;
+    let seed = random::<16>()?;
+    let (left, right) = seed.split_at(8);
+    let half = |bytes: &[u8]| bytes.iter().fold(0, |all: u64, byte| all << 8 | u64::from(*byte));
+    let config =
+        EngineConfig { private_key: super::enrol::fresh_key()?, seed: [half(left), half(right)], max_flows: MAX_FLOWS };
+    let engine = Engine::new(config, Instant::now());
+    let (handle, events) = Worker::spawn(engine, tun, socket, "vestibule-packets").map_err(StartError::Worker)?;
+
+    let (inputs, received) = mpsc::unbounded_channel();
+    let sessions = sessions::start(options.sessions.as_deref(), inputs.clone())?;
+    let (calls, mut called) = mpsc::channel(CALLS);
+    let server = Server::start(&options.control, calls).map_err(StartError::Control)?;
+    let bridge = inputs.clone();
+    thread::Builder::new()
+        .name("engine-events".into())
+        .spawn(move || {
+            for event in events {
+                let _ = bridge.send(Input::Engine(event));
+            }
+            let _ = bridge.send(Input::WorkerStopped);
+        })
+        .map_err(StartError::Worker)?;
+    let forward = inputs.clone();
+    tokio::spawn(async move {
+        while let Some(call) = called.recv().await {
+            let _ = forward.send(Input::Call(call));
+        }
+    });
+    let (touched, path) = (inputs.clone(), options.mdm.clone());
+    tokio::spawn(async move { watch(&path, || touched.send(Input::MdmTouched).is_ok()).await });
+    let stop = inputs.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            () = service::terminated() => {}
+        }
+        let _ = stop.send(Input::Stop);
+    });
+
+    let device = Device { key, facts: device_facts() };
+    tracing::info!(device = device.key.device_id(), control = %options.control.display(), "the daemon runs");
+    let parts = Parts {
+        machine,
+        gateway,
+        device: Arc::new(device),
+        store: Arc::new(store),
+        tunnel: Tunnel::new(handle.clone()).map_err(StartError::WorkerStopped)?,
+        host: Arc::new(Host::new(&options.interface, Box::new(netcfg::System))),
+        configuration,
+        settings: Settings {
+            interface: options.interface.clone(),
+            mtu: options.mtu,
+            browser: options.browser,
+            patience: PATIENCE,
+            login_patience: options.login_timeout.unwrap_or(login::PATIENCE),
+        },
+        clock: Box::new(now),
+    };
+    let end = Driver::new(parts, inputs).run(sessions.started.clone(), received).await;
+    drop(server);
+    drop(sessions);
+    match end {
+        End::Asked => Ok(()),
+        End::WorkerStopped => {
+            let reason = handle.outcome().unwrap_or(vestibule_platform::runtime::StopReason::Asked);
+            Err(StartError::WorkerStopped(vestibule_platform::runtime::Stopped { reason }))
+        }
+    }
+}
+
+/// The gateway of the command line, else of the last start.
+fn reach(options: &Options, store: &Store) -> Result<HttpsGateway, StartError> {
+    let stored = store.gateway()?;
+    let facts = match (&options.gateway, &options.pin, stored.clone()) {
+        (Some(url), Some(pin), _) => GatewayFacts { url: url.clone(), pin: pin.to_string() },
+        (None, None, Some(stored)) => stored,
+        (Some(url), None, Some(stored)) if stored.url == *url => stored,
+        (None, Some(pin), Some(stored)) => GatewayFacts { pin: pin.to_string(), ..stored },
+        (Some(_), None, _) => return Err(StartError::NoPin),
+        (None, _, None) => return Err(StartError::NoGateway),
+    };
+    let gateway = HttpsGateway::new(&facts.url, facts.pin.parse()?)?;
+    if stored.as_ref() != Some(&facts) {
+        store.keep_gateway(&facts)?;
+    }
+    Ok(gateway)
+}
+
+fn restore(store: &Store) -> Result<Machine, StartError> {
+    Ok(match store.state()? {
+        Some(state) => Machine::restore(state),
+        None => Machine::new(crate::registration::Settings::default(), u64::from_ne_bytes(random()?)),
+    })
+}
+
+fn device_facts() -> DeviceFacts {
+    DeviceFacts {
+        name: facts::host_name().unwrap_or_default(),
+        os: std::env::consts::OS.to_owned(),
+        os_version: facts::os_version().unwrap_or_default(),
+        client_version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+/// The machine's time. The clock was asked at the start, so that it answers.
+fn now() -> Timestamp {
+    let since_boot = SystemClock.since_boot().unwrap_or_default();
+    Timestamp { since_boot: SinceBoot(u64::try_from(since_boot.as_millis()).unwrap_or(u64::MAX)), wall: wall::now() }
+}
+
+impl From<local::LocalError> for StartError {
+    fn from(error: local::LocalError) -> Self {
+        Self::Control(error)
+    }
+}

@@ -1,0 +1,3 @@
+pub(super) async fn terminated() {
+    std::future::pending().await
+}
