@@ -2,13 +2,13 @@
 
 use super::{Adapter, ReadReport, WriteReport};
 use crate::wait::{Bell, OsHandle, Waitable};
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use std::{
     io,
     sync::{Arc, OnceLock},
     time::Duration,
 };
-use vestibule_engine::packet::{DeliveryQueue, Frame, Frames, Offload};
+use vestibule_engine::packet::{DeliveryQueue, Frame, Frames, Offload, SegmentError, segments};
 
 /// Most frames lent in one batch.
 const BATCH: usize = 64;
@@ -20,6 +20,19 @@ pub struct HostFrame {
     pub bytes: Vec<u8>,
     /// What the receiver of the frame must still do.
     pub offload: Offload,
+}
+
+impl HostFrame {
+    /// The packets that a kernel makes of it: cut into segments, checksums complete.
+    ///
+    /// # Errors
+    /// The offload does not fit the bytes.
+    pub fn into_packets(mut self) -> Result<Vec<Vec<u8>>, SegmentError> {
+        let mut packets = Vec::new();
+        let frame = Frame { bytes: &mut self.bytes, offload: self.offload };
+        segments(frame, |packet| packets.push(packet.to_vec()))?;
+        Ok(packets)
+    }
 }
 
 /// An adapter and its host, joined by two queues of `capacity` frames each. A full queue drops, as a real one does.
@@ -122,10 +135,7 @@ impl MemoryHost {
     /// The next frame the adapter wrote, waiting for it at most `timeout`; `None` when there is none.
     #[must_use]
     pub fn receive(&self, timeout: Duration) -> Option<HostFrame> {
-        match self.from_adapter.recv_timeout(timeout) {
-            Ok(frame) => Some(frame),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        }
+        self.from_adapter.recv_timeout(timeout).ok()
     }
 
     /// Frames that the adapter wrote and nobody has received yet.
@@ -182,6 +192,22 @@ mod tests {
         assert_eq!(host.receive(Duration::ZERO).unwrap().bytes, [7; 20]);
         drop(host);
         assert_eq!(adapter.write(&deliveries).unwrap().down, 2);
+    }
+
+    #[test]
+    fn a_super_packet_becomes_packets() {
+        use vestibule_engine::packet::{Gso, Headers};
+        // IPv4 from 10.0.0.1 to 10.0.0.2, TCP with an empty header, 25 bytes of payload in segments of 10.
+        let mut bytes = vec![0x45, 0, 0, 65, 0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
+        bytes.extend([0, 1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0x50, 0x10, 0, 0, 0, 0, 0, 0]);
+        bytes.extend(0..25);
+        let offload = Offload { gso: Some(Gso::Tcp { size: 10 }), checksum: Some((20, 16)) };
+        let packets = HostFrame { bytes, offload }.into_packets().unwrap();
+        assert_eq!(packets.iter().map(Vec::len).collect::<Vec<_>>(), [50, 50, 45]);
+        assert_eq!(packets[2][40..], [20, 21, 22, 23, 24]);
+        assert!(packets.iter().all(|packet| Headers::parse(packet).is_ok()));
+        let broken = HostFrame { bytes: vec![0x45; 10], offload };
+        assert!(broken.into_packets().is_err());
     }
 
     #[test]

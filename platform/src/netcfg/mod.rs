@@ -127,7 +127,7 @@ pub enum NetConfigError {
         name: String,
     },
     /// A setting was refused.
-    #[error("failed to {step}: it needs CAP_NET_ADMIN in this network namespace")]
+    #[error("failed to {step}: does this process have CAP_NET_ADMIN here, and is nothing of others in its place?")]
     Step {
         /// What was being done.
         step: String,

@@ -118,8 +118,9 @@ impl Tunnel {
         }
         for route in &state.routes {
             let message = RouteNetlinkMessage::NewRoute(messages::route(route));
-            let added = self.netlink.change(message, NLM_F_CREATE | NLM_F_REPLACE);
-            added.map_err(step(&format!("add the route to {}", route.destination)))?;
+            // The main table is everybody's: nobody else's route to there gives way.
+            let flags = if route.table == MAIN_TABLE { create } else { NLM_F_CREATE | NLM_F_REPLACE };
+            self.netlink.change(message, flags).map_err(step(&format!("add the route to {}", route.destination)))?;
         }
         for rule in &state.rules {
             let message = RouteNetlinkMessage::NewRule(messages::rule(rule));

@@ -121,27 +121,44 @@ fn refused_segmentation_falls_back_to_single_datagrams_in_order() {
 
 #[test]
 fn a_full_socket_keeps_the_rest_of_the_queue_in_order() {
-    // Packets wait for an address resolution that never ends: nothing leaves, the send buffer fills.
+    fill_up(true);
+}
+
+#[test]
+fn a_full_socket_that_sends_one_by_one_continues_inside_a_batch() {
+    fill_up(false);
+}
+
+fn fill_up(gso: bool) {
+    // Packets wait for an address that is not there yet, and fill the send buffer meanwhile.
     let Some([left, right]) = namespaces() else { return };
     left.wire(&right);
-    let (blocked, rest, whole) = left.run(|| {
+    let mut two = right.run(|| udp("[::]:0"));
+    let to = SocketAddr::from(([10, 8, 0, 77], two.local_addr().unwrap().port()));
+    let sent = mixed(200);
+    let mut one = left.run(|| {
         crate::netcfg::linux_testing::add_address("wire", "10.8.0.1/24");
-        let config = UdpConfig { send_buffer: 100_000, ..UdpConfig::new("10.8.0.1:0".parse().unwrap()) };
-        let mut one = Udp::bind(&config).unwrap();
-        let mut queue = queue("10.8.0.77:9".parse().unwrap(), &mixed(2000));
-        let whole = queue.batches().len();
-        let mut report = one.send(&mut queue).unwrap();
-        if !report.blocked {
-            report = one.send(&mut queue).unwrap();
-        }
-        (report, queue.batches().len(), whole)
+        Udp::bind(&UdpConfig { send_buffer: 20_000, ..UdpConfig::new("10.8.0.1:0".parse().unwrap()) }).unwrap()
     });
-    if blocked.blocked {
-        assert!(rest > 0 && rest <= whole);
-    } else {
-        // The kernel let the waiting packets go as lost: nothing may remain then.
-        assert_eq!(rest, 0, "{blocked:?}");
+    one.gso = gso;
+    let mut queue = queue(to, &sent);
+    let whole = queue.batches().len();
+    let report = one.send(&mut queue).unwrap();
+    assert_eq!(one.progress > 0, !gso, "{report:?}");
+    assert!(report.blocked && report.dropped() == 0, "{report:?}");
+    assert!(!queue.is_empty() && queue.batches().len() <= whole);
+    right.run(|| crate::netcfg::linux_testing::add_address("wire", "10.8.0.77/24"));
+    let bell = Bell::new().unwrap();
+    let mut times = 0;
+    while !queue.is_empty() && times < 500 {
+        let interest = Interest { socket: one.handle(), writable: true, ..Interest::default() };
+        let ready = wait(&bell, &interest, Some(Duration::from_secs(5))).unwrap();
+        assert!(ready.writable, "the socket never had room again");
+        assert_eq!(one.send(&mut queue).unwrap().dropped(), 0);
+        times += 1;
     }
+    let received = receive(&mut two, 200).0;
+    assert!(received == sent, "{} of 200 arrived", received.len());
 }
 
 #[test]
