@@ -84,7 +84,7 @@ impl Engine {
     }
 
     /// Sends what waited inside the session for its keys.
-    fn flush_waiting(&mut self, slot: usize, id: GenerationId, destination: SocketAddr) {
+    pub(super) fn flush_waiting(&mut self, slot: usize, id: GenerationId, destination: SocketAddr) {
         let Some((_, generation)) = self.peers[slot].generation(id) else { return };
         let room = &mut self.scratch[..];
         while let Some(Sealed::Data { len, receiver, counter }) = generation.session.seal_waiting(room) {

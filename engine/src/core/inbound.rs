@@ -65,6 +65,7 @@ impl Engine {
             _ => return Err(DropReason::Refused),
         };
         if stage != Stage::Draining {
+            let begins = generation.begins_session(receiver);
             if generation.is_newest(receiver, counter) && generation.endpoint != Some(source) {
                 generation.endpoint = Some(source);
                 self.events.push_back(Event::EndpointMoved { peer: generation.peer, generation: id, endpoint: source });
@@ -72,6 +73,9 @@ impl Engine {
             if !generation.ready {
                 self.counters.handshakes.add(1);
                 self.confirm(slot, id);
+            }
+            if begins {
+                self.flush_waiting(slot, id, source);
             }
         }
         let Some(len) = opened else { return Ok(()) };

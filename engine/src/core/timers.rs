@@ -143,7 +143,8 @@ fn run_session(
         Ok(len) => {
             let initiation = room[0] == 1;
             // Only the client initiates: a gateway waits for its device's handshake.
-            if initiation && kind == PeerKind::Device {
+            // A device paces its own attempts (see `RENEW_LATER`).
+            if initiation && (kind == PeerKind::Device || (kind == PeerKind::Gateway && now < generation.retry_at())) {
                 return;
             }
             let Some(endpoint) = generation.endpoint else { return };

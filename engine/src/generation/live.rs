@@ -12,9 +12,17 @@ use std::time::{Duration, Instant};
 /// The first pause between two handshake initiations of a preparing generation; it doubles up to [`RETRY_MAX`].
 const RETRY_MIN: Duration = Duration::from_millis(250);
 const RETRY_MAX: Duration = Duration::from_secs(2);
-/// A device renews its keys at this age, with or without traffic, so that the gateway can always reach it
-/// (WireGuard paper, section 6.2: `Rekey-After-Time`).
-const REKEY_AFTER: Duration = Duration::from_secs(120);
+/// A device renews its keys at this age, with or without traffic, so that the gateway can always reach it. Sooner than
+/// the paper's 120 s (section 6.2): a gateway that hears nothing for 15 s makes its library begin a handshake, which is
+/// never sent and wipes every key 90 s later unless the device has initiated by then.
+const REKEY_AFTER: Duration = Duration::from_secs(100);
+/// Keys of this age are of no use any more (`Reject-After-Time`).
+const REJECT_AFTER: Duration = Duration::from_secs(180);
+/// While the keys are of use, two attempts to renew them follow each other after this pause,
+const RENEW_SOON: Duration = Duration::from_secs(1);
+/// and later ones after this. Each unanswered initiation takes one of the peer's eight session places, and the eighth
+/// would take the one in use: 2 + 80 s / 15 s stays below.
+const RENEW_LATER: Duration = Duration::from_secs(15);
 /// The first pause before a marker is sent again; it doubles up to [`MARKER_MAX`].
 const MARKER_MIN: Duration = Duration::from_millis(50);
 const MARKER_MAX: Duration = Duration::from_secs(1);
@@ -82,6 +90,8 @@ pub(crate) struct Generation {
     established_at: Option<Instant>,
     retry_at: Instant,
     retry_pause: Duration,
+    /// Initiations since the peer last answered one.
+    attempts: u32,
     /// (Our receiver index, greatest counter) of the newest session the peer has used.
     newest: Option<(u32, u64)>,
 }
@@ -115,6 +125,7 @@ impl Generation {
             established_at: None,
             retry_at: now,
             retry_pause: RETRY_MIN,
+            attempts: 0,
             newest: None,
         }
     }
@@ -122,7 +133,14 @@ impl Generation {
     /// Notes that a handshake initiation leaves now.
     pub(crate) fn initiated(&mut self, now: Instant) {
         self.initiated_at = Some(now);
-        self.retry_at = now + self.retry_pause;
+        self.attempts += 1;
+        let of_use = self.established_at.is_some_and(|at| now.saturating_duration_since(at) < REJECT_AFTER);
+        self.retry_at = now
+            + match (of_use, self.attempts) {
+                (true, 1) => RENEW_SOON,
+                (true, _) => RENEW_LATER,
+                (false, _) => self.retry_pause,
+            };
         self.retry_pause = (self.retry_pause * 2).min(RETRY_MAX);
     }
 
@@ -137,6 +155,7 @@ impl Generation {
             self.rtt = now.saturating_duration_since(sent);
         }
         self.retry_pause = RETRY_MIN;
+        self.attempts = 0;
         self.established_at = Some(now);
     }
 
@@ -145,17 +164,26 @@ impl Generation {
         self.established_at.is_some_and(|at| now.saturating_duration_since(at) >= REKEY_AFTER) && now >= self.retry_at
     }
 
+    /// True when an authentic packet is the first of a session that the peer has just confirmed.
+    pub(crate) fn begins_session(&self, receiver: u32) -> bool {
+        self.newest.is_none_or(|(session, _)| session != receiver && is_later(receiver, session))
+    }
+
     /// True when an authentic packet is the newest of this generation, which lets it move the endpoint.
     pub(crate) fn is_newest(&mut self, receiver: u32, counter: u64) -> bool {
         let newer = match self.newest {
             None => true,
             Some((same, greatest)) if same == receiver => counter > greatest,
-            // The library counts its sessions in the index's low byte.
-            Some((other, _)) => (receiver as u8).wrapping_sub(other as u8) < 128,
+            Some((other, _)) => is_later(receiver, other),
         };
         if newer {
             self.newest = Some((receiver, counter));
         }
         newer
     }
+}
+
+/// The library counts its sessions in the index's low byte.
+fn is_later(session: u32, than: u32) -> bool {
+    (session as u8).wrapping_sub(than as u8) < 128
 }
