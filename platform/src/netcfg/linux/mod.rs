@@ -48,6 +48,11 @@ impl Undo for Tunnel {
     fn change(&mut self, desired: &Desired) -> Result<(), NetConfigError> {
         let name = &desired.interface;
         let index = if_nametoindex(name.as_str()).map_err(|_| NetConfigError::NoInterface { name: name.clone() })?;
+        let ipv6 = carries_ipv6(desired);
+        if let Err(error) = sysctl::set_ipv6(name, ipv6) {
+            // A container with a read-only /proc/sys: the kernel's own packets are dropped by the engine instead.
+            tracing::debug!(%error, name, ipv6, "IPv6 was not switched on the interface");
+        }
         self.netlink.change(messages::link_up(index), 0).map_err(step("set the interface up"))?;
         self.turn_on(desired)?;
         let previous = std::mem::replace(&mut self.desired, desired.clone());
@@ -155,20 +160,28 @@ impl Tunnel {
         let mut names = Vec::new();
         if desired.forwarding {
             names.push("net/ipv4/ip_forward");
-            if desired.routes.iter().chain(&desired.addresses).any(|net| net.addr().is_ipv6()) {
+            if carries_ipv6(desired) {
                 names.push("net/ipv6/conf/all/forwarding");
             }
-        }
-        if matches!(desired.routing, Routing::Policy(_)) {
-            // The reverse-path filter looks up answers to marked packets with their mark.
-            names.push("net/ipv4/conf/all/src_valid_mark");
         }
         for name in names {
             let switch = Switch::on(name).map_err(step(&format!("turn on {name}")))?;
             self.switches.extend(switch);
         }
+        if matches!(desired.routing, Routing::Policy(_)) {
+            // The reverse-path filter looks up answers to marked packets with their mark.
+            match Switch::on("net/ipv4/conf/all/src_valid_mark") {
+                Ok(switch) => self.switches.extend(switch),
+                // Matters only where the filter is strict and the gateway's address is not in `bypass`.
+                Err(error) => tracing::warn!(%error, "src_valid_mark was not turned on"),
+            }
+        }
         Ok(())
     }
+}
+
+fn carries_ipv6(desired: &Desired) -> bool {
+    desired.routes.iter().chain(&desired.addresses).any(|net| net.addr().is_ipv6())
 }
 
 fn step(step: &str) -> impl FnOnce(io::Error) -> NetConfigError + use<> {

@@ -2,6 +2,16 @@
 
 use std::{fs, io, path::PathBuf};
 
+/// Turns IPv6 on `interface` on or off: off, the kernel does not solicit routers through a tunnel that carries none.
+/// The switch goes with the interface. A kernel without IPv6 has none.
+pub(super) fn set_ipv6(interface: &str, on: bool) -> io::Result<()> {
+    let path = PathBuf::from("/proc/sys/net/ipv6/conf").join(interface).join("disable_ipv6");
+    match fs::write(path, if on { "0" } else { "1" }) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// A switch that we turned on.
 #[derive(Debug)]
 pub(super) struct Switch {

@@ -201,6 +201,24 @@ fn a_gateway_forwards_and_stops_when_reverted() {
 }
 
 #[test]
+fn a_tunnel_without_ipv6_stays_silent() {
+    let Some([here]) = namespaces() else { return };
+    here.run(|| {
+        let mut tun = tun();
+        let mut applied = System.apply(&device(&["0.0.0.0/0"])).unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+        let mut first = tun.read().unwrap();
+        assert!(first.next_frame().is_none(), "the kernel spoke by itself");
+        drop(first);
+        // The switch can be thrown later.
+        let mut both = device(&["0.0.0.0/0", "::/0"]);
+        both.addresses.push("fd00::2/128".parse().unwrap());
+        applied.change(&both).unwrap();
+        assert_eq!(inventory("tun-test").2, ["100.96.0.2/32", "fd00::2/128"]);
+    });
+}
+
+#[test]
 fn a_missing_interface_is_told_and_nothing_is_left() {
     let Some([here]) = namespaces() else { return };
     here.run(|| {
