@@ -30,7 +30,7 @@ pub(super) fn observe(state: &mut State, event: &Event, now: SinceBoot, out: &mu
             }
             _ => Some(Row::D15),
         },
-        Event::AuthSucceeded { request, user, registration } => authenticated(state, *request, user, registration),
+        Event::AuthSucceeded { request, user, registration } => authenticated(state, *request, user, registration, out),
         Event::AuthCancelled { request, reason } => {
             let Some(prompt) = state.prompt.take_if(|prompt| prompt.request == *request) else {
                 return Some(Row::D15);
@@ -133,24 +133,37 @@ fn token_rejected(
     }
 }
 
-fn authenticated(state: &mut State, request: RequestId, user: &UserId, registration: &Registration) -> Option<Row> {
+fn authenticated(
+    state: &mut State,
+    request: RequestId,
+    user: &UserId,
+    registration: &Registration,
+    out: &mut Vec<Action>,
+) -> Option<Row> {
     let expected = state.prompt.take_if(|prompt| prompt.request == request).is_some();
     let owns_desktop = state.desktop().is_some_and(|session| session.user == *user);
-    state.denied.remove(user);
-    state.must_authenticate.remove(user);
-    for session in state.sessions.iter_mut().filter(|session| session.user == *user) {
-        session.hold_since = None;
-        session.declined = false;
-    }
     // Single-user: nobody takes the machine over from its first user (S7), nor from whoever is at the desktop now.
     let machine = !state.settings.multi_user
         && state.usable(&Slot::Machine).is_none()
         && (owns_desktop || state.desktop().is_none());
-    if machine {
-        state.machine_owner = Some(user.clone());
-        store(state, Slot::Machine, registration);
-    } else {
-        store(state, Slot::User(user.clone()), registration);
+    let slot = if machine { Slot::Machine } else { Slot::User(user.clone()) };
+    let good = state.usable(&slot).is_some() && !state.must_authenticate.contains(user);
+    if expected || !good {
+        if machine {
+            state.machine_owner = Some(user.clone());
+        }
+        store(state, slot.clone(), registration);
+        if state.usable(&slot).is_some() {
+            state.denied.remove(user);
+            state.must_authenticate.remove(user);
+            state
+                .sessions
+                .iter_mut()
+                .filter(|session| session.user == *user)
+                .for_each(|session| session.hold_since = None);
+        }
+    } else if state.slot_of(registration.id).is_none() {
+        out.push(Action::Forget { registration: registration.id });
     }
     (!expected && !owns_desktop).then_some(Row::D15)
 }

@@ -20,6 +20,12 @@ impl Backoff {
         *self = Self::default();
     }
 
+    /// A new reason to try at once, which does not undo that the first attempt failed.
+    pub(super) fn hurry(&mut self) {
+        self.failures = self.failures.min(1);
+        self.until = None;
+    }
+
     /// The end of a pause that still lasts.
     pub(super) fn pending(&self, now: SinceBoot) -> Option<SinceBoot> {
         self.until.filter(|until| *until > now)

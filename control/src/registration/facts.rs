@@ -87,7 +87,7 @@ pub(super) fn random(state: &mut State) -> u64 {
 
 fn retry_at_once(state: &mut State) {
     state.enrol_backoff.reset();
-    state.activation_backoff.reset();
+    state.activation_backoff.hurry();
 }
 
 /// Nothing of a process's life survives its end.
@@ -99,7 +99,8 @@ fn process_ended(state: &mut State, out: &mut Vec<Action>) {
     state.enrolment = None;
     state.prompt = None;
     state.deadline = None;
-    retry_at_once(state);
+    state.enrol_backoff.reset();
+    state.activation_backoff.reset();
 }
 
 /// D6: whoever was logged on is gone; registrations stay.

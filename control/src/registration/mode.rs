@@ -6,7 +6,7 @@ use super::{Row, Settings, Slot, State};
 pub(super) fn changed(state: &mut State, settings: &Settings) -> Option<Row> {
     state.configuration_error = None;
     state.enrol_backoff.reset();
-    state.activation_backoff.reset();
+    state.activation_backoff.hurry();
     if state.settings == *settings {
         return Some(Row::D11);
     }

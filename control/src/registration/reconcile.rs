@@ -81,7 +81,8 @@ fn carry(state: &mut State, slot: &Slot, now: SinceBoot, out: &mut Vec<Action>, 
     state.tunnel.next = Some((next, Phase::Preparing));
 }
 
-/// Whether what carries traffic may not wait for its successor: its registration has fallen, or the first attempt to
+/// Whether what carries traffic may not wait for its successor: its registration has fallen or its
+/// organisation is no longer configured, or the first attempt to
 /// replace it failed and no row lets it carry traffic by itself.
 fn must_be_cut(state: &State, wanted: &uuid::Uuid, now: SinceBoot, wake_at: &mut dyn FnMut(SinceBoot)) -> bool {
     let revoked = |activation: &Activation| activation.registration.revoked;
@@ -91,10 +92,11 @@ fn must_be_cut(state: &State, wanted: &uuid::Uuid, now: SinceBoot, wake_at: &mut
     let Some(active) = state.tunnel.active.as_ref().filter(|active| active.registration.id != *wanted) else {
         return false;
     };
-    if revoked(active) {
+    let slot = state.slot_of(active.registration.id);
+    if revoked(active) || slot.is_some_and(|slot| state.usable(slot).is_none()) {
         return true;
     }
-    let held = match (state.slot_of(active.registration.id), state.desktop()) {
+    let held = match (slot, state.desktop()) {
         (Some(Slot::PreLogin), Some(session)) => hold(state, session, now),
         _ => HoldState::Closed,
     };

@@ -3,7 +3,9 @@
 
 mod decisions;
 mod decisions_time;
+mod device;
 mod multi_user;
+mod oracle;
 mod properties;
 mod single_user;
 mod world;
