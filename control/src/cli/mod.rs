@@ -4,6 +4,7 @@
 
 mod client;
 mod failure;
+mod gateway;
 mod print;
 mod service;
 
@@ -29,6 +30,9 @@ enum Verb {
     /// Runs the device's daemon
     #[command(subcommand)]
     Service(service::ServiceVerb),
+    /// Runs a gateway in the foreground: the organisation's memory, its API, and the far end of every tunnel
+    #[command(after_help = gateway::EXAMPLES)]
+    Gateway(Box<gateway::GatewayOptions>),
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(crate::demo::Options),
 }
@@ -58,6 +62,7 @@ pub fn main() -> ExitCode {
     match verb {
         Verb::Client(verb) => client::run(verb),
         Verb::Service(verb) => service::run_verb(verb),
+        Verb::Gateway(options) => gateway::run_verb(*options),
         Verb::Demo(options) => crate::demo::run(&options),
     }
 }

@@ -20,6 +20,9 @@ pub enum GatewayError {
         #[source]
         cause: io::Error,
     },
+    /// The data directory, or a secret in it.
+    #[error("the data directory is not usable")]
+    Secret(#[from] vestibule_platform::secrets::SecretError),
     /// A file whose content is not what it must be.
     #[error("`{}` is not usable: expected {expected}", path.display())]
     Content {
@@ -73,6 +76,9 @@ pub enum GatewayError {
         #[source]
         cause: io::Error,
     },
+    /// The host's addresses and routes.
+    #[error("cannot set up the host's network for the tunnel")]
+    Network(#[from] vestibule_platform::netcfg::NetConfigError),
     /// The packet worker stopped.
     #[error("the packet worker has stopped: {0}")]
     Worker(StopReason),

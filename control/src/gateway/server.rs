@@ -4,9 +4,10 @@ use super::app::{App, Settings};
 use super::book::Book;
 use super::dataplane::DataPlane;
 use super::facts::Facts;
+use super::files::Directory;
 use super::secret::{Secret, id};
 use super::store::Store;
-use super::{GatewayError, Options, admin, clock, device, events, files, host, login, tls};
+use super::{GatewayError, Options, admin, clock, device, events, host, login, tls};
 use crate::crypto::{install_provider, random, sha256};
 use axum::Router;
 use axum::extract::Request;
@@ -17,13 +18,17 @@ use axum_server::tls_rustls::RustlsConfig;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ipnet::{IpNet, Ipv4Net};
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::path::Path;
 use std::{sync::Arc, time::Duration};
 use tokio::task::JoinHandle;
 use vestibule_engine::core::{Engine, EngineConfig};
 use vestibule_engine::generation::PrivateKey;
+use vestibule_platform::netcfg::Applied;
 use zeroize::Zeroizing;
 
+/// Files of the data directory.
+const ADMIN_TOKEN: &str = "admin-token";
+const TUNNEL_KEY: &str = "tunnel-key";
+const FACTS: &str = "gateway.json";
 /// Flows held at once.
 const MAX_FLOWS: usize = 1_048_576;
 /// How long requests under way may take when the gateway ends.
@@ -41,7 +46,7 @@ pub struct Gateway {
     serving: JoinHandle<std::io::Result<()>>,
     following: JoinHandle<()>,
     maintaining: JoinHandle<()>,
-    _host: Option<host::Host>,
+    host: Option<Applied>,
 }
 
 /// Runs a gateway until the process is interrupted, or its packet worker stops.
@@ -69,34 +74,36 @@ impl Gateway {
     ///
     /// # Errors
     /// A file, a port, the tunnel or an option is not as it must be.
-    pub async fn start(options: Options) -> Result<Self, GatewayError> {
+    pub async fn start(mut options: Options) -> Result<Self, GatewayError> {
         install_provider();
-        files::directory(&options.data)?;
-        let database = options.data.join("vestibule.db");
-        files::private(&database)?;
-        let store = Store::open(&database).await?;
+        if let Ok(absolute) = std::path::absolute(&options.data) {
+            options.data = absolute;
+        }
+        let directory = Directory::open(options.data.clone())?;
+        let store = Store::open(&directory.private("vestibule.db")?).await?;
         let made = store.organisation(&options.organization, &id()?, &uuid(), clock::now()).await?;
         if !made.name.eq_ignore_ascii_case(&options.organization) {
             return Err(GatewayError::OtherOrganization { stored: made.name, asked: options.organization });
         }
         prune(&store).await;
         let book = Book::load(&store).await?;
-        let admin_token_file = options.data.join("admin-token");
-        let admin_token = files::secret(&admin_token_file, || {
-            Ok(Zeroizing::new(format!("{}\n", Secret::new()?.expose()).into_bytes()))
-        })?;
-        let private_key = tunnel_key(&options.data.join("tunnel-key"))?;
+        let admin_token_file = directory.path(ADMIN_TOKEN);
+        let admin_token = directory
+            .secret(ADMIN_TOKEN, || Ok(Zeroizing::new(format!("{}\n", Secret::new()?.expose()).into_bytes())))?;
+        let private_key = tunnel_key(&directory)?;
         let (tls, pin) = tls::server_config(&options)?;
         let asked = options.https;
         let listening = |cause| GatewayError::Listen { address: asked, cause };
         let listener = TcpListener::bind(options.https).map_err(listening)?;
         let https = listener.local_addr().map_err(listening)?;
         listener.set_nonblocking(true).map_err(listening)?;
+        // It comes back when the gateway stands.
+        directory.remove(FACTS)?;
 
         let engine = engine(&private_key)?;
         let counters = engine.counters();
         let address = gateway_address(options.addresses)?;
-        let host::Started { options, worker, events, tunnel, host } = host::start(options, engine, address)?;
+        let host::Started { options, worker, events, tunnel, host } = host::start(options, engine, address).await?;
         let endpoint = options.advertise.unwrap_or(tunnel);
         let routes =
             if options.routes.is_empty() { vec![IpNet::V4(options.addresses)] } else { options.routes.clone() };
@@ -135,8 +142,8 @@ impl Gateway {
         );
         let maintaining = tokio::spawn(maintain(app.store.clone()));
         let json = serde_json::to_vec_pretty(&facts).unwrap_or_default();
-        files::write_secret(&options.data.join("gateway.json"), &json)?;
-        Ok(Self { facts, app, server, serving, following, maintaining, _host: host })
+        directory.write(FACTS, &json)?;
+        Ok(Self { facts, app, server, serving, following, maintaining, host })
     }
 
     /// What scripts need to know of it.
@@ -172,9 +179,15 @@ impl Gateway {
         if !self.serving.is_finished() {
             let _ = (&mut self.serving).await;
         }
-        let app = Arc::clone(&self.app);
-        // Joins a thread.
-        let _ = tokio::task::spawn_blocking(move || app.plane.stop()).await;
+        let (app, host) = (Arc::clone(&self.app), self.host.take());
+        // Joins a thread and speaks to the kernel.
+        let stopped = tokio::task::spawn_blocking(move || {
+            app.plane.stop();
+            host.map_or(Ok(()), Applied::revert)
+        });
+        if let Ok(Err(error)) = stopped.await {
+            tracing::warn!(error = crate::causes::chain(&error), "the host's network is not as it was");
+        }
         // Ends when the worker's last events are written; not for ever if the disk is full.
         let _ = tokio::time::timeout(GRACE * 2, &mut self.following).await;
         self.app.store.close().await;
@@ -218,15 +231,15 @@ fn engine(private_key: &PrivateKey) -> Result<Engine, GatewayError> {
 }
 
 /// The tunnel's static key: a secret file of its own, not the database.
-fn tunnel_key(path: &Path) -> Result<PrivateKey, GatewayError> {
-    let text = files::secret(path, || {
+fn tunnel_key(directory: &Directory) -> Result<PrivateKey, GatewayError> {
+    let text = directory.secret(TUNNEL_KEY, || {
         let bytes = Zeroizing::new(random::<32>()?);
         Ok(Zeroizing::new(format!("{}\n", STANDARD.encode(bytes.as_slice())).into_bytes()))
     })?;
     let decoded = STANDARD.decode(text.trim_ascii()).map(Zeroizing::new).ok();
     let key: Option<[u8; 32]> = decoded.and_then(|bytes| bytes.as_slice().try_into().ok());
     key.map(PrivateKey::new).ok_or_else(|| GatewayError::Content {
-        path: path.to_owned(),
+        path: directory.path(TUNNEL_KEY),
         expected: "a WireGuard private key (44 characters of base64)".to_owned(),
     })
 }

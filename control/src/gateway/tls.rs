@@ -1,6 +1,6 @@
 //! The HTTPS certificate: given, or made on first start.
 
-use super::files;
+use super::files::{self, Directory};
 use super::{GatewayError, Options};
 use crate::api::pin::Pin;
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
@@ -14,12 +14,10 @@ pub(super) fn server_config(options: &Options) -> Result<(Arc<ServerConfig>, Pin
     let (certificate, key) = match &options.certificate {
         Some((certificate, key)) => (certificate.clone(), key.clone()),
         None => {
-            let dir = options.data.join("tls");
-            let paths = (dir.join("cert.pem"), dir.join("key.pem"));
-            // The key is written first: without a certificate the next start makes both again.
+            let directory = Directory::open(options.data.join("tls"))?;
+            let paths = (directory.path("cert.pem"), directory.path("key.pem"));
             if !paths.0.exists() || !paths.1.exists() {
-                files::directory(&dir)?;
-                make(options, &paths.0, &paths.1)?;
+                make(options, &directory)?;
             }
             paths
         }
@@ -47,7 +45,7 @@ fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, GatewayError>
     })
 }
 
-fn make(options: &Options, certificate: &Path, key: &Path) -> Result<(), GatewayError> {
+fn make(options: &Options, directory: &Directory) -> Result<(), GatewayError> {
     let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
     let addresses = [Some(options.https.ip()), options.advertise.map(|address| address.ip())];
     names.extend(addresses.into_iter().flatten().filter(|ip| !ip.is_unspecified()).map(|ip| ip.to_string()));
@@ -57,6 +55,7 @@ fn make(options: &Options, certificate: &Path, key: &Path) -> Result<(), Gateway
     params.distinguished_name = name;
     let pair = KeyPair::generate()?;
     let made = params.self_signed(&pair)?;
-    files::write_secret(key, zeroize::Zeroizing::new(pair.serialize_pem()).as_bytes())?;
-    files::write_secret(certificate, made.pem().as_bytes())
+    // The key first: without a certificate the next start makes both again.
+    directory.write("key.pem", zeroize::Zeroizing::new(pair.serialize_pem()).as_bytes())?;
+    directory.write("cert.pem", made.pem().as_bytes())
 }
