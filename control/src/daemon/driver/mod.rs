@@ -6,8 +6,9 @@
 //!                                                          +------------ answers -----------+
 //! ```
 //!
-//! Nothing here waits for the network: what takes time is a task that answers with an [`Input`]. The machine's state is
-//! stored after every step, before its actions are carried out, so that the process may be killed at any moment.
+//! Nothing here waits for the network: what takes time is a task that answers with an [`Input`]. What
+//! the machine remembers is stored after every step that changes it, before its actions are carried out, so that the
+//! process may be killed at any moment.
 
 mod actions;
 mod answers;
@@ -29,7 +30,9 @@ use super::{
     store::Store,
     tunnel::{Tunnel, TunnelError},
 };
-use crate::registration::{ActivationId, Event, Machine, RequestId, SinceBoot, Slot, Timestamp, UserId};
+use crate::registration::{
+    self, ActivationId, Backoff, Event, Machine, RequestId, SinceBoot, Slot, State, Timestamp, UserId,
+};
 use bring_up::{BringUp, Live};
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -154,6 +157,24 @@ pub(super) struct Driver<G> {
     prompt: Option<Prompt>,
     swaps: u64,
     errors: Errors,
+    /// What of the machine's state is on disk.
+    kept: Option<State>,
+}
+
+/// `state` without what ends with the process: the machine forgets it at `ServiceStarted`. A swap between known
+/// registrations changes nothing else, and so waits for no disk but `swap_seq`'s.
+fn durable(state: &State) -> State {
+    State {
+        tunnel: registration::Tunnel::default(),
+        enrolment: None,
+        prompt: None,
+        deadline: None,
+        enrol_backoff: Backoff::default(),
+        activation_backoff: Backoff::default(),
+        activation_target: None,
+        counter: 0,
+        ..state.clone()
+    }
 }
 
 /// A prompt on its way.
@@ -206,6 +227,7 @@ impl<G: Gateway> Driver<G> {
             prompt: None,
             swaps: 0,
             errors: Errors::default(),
+            kept: None,
         }
     }
 
@@ -244,13 +266,25 @@ impl<G: Gateway> Driver<G> {
             if let Some(entry) = self.machine.log().next_back() {
                 tracing::info!(row = %entry.row, "{}", entry.plain);
             }
-            match self.store.keep_state(self.machine.state()) {
-                Ok(()) => self.errors.clear("store"),
-                Err(error) => self.failed("store", &error),
-            }
+            self.keep_state();
             for action in actions {
                 self.carry_out(action);
             }
+        }
+    }
+
+    /// Stores what the machine remembers, when something that outlives the process has changed.
+    fn keep_state(&mut self) {
+        let durable = durable(self.machine.state());
+        if self.kept.as_ref() == Some(&durable) {
+            return;
+        }
+        match self.store.keep_state(self.machine.state()) {
+            Ok(()) => {
+                self.kept = Some(durable);
+                self.errors.clear("store");
+            }
+            Err(error) => self.failed("store", &error),
         }
     }
 
