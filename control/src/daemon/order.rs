@@ -12,7 +12,7 @@ use crate::{
     rules::engine_policy,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 use uuid::Uuid;
 use vestibule_engine::generation::{GenerationConfig, GenerationId, PrivateKey, PublicKey};
 
@@ -67,6 +67,8 @@ pub(crate) struct Order {
     pub(crate) private_key: PrivateKey,
     /// The gateway's key.
     pub(crate) peer_public_key: PublicKey,
+    /// Where the gateway is: never through the tunnel.
+    pub(crate) bypass: Vec<IpAddr>,
     /// All else the gateway said.
     pub(crate) answer: SwapResponse,
 }
@@ -117,7 +119,10 @@ pub(crate) async fn order(
         };
         attempts += 1;
         match gateway.swap(bearer, &request).await {
-            Ok(answer) => return accept(swap_seq, private_key, answer, adapter_mtu),
+            Ok(answer) => {
+                let addresses = gateway.addresses().await;
+                return accept(swap_seq, private_key, answer, addresses, adapter_mtu);
+            }
             Err(error) => match error.meaning() {
                 Meaning::SwapSeqStale(seen) if attempts < ATTEMPTS => {
                     tracing::warn!(ours = swap_seq, seen, "the gateway knows a later order: going on above it");
@@ -129,7 +134,13 @@ pub(crate) async fn order(
     }
 }
 
-fn accept(swap_seq: u64, private_key: PrivateKey, answer: SwapResponse, adapter_mtu: u16) -> Result<Order, OrderError> {
+fn accept(
+    swap_seq: u64,
+    private_key: PrivateKey,
+    mut answer: SwapResponse,
+    mut bypass: Vec<IpAddr>,
+    adapter_mtu: u16,
+) -> Result<Order, OrderError> {
     let refuse = |expected, got| Err(OrderError::Answer { expected, got });
     let key = BASE64_STANDARD.decode(&answer.gateway_public_key).ok().and_then(|key| <[u8; 32]>::try_from(key).ok());
     let Some(key) = key else { return refuse("a public key of 32 bytes in base64", answer.gateway_public_key) };
@@ -140,5 +151,15 @@ fn accept(swap_seq: u64, private_key: PrivateKey, answer: SwapResponse, adapter_
         let got = format!("{} (start the service with `--mtu {}`)", answer.mtu, answer.mtu);
         return refuse("an inner MTU that is not below the adapter's", got);
     }
-    Ok(Order { swap_seq, private_key, peer_public_key: PublicKey(key), answer })
+    // A gateway that listens everywhere is where it was reached.
+    if answer.endpoint.ip().is_unspecified() {
+        match bypass.first() {
+            Some(address) => answer.endpoint.set_ip(*address),
+            None => return refuse("an endpoint, or a gateway whose name resolves", answer.endpoint.to_string()),
+        }
+    }
+    bypass.push(answer.endpoint.ip());
+    bypass.sort_unstable();
+    bypass.dedup();
+    Ok(Order { swap_seq, private_key, peer_public_key: PublicKey(key), bypass, answer })
 }

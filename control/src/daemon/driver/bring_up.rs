@@ -1,106 +1,27 @@
 //! Bringing a generation up beside the active one: order, handshake, commit, acknowledgement.
 
-use super::{CommitFailure, Driver, Input};
+use super::{
+    CommitFailure, Driver, Input,
+    generation::{BringUp, Live, Prepared, Stage, Target},
+};
 use crate::{
     causes::chain,
     daemon::{
         host::Plan,
         order::{Order, OrderError, order},
         poll::{News, poll},
-        remote::{Gateway, Meaning, Secret},
+        remote::{Gateway, Meaning},
     },
     registration::{ActivationId, Event},
     rules::engine_policy,
 };
 use std::time::Duration;
-use tokio::{
-    task::{AbortHandle, JoinHandle},
-    time::Instant,
-};
+use tokio::time::Instant;
 use uuid::Uuid;
 use vestibule_engine::{core::Event as Engine, generation::GenerationId};
 
 /// How long a commit may wait for a place to drain, beside the acknowledgement's patience.
 const DRAIN: Duration = Duration::from_secs(12);
-
-/// A task that ends with its owner.
-#[derive(Debug)]
-pub(super) struct Task(AbortHandle);
-
-impl<T> From<JoinHandle<T>> for Task {
-    fn from(task: JoinHandle<T>) -> Self {
-        Self(task.abort_handle())
-    }
-}
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// What one activation is about.
-#[derive(Clone, Debug)]
-pub(super) struct Target {
-    pub(super) activation: ActivationId,
-    pub(super) registration: Uuid,
-    pub(super) identity: String,
-    pub(super) organization: String,
-    bearer: Secret,
-}
-
-/// The generation that is being brought up.
-#[derive(Debug)]
-pub(super) struct BringUp {
-    pub(super) target: Target,
-    pub(super) stage: Stage,
-    /// When the stage has taken too long.
-    pub(super) deadline: Option<Instant>,
-    task: Option<Task>,
-}
-
-#[derive(Debug)]
-pub(super) enum Stage {
-    /// The order is on its way to the gateway.
-    Ordering,
-    /// The handshake runs.
-    Handshaking(Prepared),
-    /// Confirmed; the machine decides.
-    Ready(Prepared),
-    /// Ordered to be the active one.
-    Committing { prepared: Prepared, switched: bool, done: bool, acknowledged: bool },
-}
-
-/// A generation that the engine knows.
-#[derive(Clone, Debug)]
-pub(super) struct Prepared {
-    pub(super) generation: GenerationId,
-    pub(super) swap_seq: u64,
-    pub(super) plan: Plan,
-    pub(super) mtu: u16,
-    policy_version: u64,
-}
-
-/// The generation that carries traffic.
-#[derive(Debug)]
-pub(super) struct Live {
-    pub(super) target: Target,
-    pub(super) prepared: Prepared,
-    pub(super) since: i64,
-    pub(super) policy_version: u64,
-    _poll: Task,
-}
-
-impl BringUp {
-    pub(super) fn prepared(&self) -> Option<&Prepared> {
-        match &self.stage {
-            Stage::Ordering => None,
-            Stage::Handshaking(prepared) | Stage::Ready(prepared) | Stage::Committing { prepared, .. } => {
-                Some(prepared)
-            }
-        }
-    }
-}
 
 impl<G: Gateway> Driver<G> {
     /// `Action::Activate`.
@@ -144,14 +65,10 @@ impl<G: Gateway> Driver<G> {
         if let Err(error) = self.tunnel.prepare(&order.generation(&next.target.identity)) {
             return self.bring_up_failed(&chain(&error));
         }
-        let mut bypass = vec![order.answer.endpoint.ip()];
-        bypass.extend(self.gateway.addresses());
-        bypass.sort_unstable();
-        bypass.dedup();
         let prepared = Prepared {
             generation: GenerationId(order.swap_seq),
             swap_seq: order.swap_seq,
-            plan: Plan { addresses: order.answer.addresses, routes: order.answer.routes, bypass },
+            plan: Plan { addresses: order.answer.addresses, routes: order.answer.routes, bypass: order.bypass },
             mtu: order.answer.mtu,
             policy_version: order.answer.policy.version,
         };

@@ -14,123 +14,30 @@ mod actions;
 mod answers;
 mod bring_up;
 mod calls;
+mod generation;
+mod parts;
 mod status;
 #[cfg(test)]
 mod tests;
 
-use super::{
-    configuration::Configuration,
-    enrol::{Device, EnrolError, Enrolled},
-    host::Host,
-    ipc::{Answer, ErrorView, server::Call},
-    login::LoginError,
-    order::{Order, OrderError},
-    poll::News,
-    remote::{Gateway, RemoteError},
-    store::Store,
-    tunnel::{Tunnel, TunnelError},
-};
-use crate::registration::{
-    self, ActivationId, Backoff, Event, Machine, RequestId, SinceBoot, Slot, State, Timestamp, UserId,
-};
-use bring_up::{BringUp, Live};
+use super::remote::Gateway;
+use super::{configuration::Configuration, enrol::Device, host::Host, ipc::ErrorView, store::Store, tunnel::Tunnel};
+use crate::registration::{self, Backoff, Event, Machine, RequestId, SinceBoot, State, Timestamp};
+use generation::{BringUp, Live};
+pub(super) use parts::{CommitFailure, Input, Parts, Settings};
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
     time::Duration,
 };
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, watch},
     time::Instant,
 };
-use uuid::Uuid;
 use vestibule_engine::generation::GenerationId;
 
 /// Longest sleep. Timers of the runtime stand still while the system sleeps; the machine's deadlines do not.
 const NAP: Duration = Duration::from_secs(15);
-
-/// What the loop waits for.
-#[derive(Debug)]
-pub(super) enum Input {
-    /// From the operating system, or an answer that needs nothing else done.
-    Happened(Event),
-    /// The MDM file may have changed.
-    MdmTouched,
-    /// From the control socket.
-    Call(Call),
-    /// From the packet worker.
-    Engine(vestibule_engine::core::Event),
-    /// The packet worker has stopped.
-    WorkerStopped,
-    Enrolled {
-        request: RequestId,
-        slot: Slot,
-        result: Result<Enrolled, EnrolError>,
-    },
-    LoginShown {
-        request: RequestId,
-        url: String,
-    },
-    LoginEnded {
-        request: RequestId,
-        user: UserId,
-        result: Result<Enrolled, LoginError>,
-    },
-    Ordered {
-        activation: ActivationId,
-        result: Result<Order, OrderError>,
-    },
-    Committed {
-        activation: ActivationId,
-        result: Result<(), CommitFailure>,
-    },
-    News {
-        generation: GenerationId,
-        news: News,
-    },
-    Deleted {
-        registration: Uuid,
-        result: Result<(), RemoteError>,
-        answer: oneshot::Sender<Answer>,
-    },
-    /// End of the process.
-    Stop,
-}
-
-/// Why a commit did not happen.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum CommitFailure {
-    #[error(transparent)]
-    Tunnel(#[from] TunnelError),
-    #[error("the host's network could not be set up")]
-    Host(#[from] super::host::HostError),
-}
-
-/// What a driver is made of.
-pub(super) struct Parts<G> {
-    pub(super) machine: Machine,
-    pub(super) gateway: Arc<G>,
-    pub(super) device: Arc<Device>,
-    pub(super) store: Arc<Store>,
-    pub(super) tunnel: Tunnel,
-    pub(super) host: Arc<Host>,
-    pub(super) configuration: Configuration,
-    pub(super) settings: Settings,
-    pub(super) clock: Box<dyn Fn() -> Timestamp + Send>,
-}
-
-/// What the command line decides.
-#[derive(Clone, Debug)]
-pub(super) struct Settings {
-    pub(super) interface: String,
-    pub(super) mtu: u16,
-    /// Opens a login's address for the user; gets it as its last argument.
-    pub(super) browser: Option<String>,
-    /// How long a handshake may take, and how long an acknowledgement.
-    pub(super) patience: Duration,
-    /// How long a login may take.
-    pub(super) login_patience: Duration,
-}
 
 /// The loop's state.
 pub(super) struct Driver<G> {

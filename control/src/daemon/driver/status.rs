@@ -1,6 +1,6 @@
 //! What `vestibule status` shows.
 
-use super::{Driver, bring_up::Stage};
+use super::{Driver, generation::Stage};
 use crate::daemon::{
     ipc::{GenerationView, MdmState, State, Status},
     remote::Gateway,

@@ -17,6 +17,8 @@ use uuid::Uuid;
 const CALL: Duration = Duration::from_secs(15);
 /// How long the long poll may take: the gateway's 25 s, and a slow network's share.
 const POLL: Duration = Duration::from_secs(40);
+/// How long the gateway's name may take to resolve; it was resolved for a call just before.
+const RESOLVE: Duration = Duration::from_secs(2);
 /// Largest answer in bytes that is read. A policy document of 10,000 rules has some 2 MB.
 const MAX_BODY: usize = 8 << 20;
 
@@ -135,9 +137,13 @@ impl Gateway for HttpsGateway {
         self.base.as_str().trim_end_matches('/').to_owned()
     }
 
-    fn addresses(&self) -> Vec<IpAddr> {
-        // A name may be resolved anew at any time; the tunnel's endpoint is bypassed besides.
-        self.base.host_str().and_then(|host| host.trim_matches(['[', ']']).parse().ok()).into_iter().collect()
+    async fn addresses(&self) -> Vec<IpAddr> {
+        let host = self.base.host_str().unwrap_or_default().trim_matches(['[', ']']);
+        if let Ok(address) = host.parse() {
+            return vec![address];
+        }
+        let found = tokio::time::timeout(RESOLVE, tokio::net::lookup_host((host, 0))).await;
+        found.ok().and_then(Result::ok).map(|found| found.map(|address| address.ip()).collect()).unwrap_or_default()
     }
 
     fn login_address(&self, organization: &str, redirect_uri: &str, state: &str, code_challenge: &str) -> String {

@@ -104,7 +104,7 @@ impl RemoteError {
         let Self::Refused { body, .. } = self else { return Meaning::Other };
         match body.code.as_str() {
             "registration_revoked" => Meaning::RegistrationRevoked,
-            "registration_deleted" => Meaning::RegistrationDeleted,
+            "registration_deleted" | "registration_unknown" => Meaning::RegistrationDeleted,
             "swap_seq_stale" => body.swap_seq.map_or(Meaning::Other, Meaning::SwapSeqStale),
             code if code.starts_with("token_") => Meaning::TokenRejected,
             _ => Meaning::Other,
@@ -123,8 +123,8 @@ pub trait Gateway: fmt::Debug + Send + Sync + 'static {
     /// Its address, for people.
     fn address(&self) -> String;
 
-    /// Its own addresses, as far as its name tells them: they never go through the tunnel.
-    fn addresses(&self) -> Vec<IpAddr>;
+    /// The addresses it is reached at, empty when its name does not resolve. They never go through the tunnel.
+    fn addresses(&self) -> impl Future<Output = Vec<IpAddr>> + Send;
 
     /// Where a user signs in. `redirect_uri` is the daemon's own listener; `code_challenge` is PKCE's, S256.
     fn login_address(&self, organization: &str, redirect_uri: &str, state: &str, code_challenge: &str) -> String;

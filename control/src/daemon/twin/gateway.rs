@@ -208,7 +208,7 @@ impl Gateway for TwinGateway {
         "twin".into()
     }
 
-    fn addresses(&self) -> Vec<IpAddr> {
+    async fn addresses(&self) -> Vec<IpAddr> {
         vec![self.endpoint.ip()]
     }
 

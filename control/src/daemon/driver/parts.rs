@@ -1,0 +1,104 @@
+//! What the loop is made of, and what it waits for.
+
+use crate::{
+    daemon::{
+        configuration::Configuration,
+        enrol::{Device, EnrolError, Enrolled},
+        host::{Host, HostError},
+        ipc::{Answer, server::Call},
+        login::LoginError,
+        order::{Order, OrderError},
+        poll::News,
+        remote::RemoteError,
+        store::Store,
+        tunnel::{Tunnel, TunnelError},
+    },
+    registration::{ActivationId, Event, Machine, RequestId, Slot, Timestamp, UserId},
+};
+use std::{sync::Arc, time::Duration};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+use vestibule_engine::generation::GenerationId;
+
+/// What the loop waits for.
+#[derive(Debug)]
+pub(in crate::daemon) enum Input {
+    /// From the operating system, or an answer that needs nothing else done.
+    Happened(Event),
+    /// The MDM file may have changed.
+    MdmTouched,
+    /// From the control socket.
+    Call(Call),
+    /// From the packet worker.
+    Engine(vestibule_engine::core::Event),
+    /// The packet worker has stopped.
+    WorkerStopped,
+    Enrolled {
+        request: RequestId,
+        slot: Slot,
+        result: Result<Enrolled, EnrolError>,
+    },
+    LoginShown {
+        request: RequestId,
+        url: String,
+    },
+    LoginEnded {
+        request: RequestId,
+        user: UserId,
+        result: Result<Enrolled, LoginError>,
+    },
+    Ordered {
+        activation: ActivationId,
+        result: Result<Order, OrderError>,
+    },
+    Committed {
+        activation: ActivationId,
+        result: Result<(), CommitFailure>,
+    },
+    News {
+        generation: GenerationId,
+        news: News,
+    },
+    Deleted {
+        registration: Uuid,
+        result: Result<(), RemoteError>,
+        answer: oneshot::Sender<Answer>,
+    },
+    /// End of the process.
+    Stop,
+}
+
+/// Why a commit did not happen.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::daemon) enum CommitFailure {
+    #[error(transparent)]
+    Tunnel(#[from] TunnelError),
+    #[error("the host's network could not be set up")]
+    Host(#[from] HostError),
+}
+
+/// What a driver is made of.
+pub(in crate::daemon) struct Parts<G> {
+    pub(in crate::daemon) machine: Machine,
+    pub(in crate::daemon) gateway: Arc<G>,
+    pub(in crate::daemon) device: Arc<Device>,
+    pub(in crate::daemon) store: Arc<Store>,
+    pub(in crate::daemon) tunnel: Tunnel,
+    pub(in crate::daemon) host: Arc<Host>,
+    pub(in crate::daemon) configuration: Configuration,
+    pub(in crate::daemon) settings: Settings,
+    pub(in crate::daemon) clock: Box<dyn Fn() -> Timestamp + Send>,
+}
+
+/// What the command line decides.
+#[derive(Clone, Debug)]
+pub(in crate::daemon) struct Settings {
+    pub(in crate::daemon) interface: String,
+    pub(in crate::daemon) mtu: u16,
+    /// Opens a login's address for the user; gets it as its last argument.
+    pub(in crate::daemon) browser: Option<String>,
+    /// How long a handshake may take, and how long an acknowledgement.
+    pub(in crate::daemon) patience: Duration,
+    /// How long a login may take.
+    pub(in crate::daemon) login_patience: Duration,
+}
