@@ -200,6 +200,8 @@ impl Drop for Shared {
     }
 }
 
+#[cfg(test)]
+mod doubles;
 #[cfg(all(test, target_os = "linux"))]
 mod kernel_tests;
 #[cfg(test)]

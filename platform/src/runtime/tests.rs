@@ -1,14 +1,13 @@
 //! Tests of the worker over the memory twins.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use super::*;
+use super::{
+    doubles::{Gone, Narrow},
+    *,
+};
 use crate::{
-    adapter::{
-        ReadReport, WriteReport,
-        memory::{MemoryHost, pair},
-    },
-    socket::{ReceiveReport, SendReport, memory::Hub},
-    wait::{OsHandle, Waitable},
+    adapter::memory::{MemoryHost, pair},
+    socket::memory::Hub,
 };
 use std::{
     net::SocketAddr,
@@ -18,7 +17,6 @@ use std::{
 use vestibule_engine::{
     core::{EngineConfig, PeerId, PeerKind},
     generation::{GenerationConfig, GenerationId, PrivateKey},
-    packet::{Datagram, Datagrams, DeliveryQueue, Frame, Frames, Offload, TransmitQueue},
     policy::{Action, Policy},
 };
 
@@ -227,59 +225,6 @@ fn many_threads_steer_at_once() {
     assert_eq!(total.load(Ordering::SeqCst), 2000);
 }
 
-/// A socket with room for nothing while `full`, and without input.
-struct Narrow {
-    full: Arc<AtomicBool>,
-    sent: Arc<AtomicU64>,
-    bell: Arc<OnceLock<Bell>>,
-}
-
-impl Waitable for Narrow {
-    fn handle(&self) -> Option<OsHandle<'_>> {
-        None
-    }
-
-    fn attach(&mut self, bell: &Bell) {
-        self.bell.set(bell.clone()).unwrap();
-    }
-}
-
-impl Socket for Narrow {
-    fn send(&mut self, queue: &mut TransmitQueue) -> io::Result<SendReport> {
-        if self.full.load(Ordering::SeqCst) {
-            return Ok(SendReport { blocked: true, ..SendReport::default() });
-        }
-        let sent = queue.batches().iter().map(|batch| batch.datagrams() as u64).sum();
-        self.sent.fetch_add(sent, Ordering::SeqCst);
-        queue.release(usize::MAX);
-        Ok(SendReport { sent, calls: 1, ..SendReport::default() })
-    }
-
-    fn receive(&mut self) -> io::Result<impl Datagrams + '_> {
-        Ok(Nothing)
-    }
-
-    fn receive_report(&self) -> ReceiveReport {
-        ReceiveReport { drained: true, ..ReceiveReport::default() }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(SocketAddr::from(([192, 0, 2, 2], 1)))
-    }
-
-    fn rebind(&mut self) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-}
-
-struct Nothing;
-
-impl Datagrams for Nothing {
-    fn next_datagram(&mut self) -> Option<Datagram<'_>> {
-        None
-    }
-}
-
 #[test]
 fn a_full_socket_leaves_the_adapter_waiting_and_loses_nothing() {
     let (full, sent, bell) = (Arc::new(AtomicBool::new(false)), Arc::default(), Arc::new(OnceLock::new()));
@@ -314,41 +259,6 @@ fn a_full_socket_leaves_the_adapter_waiting_and_loses_nothing() {
     }
     assert_eq!(worker.counters().snapshot().frames_read, read + 100);
     assert!(sent.load(Ordering::SeqCst) >= 1);
-}
-
-/// An adapter that is gone.
-struct Gone;
-
-impl Waitable for Gone {
-    fn handle(&self) -> Option<OsHandle<'_>> {
-        None
-    }
-}
-
-impl Adapter for Gone {
-    fn read(&mut self) -> io::Result<impl Frames + '_> {
-        Err::<NoFrames, _>(io::Error::other("unplugged"))
-    }
-
-    fn read_report(&self) -> ReadReport {
-        ReadReport::default()
-    }
-
-    fn write(&mut self, _deliveries: &DeliveryQueue) -> io::Result<WriteReport> {
-        Ok(WriteReport::default())
-    }
-
-    fn mtu(&self) -> u32 {
-        1420
-    }
-}
-
-struct NoFrames;
-
-impl Frames for NoFrames {
-    fn next_frame(&mut self) -> Option<Frame<'_>> {
-        Some(Frame { bytes: &mut [], offload: Offload::default() })
-    }
 }
 
 #[test]
