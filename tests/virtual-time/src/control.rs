@@ -63,6 +63,8 @@ pub struct Control {
     pub audit: u64,
     /// Restarts of the gateway so far.
     pub restarts: u64,
+    /// Commits that had to wait for a place to drain.
+    pub full: u64,
     waiting: Vec<VecDeque<(u64, Fate)>>,
     patience: Vec<Duration>,
     next_label: u64,
@@ -80,6 +82,7 @@ impl Control {
             committed: BTreeMap::new(),
             audit: 0,
             restarts: 0,
+            full: 0,
             waiting: vec![VecDeque::new(); devices],
             patience: vec![Duration::ZERO; devices],
             next_label: 0,
@@ -176,6 +179,7 @@ impl Sim {
             Happening::Answer(label, policy) => self.answer_arrives(label, policy),
             Happening::Commit(label) => {
                 if let Err(CommitError::DrainingFull { retry_after }) = self.commit(label) {
+                    self.control.full += 1;
                     if retry_after > DRAIN_MAX {
                         self.complaints.push(format!("commit says to retry in {retry_after:?}"));
                     }

@@ -9,6 +9,7 @@
 
 pub mod clock;
 pub mod control;
+pub mod deaf;
 pub mod generations;
 pub mod judge;
 pub mod model;

@@ -1,7 +1,7 @@
 //! The reference model: what was sent, under which identity, and what may and must arrive.
 
 use crate::{
-    generations::{End, Generations},
+    generations::{End, Generations, Life},
     packet::{Direction, Parsed, Stamp, TCP, Tuple, parse},
     policy::PolicySpec,
 };
@@ -156,6 +156,8 @@ pub struct Model {
     pub flows: Vec<Flow>,
     /// Answers seen: resets and ICMP messages.
     pub answers: u64,
+    /// Packets that a draining generation opened.
+    pub under_draining: u64,
 }
 
 impl Model {
@@ -277,6 +279,9 @@ impl Model {
         if !carriers.iter().any(|(label, _)| Some(*label) == sealed) {
             return Err(format!("{told}: sent at {at:?} under generation {sealed:?}"));
         }
+        let draining = |(half, _): (&crate::generations::Half, bool)| matches!(half.life, Life::Draining(_));
+        self.under_draining += u64::from(carriers.iter().filter_map(under).all(draining));
+
         // Once the active identity has closed the flow, nothing of it passes, whoever sealed it.
         if let Some(active) = generations.active(end, flow.device)
             && !fits(active.half(end))

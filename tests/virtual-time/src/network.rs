@@ -1,6 +1,6 @@
 //! The seeded network: delay, jitter, loss, reordering, duplication and holes, one setting per direction.
 
-use crate::Random;
+use crate::{Random, wire};
 use std::{cmp::Reverse, collections::BinaryHeap, net::SocketAddr, time::Duration};
 
 /// One direction's behaviour.
@@ -18,6 +18,10 @@ pub struct Link {
     pub reorder: u32,
     /// Nothing passes until then.
     pub hole_until: Duration,
+    /// So many of the next datagrams are lost.
+    pub drop_next: u32,
+    /// Handshake messages are lost, data passes.
+    pub swallow_handshakes: bool,
     last: Duration,
 }
 
@@ -25,7 +29,17 @@ impl Link {
     /// Loses nothing, keeps the order.
     #[must_use]
     pub fn clean(delay: Duration, jitter: Duration) -> Self {
-        Self { delay, jitter, loss: 0, duplicate: 0, reorder: 0, hole_until: Duration::ZERO, last: Duration::ZERO }
+        Self {
+            delay,
+            jitter,
+            loss: 0,
+            duplicate: 0,
+            reorder: 0,
+            hole_until: Duration::ZERO,
+            drop_next: 0,
+            swallow_handshakes: false,
+            last: Duration::ZERO,
+        }
     }
 }
 
@@ -105,7 +119,14 @@ pub struct Flight {
 
 impl Link {
     /// When copies of a datagram sent at `now` arrive: none, one or two times.
-    pub fn arrivals(&mut self, random: &mut Random, now: Duration) -> Vec<Duration> {
+    pub fn arrivals(&mut self, random: &mut Random, now: Duration, bytes: &[u8]) -> Vec<Duration> {
+        if self.drop_next > 0 {
+            self.drop_next -= 1;
+            return Vec::new();
+        }
+        if self.swallow_handshakes && !matches!(wire::kind(bytes), wire::Kind::Data(..)) {
+            return Vec::new();
+        }
         if now < self.hole_until || random.chance(self.loss) {
             return Vec::new();
         }
@@ -135,13 +156,13 @@ mod tests {
         let mut random = Random::new(1);
         let mut last = Duration::ZERO;
         for ms in 0..500 {
-            let arrivals = link.arrivals(&mut random, Duration::from_millis(ms));
+            let arrivals = link.arrivals(&mut random, Duration::from_millis(ms), &[]);
             assert_eq!(arrivals.len(), 1);
             assert!(arrivals[0] >= last);
             last = arrivals[0];
         }
         link.hole_until = Duration::from_secs(2);
-        assert!(link.arrivals(&mut random, Duration::from_secs(1)).is_empty());
-        assert_eq!(link.arrivals(&mut random, Duration::from_secs(2)).len(), 1);
+        assert!(link.arrivals(&mut random, Duration::from_secs(1), &[]).is_empty());
+        assert_eq!(link.arrivals(&mut random, Duration::from_secs(2), &[]).len(), 1);
     }
 }

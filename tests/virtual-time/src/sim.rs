@@ -258,7 +258,7 @@ impl Sim {
                 _ => continue,
             };
             let link = &mut self.devices[device].links[usize::from(way == Direction::Down)];
-            for at in link.arrivals(&mut self.random, now) {
+            for at in link.arrivals(&mut self.random, now, &bytes) {
                 let flight = Flight { source, destination, bytes: bytes.clone() };
                 self.agenda.add(at, Happening::Arrives(flight));
             }

@@ -1,11 +1,15 @@
-//! Two plain `Tunn`s under virtual time, without the engine: what the library does by itself.
+//! Plain `Tunn`s under virtual time, beside engines behind the same signature: what the library does by itself.
 
-use crate::{Clock, Random};
+use crate::{
+    Random,
+    node::{Node, Output},
+};
 use boringtun::{
     noise::{Tunn, TunnResult},
     x25519::{PublicKey, StaticSecret},
 };
-use std::time::Duration;
+use std::{net::SocketAddr, time::Instant};
+use vestibule_engine::{core::Event, packet::Offload};
 
 /// What one `Tunn` did with one input.
 #[derive(Debug, Default)]
@@ -99,123 +103,77 @@ impl Step {
     }
 }
 
-/// A time in which packets of one direction were sent and none arrived.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Deaf {
-    /// Who sent: 0 or 1.
-    pub sender: usize,
-    /// From the first packet lost.
-    pub from: Duration,
-    /// To the next one that arrived (or the end).
-    pub until: Duration,
-    /// Packets lost.
-    pub lost: u64,
+/// One end of a tunnel under test: a plain `Tunn` or an engine.
+pub trait Tunnel {
+    /// An inner packet leaves.
+    fn send(&mut self, packet: &[u8], now: Instant) -> Step;
+    /// A datagram has come.
+    fn receive(&mut self, datagram: &[u8], now: Instant) -> Step;
+    /// Timers.
+    fn tick(&mut self, now: Instant) -> Step;
 }
 
-/// What the wire does to a datagram: how many copies arrive.
-pub type Fate<'a> = dyn FnMut(Duration, usize, &[u8]) -> usize + 'a;
-/// How many packets an end sends at a time of the clock.
-pub type Pattern<'a> = dyn Fn(Duration, usize) -> u64 + 'a;
-
-/// A run of a pair.
-#[derive(Debug, Default)]
-pub struct Record {
-    /// Deaf times.
-    pub deaf: Vec<Deaf>,
-    /// Handshake initiations seen on the wire, per sender.
-    pub initiations: [u64; 2],
-    /// Handshake responses seen on the wire, per sender.
-    pub responses: [u64; 2],
-    /// Packets delivered, per sender.
-    pub delivered: [u64; 2],
-    /// Packets sent, per sender.
-    pub sent: [u64; 2],
-    /// Errors, with their count.
-    pub errors: std::collections::BTreeMap<String, u64>,
-}
-
-/// Runs a pair for `span`: timers every `poll`, packets every 100 ms by `pattern`, 10 ms on the way.
-pub fn run(
-    clock: &mut Clock,
-    ends: &mut [Driver; 2],
-    span: Duration,
-    poll: Duration,
-    pattern: &Pattern<'_>,
-    fate: &mut Fate<'_>,
-) -> Record {
-    let tick = Duration::from_millis(10);
-    let delay = Duration::from_millis(10);
-    let end_of_run = clock.elapsed() + span;
-    let mut record = Record::default();
-    let mut agenda = crate::network::Agenda::default();
-    // Per sender: sequence of each packet that is out, and the running deaf time.
-    let mut deaf: [Option<Deaf>; 2] = [None, None];
-    let mut outstanding: [std::collections::BTreeMap<u64, Duration>; 2] = Default::default();
-    while clock.elapsed() < end_of_run {
-        let now = clock.elapsed();
-        let mut steps: Vec<(usize, Step)> = Vec::new();
-        while let Some((to, bytes)) = agenda.due(now) {
-            let bytes: Vec<u8> = bytes;
-            steps.push((to, ends[to].receive(&bytes)));
-        }
-        for (end, driver) in ends.iter_mut().enumerate() {
-            if now.as_millis() % poll.as_millis() == 0 {
-                steps.push((end, driver.tick()));
-            }
-            if now.as_millis() % 100 == 0 {
-                for _ in 0..pattern(now, end) {
-                    let packet = inner(end, record.sent[end]);
-                    outstanding[end].insert(record.sent[end], now);
-                    record.sent[end] += 1;
-                    steps.push((end, driver.send(&packet)));
-                }
-            }
-        }
-        for (end, step) in steps {
-            for error in step.errors {
-                *record.errors.entry(error).or_default() += 1;
-            }
-            for packet in step.tunnel {
-                let sender = 1 - end;
-                let sequence = packet.get(20..28).and_then(|b| b.try_into().ok()).map_or(0, u64::from_be_bytes);
-                record.delivered[sender] += 1;
-                outstanding[sender].remove(&sequence);
-                if let Some(gap) = deaf[sender].take() {
-                    record.deaf.push(Deaf { until: now, ..gap });
-                }
-            }
-            for datagram in step.network {
-                match datagram.first() {
-                    Some(1) => record.initiations[end] += 1,
-                    Some(2) => record.responses[end] += 1,
-                    _ => {}
-                }
-                for _ in 0..fate(now, end, &datagram) {
-                    agenda.add(now + delay, (1 - end, datagram.clone()));
-                }
-            }
-        }
-        // A packet that is out for a second is lost for this account (a queued one ends the gap when it arrives).
-        for sender in 0..2 {
-            while let Some((&sequence, &at)) = outstanding[sender].first_key_value() {
-                if at + Duration::from_secs(1) > now {
-                    break;
-                }
-                outstanding[sender].remove(&sequence);
-                let gap = deaf[sender].get_or_insert(Deaf { sender, from: at, until: at, lost: 0 });
-                gap.lost += 1;
-            }
-        }
-        clock.advance_to(now + tick);
+impl Tunnel for Driver {
+    fn send(&mut self, packet: &[u8], _now: Instant) -> Step {
+        Driver::send(self, packet)
     }
-    let now = clock.elapsed();
-    record.deaf.extend(deaf.into_iter().flatten().map(|gap| Deaf { until: now, ..gap }));
-    record
+
+    fn receive(&mut self, datagram: &[u8], _now: Instant) -> Step {
+        Driver::receive(self, datagram)
+    }
+
+    fn tick(&mut self, _now: Instant) -> Step {
+        Driver::tick(self)
+    }
 }
 
-fn inner(end: usize, sequence: u64) -> Vec<u8> {
-    let mut packet = vec![0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0];
-    packet.extend([10, 0, 0, 1 + u8::try_from(end).unwrap_or(0), 10, 0, 0, 2 - u8::try_from(end).unwrap_or(0)]);
-    packet.extend(sequence.to_be_bytes());
-    packet
+/// An engine with one peer, behind the same signature.
+#[derive(Debug)]
+pub struct EngineEnd {
+    /// The engine.
+    pub node: Node,
+    /// Where its peer is.
+    pub peer: SocketAddr,
+    /// A device: commits what is ready.
+    pub commits: bool,
+}
+
+impl EngineEnd {
+    fn step(&mut self, mut output: Output, now: Instant) -> Step {
+        for event in std::mem::take(&mut output.events) {
+            if let (Event::Ready { peer, generation, .. }, true) = (event, self.commits) {
+                if let Err(error) = self.node.engine.commit(peer, generation, now) {
+                    self.node.complaints.push(error.to_string());
+                }
+                let more = self.node.collect();
+                output.datagrams.extend(more.datagrams);
+            }
+        }
+        Step {
+            network: output.datagrams.into_iter().map(|(_, bytes)| bytes).collect(),
+            tunnel: output.frames.into_iter().map(|(bytes, _)| bytes).collect(),
+            errors: Vec::new(),
+        }
+    }
+}
+
+impl Tunnel for EngineEnd {
+    fn send(&mut self, packet: &[u8], now: Instant) -> Step {
+        let output = self.node.frames(vec![(packet.to_vec(), Offload::default())], now);
+        self.step(output, now)
+    }
+
+    fn receive(&mut self, datagram: &[u8], now: Instant) -> Step {
+        let output = self.node.datagrams(&[(self.peer, datagram.to_vec())], now);
+        self.step(output, now)
+    }
+
+    fn tick(&mut self, now: Instant) -> Step {
+        if self.node.engine.poll_deadline().is_some_and(|deadline| deadline <= now) {
+            let output = self.node.deadline(now);
+            self.step(output, now)
+        } else {
+            Step::default()
+        }
+    }
 }

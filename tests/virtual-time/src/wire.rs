@@ -41,8 +41,8 @@ pub struct Wire {
     nonces: BTreeSet<(u32, u64)>,
     /// The last datagrams that arrived, and where.
     pub recent: VecDeque<(End, Vec<u8>)>,
-    /// Handshake initiations seen.
-    pub initiations: u64,
+    /// Handshake initiations sent: label and bytes.
+    pub initiations: Vec<(u64, Vec<u8>)>,
     /// Data datagrams seen (keepalives included).
     pub data: u64,
 }
@@ -62,7 +62,8 @@ impl Wire {
         for bytes in datagrams {
             match kind(bytes) {
                 Kind::Initiation(sender) => {
-                    self.initiations += 1;
+                    let label = generations.owner(sender).map_or(0, |(_, label)| label);
+                    self.initiations.push((label, bytes.clone()));
                     if from == End::Gateway {
                         complaints.push("the gateway sent a handshake initiation towards a device".into());
                     }
