@@ -287,6 +287,9 @@ impl Sim {
                 }
             }
         }
+        if !self.complaints.is_empty() {
+            return self.verdict();
+        }
         for generation in self.generations.all.values() {
             for half in [&generation.device_half, &generation.gateway_half] {
                 if matches!(half.life, Life::Draining(_)) {

@@ -107,6 +107,8 @@ impl Sim {
         let flow = &mut self.model.flows[number];
         let tuple = flow.tuple(burst.direction);
         let size = burst.size.max(STAMP);
+        // Connections to port 22 never say SYN: what a table younger than the connection sees.
+        let begins = burst.direction == flow.opener && flow.up.destination.1 != 22;
         let way = flow.way_mut(burst.direction);
         let mut bodies = Vec::new();
         for _ in 0..burst.count {
@@ -115,13 +117,15 @@ impl Sim {
             let stamp = Stamp { flow: u32::try_from(number).unwrap_or(u32::MAX), direction: burst.direction, sequence };
             bodies.push(payload(stamp, size));
         }
+        let whole = burst.merged && bodies.len() > 1 && !(begins && way.tcp_sequence == 0 && tuple.protocol == TCP);
         let mut header = |len: usize| {
             let sequence = way.tcp_sequence;
-            way.tcp_sequence = sequence.wrapping_add(u32::try_from(len).unwrap_or(0));
-            // PSH, ACK.
-            (sequence, 0x18)
+            // SYN with data on the first one where the flow behaves; PSH and ACK on the others.
+            let first = begins && sequence == 0;
+            way.tcp_sequence = sequence.wrapping_add(u32::try_from(len).unwrap_or(0) + u32::from(first));
+            (sequence, if first { 0x02 } else { 0x18 })
         };
-        if burst.merged && bodies.len() > 1 {
+        if whole {
             let body = bodies.concat();
             let (sequence, flags) = header(body.len());
             let cut = u16::try_from(size).unwrap_or(u16::MAX);
