@@ -2,7 +2,7 @@
 
 use super::FlowKey;
 use crate::packet::header::{Headers, TCP, Tcp, UDP};
-use crate::policy::{Action, Policy, Verdict};
+use crate::policy::{Action, Verdict};
 use std::time::{Duration, Instant};
 
 /// Idle limit of an established TCP connection: RFC 5382 REQ-5 asks for no less than 2 hours and 4 minutes.
@@ -79,8 +79,6 @@ pub struct Entry {
     pub epoch: u64,
     /// What the policy said.
     pub verdict: Verdict,
-    /// The connection is older than the table: `opener` is a guess, and either orientation may be allowed.
-    pub mid_flow: bool,
     /// From the opener.
     pub forward: Side,
     /// To the opener.
@@ -96,7 +94,6 @@ impl Entry {
         Self {
             epoch,
             verdict,
-            mid_flow: false,
             forward: Side::default(),
             reverse: Side::default(),
             peer,
@@ -128,13 +125,6 @@ impl Entry {
     #[must_use]
     pub fn phase(&self) -> Phase {
         self.phase
-    }
-
-    /// What `policy` says about this connection.
-    #[must_use]
-    pub fn ask(&self, policy: &Policy) -> Verdict {
-        let verdict = policy.verdict(&self.opener);
-        if self.mid_flow && verdict.action == Action::Block { policy.verdict(&self.opener.reversed()) } else { verdict }
     }
 
     /// What went in `direction`.

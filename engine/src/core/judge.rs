@@ -86,7 +86,7 @@ impl Judge<'_> {
             Some(entry) if entry.epoch == self.epoch && entry.verdict.action == Action::Block => {
                 return Judged::Drop(DropReason::ClosedByNewIdentity);
             }
-            Some(entry) => entry.ask(self.policy),
+            Some(entry) => self.policy.verdict(entry.opener()),
             None => self.policy.verdict(&FlowKey::of(headers)),
         };
         if verdict.action == Action::Block {
@@ -109,7 +109,7 @@ impl Judge<'_> {
         if entry.epoch != self.epoch {
             let lived = entry.verdict.action == Action::Allow;
             entry.epoch = self.epoch;
-            entry.verdict = entry.ask(self.policy);
+            entry.verdict = self.policy.verdict(entry.opener());
             count(self.counters, entry.verdict);
             if lived && entry.verdict.action == Action::Block {
                 self.counters.flows_closed.add(1);
@@ -134,22 +134,24 @@ impl Judge<'_> {
         let key = FlowKey::of(headers);
         let mut verdict = self.policy.verdict(&key);
         let mut opener = (key, self.walk);
-        // In the middle of a TCP connection (our table is younger than it) nobody knows who opened it; a connection
-        // that neither orientation allows could not have begun.
-        let mid_flow = headers.tcp().is_some_and(|tcp| !tcp.has(Tcp::SYN));
-        if verdict.action == Action::Block && mid_flow {
+        // In the middle of a TCP connection (our table is younger than it) nobody knows who opened it; as a rule whoever
+        // has the higher port. The device's word counts for nothing here: it could send anything anywhere without a SYN.
+        if headers.tcp().is_some_and(|tcp| !tcp.has(Tcp::SYN)) {
             let reversed = key.reversed();
+            let likely = key.source_port < key.destination_port;
             let other = self.policy.verdict(&reversed);
-            if other.action == Action::Allow {
-                verdict = other;
-                opener = (reversed, if self.walk == Walk::Outbound { Walk::Inbound } else { Walk::Outbound });
+            if other.action == Action::Allow && (likely || verdict.action == Action::Block) {
+                if !self.from_device {
+                    verdict = other;
+                    opener = (reversed, if self.walk == Walk::Outbound { Walk::Inbound } else { Walk::Outbound });
+                } else if likely && verdict.action == Action::Block {
+                    // Perhaps allowed: the other side's next segment will tell, and no answer must close it until then.
+                    return Judged::Drop(DropReason::Denied);
+                }
             }
         }
         count(self.counters, verdict);
         let flow = self.flows.insert_key(opener.0, owner(self.slot, opener.1), self.epoch, verdict, self.now);
-        if let Some(entry) = self.flows.get_mut(flow) {
-            entry.mid_flow = mid_flow;
-        }
         let direction = if opener.0 == key { Direction::Forward } else { Direction::Reverse };
         self.flows.touch(flow, direction, headers, packets, self.now);
         match verdict.action {
@@ -168,7 +170,7 @@ impl Judge<'_> {
         let flow = FlowKey::quoted(packet, headers).and_then(|key| self.flows.lookup_key(&key)).map(|(flow, _)| flow);
         let allowed = match flow.filter(|flow| self.owns(*flow)).and_then(|flow| self.flows.get(flow)) {
             Some(entry) if entry.epoch == self.epoch => entry.verdict.action,
-            Some(entry) => entry.ask(self.policy).action,
+            Some(entry) => self.policy.verdict(entry.opener()).action,
             None => self.policy.verdict(&FlowKey::of(headers)).action,
         };
         if allowed == Action::Allow { Judged::Allow } else { Judged::Drop(DropReason::Denied) }

@@ -57,7 +57,7 @@ impl Engine {
             if entry.epoch != epoch {
                 let lived = entry.verdict.action == Action::Allow;
                 entry.epoch = epoch;
-                entry.verdict = entry.ask(&active.policy);
+                entry.verdict = active.policy.verdict(entry.opener());
                 if entry.verdict.action == Action::Allow {
                     counters.flows_allowed.add(1);
                 } else {

@@ -20,9 +20,10 @@ const REKEY_AFTER: Duration = Duration::from_secs(100);
 const REJECT_AFTER: Duration = Duration::from_secs(180);
 /// While the keys are of use, two attempts to renew them follow each other after this pause,
 const RENEW_SOON: Duration = Duration::from_secs(1);
-/// and later ones after this. Each unanswered initiation takes one of the peer's eight session places, and the eighth
-/// would take the one in use: 2 + 80 s / 15 s stays below.
-const RENEW_LATER: Duration = Duration::from_secs(15);
+/// and later ones after this, until the keys are of no use. Each unanswered initiation takes one of the peer's eight
+/// session places, and the eighth would take the one in use: 2 + 80 s / 20 s stays below, also when the first handshake
+/// took two places.
+const RENEW_LATER: Duration = Duration::from_secs(20);
 /// The first pause before a marker is sent again; it doubles up to [`MARKER_MAX`].
 const MARKER_MIN: Duration = Duration::from_millis(50);
 const MARKER_MAX: Duration = Duration::from_secs(1);
@@ -134,13 +135,12 @@ impl Generation {
     pub(crate) fn initiated(&mut self, now: Instant) {
         self.initiated_at = Some(now);
         self.attempts += 1;
-        let of_use = self.established_at.is_some_and(|at| now.saturating_duration_since(at) < REJECT_AFTER);
-        self.retry_at = now
-            + match (of_use, self.attempts) {
-                (true, 1) => RENEW_SOON,
-                (true, _) => RENEW_LATER,
-                (false, _) => self.retry_pause,
-            };
+        let end_of_use = self.established_at.map(|at| at + REJECT_AFTER).filter(|end| now < *end);
+        self.retry_at = match (end_of_use, self.attempts) {
+            (Some(end), 1) => end.min(now + RENEW_SOON),
+            (Some(end), _) => end.min(now + RENEW_LATER),
+            (None, _) => now + self.retry_pause,
+        };
         self.retry_pause = (self.retry_pause * 2).min(RETRY_MAX);
     }
 
