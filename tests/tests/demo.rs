@@ -103,14 +103,7 @@ fn run(arguments: &[&str]) -> (Option<i32>, Value, String) {
 
 /// What every demo must come to, however much load it has.
 fn assert_lossless(verdict: &Value, printed: &str) {
-    for zero in [
-        "checks_failed",
-        "udp_lost",
-        "udp_duplicated",
-        "udp_reordered",
-        "tcp_resets",
-        "tcp_bytes_mismatched",
-    ] {
+    for zero in ["checks_failed", "udp_lost", "udp_duplicated", "udp_reordered", "tcp_resets", "tcp_bytes_mismatched"] {
         assert_eq!(verdict[zero], 0, "{zero}\n{printed}");
     }
     assert!(verdict["udp_sent"].as_u64().unwrap_or(0) > 1000, "{printed}");

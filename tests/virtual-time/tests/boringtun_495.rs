@@ -12,7 +12,7 @@ use vestibule_engine::{
 };
 use vestibule_virtual_time::{
     Clock, Random,
-    deaf::{Fate, Pattern, Record, Run, address},
+    deaf::{Deaf, Fate, Pattern, Record, Run, address},
     node::Node,
     tunn::{Driver, EngineEnd, Tunnel, pair},
 };
@@ -144,10 +144,12 @@ fn never_deaf(what: &str, pattern: &str, record: &Record) {
     assert!(record.initiations.iter().sum::<u64>() >= 4, "{what}, {pattern}: {:?}", record.initiations);
 }
 
-/// Deaf only between the two times (plus one sending interval), and never again.
+/// Deaf only between the two times (plus one sending interval). Later at most what is in flight at a renewal: indices
+/// that unsent initiations have used up can make a new session take the place of the one in use a round trip early.
 fn deaf_only(what: &str, pattern: &str, record: &Record, from: u64, until: u64) {
     report(what, pattern, record);
-    for deaf in &record.deaf {
+    let flight = |deaf: &&Deaf| deaf.lost > 1;
+    for deaf in record.deaf.iter().filter(flight) {
         // A gap ends with the next packet that was sent, so only what was lost late tells of a late deafness.
         let last = deaf.from + Duration::from_millis(100) * u32::try_from(deaf.lost).unwrap();
         let within = deaf.from >= Duration::from_secs(from) && last <= Duration::from_millis(until * 1000 + 300);
