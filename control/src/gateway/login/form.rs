@@ -84,6 +84,9 @@ pub(super) async fn login(
 
 /// Sends the browser to the daemon with a code.
 pub(super) fn proceed(app: &App, request: &LoginRequest, email: String) -> Response {
+    if !is_a_users(&email) {
+        return page::problem(StatusCode::FORBIDDEN, "This mail address is not one that a user may have.");
+    }
     let code = match app.login.grants.issue_code(request.code(email), Instant::now()) {
         Ok(code) => code,
         Err(error) => return failed(&error.into()),
@@ -94,6 +97,12 @@ pub(super) fn proceed(app: &App, request: &LoginRequest, email: String) -> Respo
     };
     let headers = [(LOCATION, location), (CACHE_CONTROL, HeaderValue::from_static("no-store"))];
     (StatusCode::SEE_OTHER, headers).into_response()
+}
+
+/// Whether a user may have this mail address: not that of service tokens, nor the name of a plain peer.
+fn is_a_users(email: &str) -> bool {
+    let email = email.to_lowercase();
+    email.contains('@') && !email.starts_with("non_identity@") && !email.starts_with("plain:")
 }
 
 async fn render(app: &App, status: StatusCode, request: &LoginRequest, email: &str, error: Option<&str>) -> Response {

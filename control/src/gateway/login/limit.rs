@@ -25,14 +25,22 @@ enum Key {
 pub(super) struct Limiter(Mutex<HashMap<Key, (Instant, u32)>>);
 
 impl Limiter {
-    /// Counts an attempt before it is looked at. `Err` says how long to wait.
+    /// Counts an attempt at an account before it is looked at. `Err` says how long to wait.
     pub(super) fn attempt(&self, email: &str, address: IpAddr, now: Instant) -> Result<(), Duration> {
+        self.count(&[(account(email), PER_ACCOUNT), (Key::Address(network(address)), PER_ADDRESS)], now)
+    }
+
+    /// Counts an attempt that names no account.
+    pub(super) fn attempt_from(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
+        self.count(&[(Key::Address(network(address)), PER_ADDRESS)], now)
+    }
+
+    fn count(&self, keys: &[(Key, u32)], now: Instant) -> Result<(), Duration> {
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if table.len() >= MOST {
             table.retain(|_, (since, _)| now.saturating_duration_since(*since) < WINDOW);
         }
-        let keys = [(Key::Address(network(address)), PER_ADDRESS), (account(email), PER_ACCOUNT)];
-        for (key, most) in &keys {
+        for (key, most) in keys {
             if let Some((since, count)) = table.get(key) {
                 let age = now.saturating_duration_since(*since);
                 if age < WINDOW && count >= most {
@@ -45,7 +53,7 @@ impl Limiter {
             return Err(WINDOW);
         }
         for (key, _) in keys {
-            let entry = table.entry(key).or_insert((now, 0));
+            let entry = table.entry(key.clone()).or_insert((now, 0));
             if now.saturating_duration_since(entry.0) >= WINDOW {
                 *entry = (now, 0);
             }

@@ -10,6 +10,7 @@
 mod form;
 mod grants;
 mod limit;
+mod oidc;
 mod page;
 mod password;
 mod request;
@@ -38,12 +39,18 @@ const CHECKS: usize = 2;
 pub(super) struct Login {
     pub(super) grants: grants::Grants,
     limiter: limit::Limiter,
+    pending: oidc::PendingLogins,
     checks: Semaphore,
 }
 
 impl Login {
     pub(super) fn new() -> Self {
-        Self { grants: grants::Grants::default(), limiter: limit::Limiter::default(), checks: Semaphore::new(CHECKS) }
+        Self {
+            grants: grants::Grants::default(),
+            limiter: limit::Limiter::default(),
+            pending: oidc::PendingLogins::default(),
+            checks: Semaphore::new(CHECKS),
+        }
     }
 }
 
@@ -52,6 +59,8 @@ pub(super) fn router() -> Router<Arc<App>> {
     Router::new()
         .route("/warp", get(form::show))
         .route("/warp/login", post(form::login))
+        .route("/warp/oidc/start", get(oidc::start))
+        .route("/warp/oidc/callback", get(oidc::callback))
         .layer(from_fn(to_the_end))
         .layer(DefaultBodyLimit::max(MAX_FORM))
 }

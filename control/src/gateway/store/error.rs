@@ -56,3 +56,21 @@ impl From<sqlx::Error> for StoreError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+
+    #[tokio::test]
+    async fn a_full_disk_is_told_from_other_failures() {
+        let options = SqliteConnectOptions::new().in_memory(true).pragma("max_page_count", "4");
+        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
+        sqlx::raw_sql("CREATE TABLE t (x BLOB)").execute(&pool).await.unwrap();
+        let insert = sqlx::query("INSERT INTO t VALUES (zeroblob(100000))").execute(&pool).await;
+        assert!(matches!(StoreError::from(insert.unwrap_err()), StoreError::Full(_)));
+        let other = sqlx::query("INSERT INTO nowhere VALUES (1)").execute(&pool).await;
+        assert!(matches!(StoreError::from(other.unwrap_err()), StoreError::Database(_)));
+    }
+}
