@@ -1,12 +1,15 @@
 //! A step in plain words, for `vestibule why`.
 
-use super::{Action, Event, Row, State};
+use super::{Action, Addresses, Event, Row, Slot, State};
 
 /// The event, the rows that decided, and what the daemon was told to do.
 pub(super) fn plain(event: &Event, row: Row, then: Option<Row>, actions: &[Action], after: &State) -> String {
     let mut text = format!("{}. {row}: {}", happened(event, after), row.text());
     if let Some(then) = then {
         text.push_str(&format!("; {then}: {}", then.text()));
+    }
+    if held(after) && row != Row::D1 {
+        text.push_str(&format!("; {}: {}", Row::D1, Row::D1.text()));
     }
     let orders: Vec<String> = actions.iter().filter_map(|action| ordered(action, after)).collect();
     text.push_str(". ");
@@ -17,6 +20,12 @@ pub(super) fn plain(event: &Event, row: Row, then: Option<Row>, actions: &[Actio
     });
     text.push('.');
     text
+}
+
+/// The service token's registration carries the traffic of a user who has none yet.
+fn held(state: &State) -> bool {
+    let pre_login = |active: &super::Activation| state.slot_of(active.registration.id) == Some(&Slot::PreLogin);
+    state.tunnel.active.as_ref().is_some_and(pre_login) && state.prompt.is_some()
 }
 
 fn happened(event: &Event, after: &State) -> String {
@@ -67,10 +76,15 @@ fn ordered(action: &Action, after: &State) -> Option<String> {
         Action::EnrolByToken { organization, .. } => format!("enrol at {organization} with the service token"),
         Action::Prompt { user, organization, .. } => format!("ask {user} to sign in at {organization}"),
         Action::DismissPrompt { .. } => "take the login form away".to_owned(),
-        Action::Activate { activation, registration, slot, .. } => {
+        Action::Activate { activation, registration, slot, addresses, .. } => {
             let email =
                 after.slots.values().find(|kept| kept.id == *registration).map_or("?", |kept| kept.email.as_str());
-            format!("bring {email} ({slot}) up beside what is active (activation {activation})")
+            let beside = match addresses {
+                Addresses::First => "up",
+                Addresses::Kept => "up beside what is active",
+                Addresses::Replaced => "up beside what is active, in another organisation (D12: new inner addresses)",
+            };
+            format!("bring {email} ({slot}) {beside}, as activation {activation}")
         }
         Action::Commit { activation } => format!("move all traffic to activation {activation}"),
         Action::AbortPreparing { activation } => format!("give activation {activation} up"),

@@ -16,6 +16,21 @@ fn m1_turning_multi_user_on_prompts_even_a_registered_user() {
 }
 
 #[test]
+fn m1_a_registration_of_an_earlier_multi_user_time_does_not_count() {
+    let mut world = World::signed_in(multi(pre_login()), "alice");
+    world.logoff("alice");
+    world.comes_up();
+    world.event(Event::MdmChanged { settings: pre_login() });
+    world.logon("alice");
+    assert!(world.machine.state().slots.contains_key(&Slot::User("alice".into())), "kept");
+    world.event(Event::MdmChanged { settings: multi(pre_login()) });
+    assert_eq!((world.prompt().user, world.carrying().as_str()), ("alice".into(), TOKEN));
+    world.logoff("alice");
+    assert_eq!(world.logon("alice"), ["prompt alice"], "still owed after a log-off");
+    assert_eq!(world.signs_in("alice")[0], "activate alice@example.com kept");
+}
+
+#[test]
 fn m2_prompted_user_logs_off_to_the_login_screen() {
     let mut world = World::before_login(multi(pre_login()));
     world.logon("alice");

@@ -80,3 +80,31 @@ fn s7_another_user_gets_the_first_user_s_registration_and_no_prompt() {
     world.deleted(id);
     assert_eq!(world.prompt().user, "bob".into(), "once it is gone, the machine is free");
 }
+
+#[test]
+fn the_log_tells_the_story_in_plain_words() {
+    let mut world = World::before_login(pre_login());
+    world.logon("alice");
+    world.signs_in("alice");
+    world.comes_up();
+    let story: Vec<&str> = world.machine.log().map(|entry| entry.plain.as_str()).collect();
+    let expected = [
+        "The system started. D6: after a system start the login screen's rules apply; S1: nobody is logged on and no \
+         user has registered: the service token connects the device. To do: enrol at mycompany with the service token.",
+        "Enrolled as non_identity@mycompany.cloudflareaccess.com. S1: nobody is logged on and no user has registered: \
+         the service token connects the device. To do: bring non_identity@mycompany.cloudflareaccess.com (pre-login) \
+         up, as activation 2.",
+        "Activation 2: the handshake is confirmed. Swap: a step of bringing a registration up beside the active one; \
+         S1: nobody is logged on and no user has registered: the service token connects the device. To do: move all \
+         traffic to activation 2.",
+    ];
+    assert_eq!(story[..3], expected);
+    assert_eq!(
+        story[4],
+        "alice logged on (session alice). S3: a user is logged on and no user has registered: the user is asked to sign \
+         in; D1: from login until the user has signed in, the pre-login registration stays in force. To do: ask alice \
+         to sign in at mycompany."
+    );
+    assert_eq!(story.len(), 9);
+    assert!(story[8].starts_with("Activation 4 carries the traffic now. S5: "), "{}", story[8]);
+}
