@@ -32,7 +32,9 @@ pub(crate) enum News {
 pub(crate) async fn poll(gateway: Arc<impl Gateway>, bearer: Secret, since: u64, mut tell: impl FnMut(News) -> bool) {
     let (mut since, mut retry) = (since, Retry::default());
     loop {
-        match gateway.changes(&bearer, since).await {
+        // After a failure the answer must come at once: a gateway that is back is no news by itself.
+        let asked = if retry.failures() == 0 { since } else { 0 };
+        match gateway.changes(&bearer, asked).await {
             Ok(changes) => {
                 if retry.succeeded() && !tell(News::Back) {
                     return;
@@ -67,5 +69,54 @@ pub(crate) async fn poll(gateway: Arc<impl Gateway>, bearer: Secret, since: u64,
                 tokio::time::sleep(retry.next()).await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{
+        api::device::{DeviceFacts, RegistrationStatus},
+        daemon::{
+            device_key::DeviceKey,
+            enrol::Device,
+            remote::Proof,
+            twin::{CLIENT_ID, TwinGateway},
+        },
+    };
+    use tokio::{sync::mpsc, time::timeout};
+    use vestibule_platform::socket::memory::Hub;
+
+    const SOON: Duration = Duration::from_secs(5);
+
+    async fn start() -> (Arc<TwinGateway>, mpsc::UnboundedReceiver<News>) {
+        let gateway = TwinGateway::start(&Hub::new());
+        let device = Device { key: DeviceKey::generate().unwrap().0, facts: DeviceFacts::default() };
+        let proof = Proof::ServiceToken { client_id: CLIENT_ID.into(), client_secret: Secret::new("secret") };
+        let enrolled = device.enrol(&*gateway, "mycompany", &proof).await.unwrap();
+        let (news, received) = mpsc::unbounded_channel();
+        tokio::spawn(poll(gateway.clone(), enrolled.bearer, 1, move |item| news.send(item).is_ok()));
+        (gateway, received)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn rules_come_once_and_the_end_is_the_last_news() {
+        let (gateway, mut news) = start().await;
+        gateway.publish(false);
+        let Some(News::Policy(rules)) = timeout(SOON, news.recv()).await.unwrap() else { panic!("no rules") };
+        assert!(!rules.default_allow);
+        gateway.end("non_identity@mycompany.cloudflareaccess.com", RegistrationStatus::Revoked);
+        assert_eq!(timeout(SOON, news.recv()).await.unwrap(), Some(News::Revoked));
+        assert_eq!(timeout(SOON, news.recv()).await.unwrap(), None);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_gateway_that_comes_back_is_noticed_without_waiting_for_news() {
+        let (gateway, mut news) = start().await;
+        gateway.set_reachable(false);
+        assert!(matches!(timeout(SOON, news.recv()).await.unwrap(), Some(News::Lost(_))));
+        gateway.come_back();
+        assert_eq!(timeout(SOON, news.recv()).await.unwrap(), Some(News::Back));
     }
 }

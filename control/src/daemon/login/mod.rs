@@ -170,3 +170,6 @@ async fn dismissal(dismissed: &mut watch::Receiver<bool>) {
     // An error means that whoever could dismiss is gone: that is a dismissal, too.
     let _ = dismissed.wait_for(|dismissed| *dismissed).await;
 }
+
+#[cfg(test)]
+mod tests;

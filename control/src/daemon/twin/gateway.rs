@@ -113,6 +113,11 @@ impl TwinGateway {
         self.bump();
     }
 
+    /// Reachable again, as after a restart: nothing has changed meanwhile, and nobody is told.
+    pub(crate) fn come_back(&self) {
+        self.state().reachable = true;
+    }
+
     pub(crate) fn refuse_token(&self, code: Option<&'static str>) {
         self.state().token_refused = code;
     }

@@ -6,7 +6,7 @@ mod device;
 mod gateway;
 
 pub(super) use device::{MDM, TestDevice};
-pub(super) use gateway::TwinGateway;
+pub(super) use gateway::{CLIENT_ID, TwinGateway};
 
 use std::{
     collections::BTreeMap,
@@ -26,6 +26,10 @@ struct Inner {
 }
 
 impl MemoryVault {
+    pub(super) fn set(&self, name: &str, bytes: &[u8]) {
+        self.0.lock().unwrap().files.insert(name.to_owned(), bytes.to_vec());
+    }
+
     pub(super) fn text(&self, name: &str) -> Option<String> {
         let files = &self.0.lock().unwrap().files;
         files.get(name).map(|bytes| String::from_utf8_lossy(bytes).into_owned())
