@@ -87,6 +87,8 @@ pub fn http_client(pin: Pin, timeout: Duration) -> Result<reqwest::Client, Clien
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .https_only(true)
+        // Shorter than the gateway's patience, so that no call goes out on a connection that it is closing.
+        .pool_idle_timeout(Duration::from_secs(15))
         .connect_timeout(Duration::from_secs(5))
         .timeout(timeout)
         .build()?)

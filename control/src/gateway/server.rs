@@ -16,6 +16,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum_server::tls_rustls::RustlsConfig;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use hyper_util::rt::TokioTimer;
 use ipnet::{IpNet, Ipv4Net};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::{sync::Arc, time::Duration};
@@ -33,6 +34,8 @@ const FACTS: &str = "gateway.json";
 const MAX_FLOWS: usize = 1_048_576;
 /// How long requests under way may take when the gateway ends.
 const GRACE: Duration = Duration::from_secs(1);
+/// How long a caller may take for the head of a request, and a connection may idle between two.
+const HEADER_PATIENCE: Duration = Duration::from_secs(30);
 /// Deleted registrations are remembered for 30 days, handshakes of forgotten keys for a day.
 const TOMBSTONE_LIFE: i64 = 30 * 86_400_000;
 const HANDSHAKE_LIFE: i64 = 86_400_000;
@@ -85,7 +88,7 @@ impl Gateway {
         if !made.name.eq_ignore_ascii_case(&options.organization) {
             return Err(GatewayError::OtherOrganization { stored: made.name, asked: options.organization });
         }
-        prune(&store).await;
+        prune(&store, &plain_keys(&options)).await;
         let book = Book::load(&store).await?;
         let admin_token_file = directory.path(ADMIN_TOKEN);
         let admin_token = directory
@@ -134,13 +137,12 @@ impl Gateway {
         app.restore(&options.plain_peers).await.map_err(step)?;
         let server = axum_server::Handle::new();
         let service = router(Arc::clone(&app)).into_make_service_with_connect_info::<SocketAddr>();
-        let serving = tokio::spawn(
-            axum_server::from_tcp_rustls(listener, RustlsConfig::from_config(tls))
-                .map_err(listening)?
-                .handle(server.clone())
-                .serve(service),
-        );
-        let maintaining = tokio::spawn(maintain(app.store.clone()));
+        let mut https_server =
+            axum_server::from_tcp_rustls(listener, RustlsConfig::from_config(tls)).map_err(listening)?;
+        // Whoever connects and says nothing does not stay.
+        https_server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEADER_PATIENCE);
+        let serving = tokio::spawn(https_server.handle(server.clone()).serve(service));
+        let maintaining = tokio::spawn(maintain(app.store.clone(), plain_keys(&options)));
         let json = serde_json::to_vec_pretty(&facts).unwrap_or_default();
         directory.write(FACTS, &json)?;
         Ok(Self { facts, app, server, serving, following, maintaining, host })
@@ -268,17 +270,23 @@ fn uuid() -> String {
     uuid::Uuid::new_v4().to_string()
 }
 
-async fn maintain(store: Store) {
+async fn maintain(store: Store, plain: Vec<[u8; 32]>) {
     loop {
         tokio::time::sleep(MAINTENANCE).await;
-        prune(&store).await;
+        prune(&store, &plain).await;
     }
 }
 
-async fn prune(store: &Store) {
+fn plain_keys(options: &Options) -> Vec<[u8; 32]> {
+    options.plain_peers.iter().map(|peer| peer.key).collect()
+}
+
+async fn prune(store: &Store, plain: &[[u8; 32]]) {
     let now = clock::now();
-    let outcomes =
-        [store.prune_registrations(now - TOMBSTONE_LIFE).await, store.prune_handshakes(now - HANDSHAKE_LIFE).await];
+    let outcomes = [
+        store.prune_registrations(now - TOMBSTONE_LIFE).await,
+        store.prune_handshakes(now - HANDSHAKE_LIFE, plain).await,
+    ];
     for error in outcomes.into_iter().filter_map(Result::err) {
         tracing::warn!(error = crate::causes::chain(&error), "old records stay a little longer");
     }

@@ -67,6 +67,7 @@ pub(super) fn router(app: Arc<App>) -> Router<Arc<App>> {
         .method_not_allowed_fallback(|| async {
             ApiError::new(StatusCode::METHOD_NOT_ALLOWED, 10405, "the path has other methods")
         })
+        .layer(from_fn_with_state(Arc::clone(&app), audit::note))
         .layer(from_fn(to_the_end))
         .layer(from_fn_with_state(app, auth::authenticate))
         .layer(DefaultBodyLimit::max(MAX_BODY))

@@ -1,11 +1,12 @@
 //! `GET /changes`: a long poll for news of one registration and its rules.
 
-use super::{Answer, bearer};
+use super::{Answer, DeviceError, bearer};
 use crate::api::device::{Changes, RegistrationStatus};
 use crate::gateway::app::App;
 use axum::Json;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout_at};
@@ -22,9 +23,12 @@ pub(super) struct Since {
 
 pub(super) async fn changes(
     State(app): State<Arc<App>>,
-    Query(Since { since }): Query<Since>,
+    query: Result<Query<Since>, QueryRejection>,
     headers: HeaderMap,
 ) -> Answer<Changes> {
+    let Query(Since { since }) = query.map_err(|_| {
+        DeviceError::new(StatusCode::BAD_REQUEST, "malformed", "`since` must be the version of the last answer, or 0")
+    })?;
     let mut registration = bearer::registration(&app, &headers).await?;
     let deadline = Instant::now() + WAIT;
     let mut subscription = app.hub.subscribe(registration.id);

@@ -180,15 +180,45 @@ impl Store {
         row.map(|(timestamp, at)| Ok((fixed(&timestamp, "handshakes.timestamp")?, at))).transpose()
     }
 
-    /// Forgets the timestamps of keys that no order names and that were not heard from since `before`. The engine knows
-    /// none of them any more, so a replay from them finds nobody.
-    pub(crate) async fn prune_handshakes(&self, before: Millis) -> Result<u64, StoreError> {
-        let done = sqlx::query(
-            "DELETE FROM handshakes WHERE seen_at < ? AND tunnel_key NOT IN (SELECT tunnel_key FROM swap_orders)",
+    /// Forgets the timestamps of keys that no order names, that are not in `keep`, and that were not heard from since
+    /// `before`. The engine knows none of them any more, so a replay from them finds nobody.
+    pub(crate) async fn prune_handshakes(&self, before: Millis, keep: &[[u8; 32]]) -> Result<u64, StoreError> {
+        let mut write = self.write().await?;
+        let old: Vec<Vec<u8>> = sqlx::query_scalar(
+            "SELECT tunnel_key FROM handshakes WHERE seen_at < ? \
+             AND tunnel_key NOT IN (SELECT tunnel_key FROM swap_orders)",
         )
         .bind(before)
-        .execute(&self.pool)
+        .fetch_all(&mut *write)
         .await?;
-        Ok(done.rows_affected())
+        let mut gone = 0;
+        for key in old.iter().filter(|old| keep.iter().all(|kept| kept.as_slice() != old.as_slice())) {
+            let done =
+                sqlx::query("DELETE FROM handshakes WHERE tunnel_key = ?").bind(key).execute(&mut *write).await?;
+            gone += done.rows_affected();
+        }
+        write.commit().await?;
+        Ok(gone)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::gateway::testing::Directory;
+
+    #[tokio::test]
+    async fn the_greatest_timestamp_stays_and_only_forgotten_keys_are_pruned() {
+        let directory = Directory::new("handshakes");
+        let store = Store::open(&directory.path().join("vestibule.db")).await.unwrap();
+        let (device, plain) = ([1; 32], [2; 32]);
+        store.save_handshakes(&[(device, [7; 12]), (plain, [7; 12])], 100).await.unwrap();
+        store.save_handshakes(&[(device, [6; 12])], 101).await.unwrap();
+        assert_eq!(store.handshake(&device).await.unwrap(), Some(([7; 12], 101)), "an older one changes nothing");
+        assert_eq!(store.prune_handshakes(101, &[plain]).await.unwrap(), 0);
+        assert_eq!(store.prune_handshakes(200, &[plain]).await.unwrap(), 1);
+        assert_eq!(store.handshake(&device).await.unwrap(), None);
+        assert!(store.handshake(&plain).await.unwrap().is_some());
     }
 }

@@ -109,6 +109,22 @@ async fn rules_and_lists_live_their_life() {
 }
 
 #[tokio::test]
+async fn changes_are_written_down_without_their_content() {
+    let directory = Directory::new("audit");
+    let gateway = TestGateway::start(&directory).await;
+    let user = json!({ "email": "ada@mycompany.example", "password": "correct horse" });
+    gateway.did(Method::POST, "/vestibule/users", Some(user.clone())).await;
+    assert_eq!(gateway.admin(Method::POST, "/vestibule/users", Some(user)).await.0, StatusCode::CONFLICT);
+    let entries = gateway.did(Method::GET, "/vestibule/audit", None).await;
+    let entries = entries.as_array().unwrap();
+    assert_eq!(entries.len(), 1, "neither what failed nor what only looked: {entries:?}");
+    assert!(entries[0]["detail"].as_str().unwrap().ends_with("/vestibule/users"));
+    assert!(!entries[0].to_string().contains("correct horse"));
+    let next = format!("/vestibule/audit?since={}", entries[0]["id"]);
+    assert_eq!(gateway.did(Method::GET, &next, None).await, json!([]));
+}
+
+#[tokio::test]
 async fn what_was_acknowledged_is_there_after_a_restart_and_secrets_are_closed_to_others() {
     let directory = Directory::new("restart");
     let gateway = TestGateway::start(&directory).await;

@@ -74,6 +74,9 @@ async fn a_version_that_we_never_gave_is_answered_with_the_rules() {
     let gateway = TestGateway::start(&directory).await;
     let token = gateway.enrolling_token().await;
     let enrolled = TestDevice::new().enrol(&gateway, &token).await;
+    let url = format!("{}/vestibule/v1/changes?since=soon", gateway.url);
+    let malformed = gateway.http.get(url).bearer_auth(&enrolled.token).send().await.unwrap();
+    assert_eq!(malformed.json::<Value>().await.unwrap()["code"], "malformed");
     let (_, answer) = gateway.changes(&enrolled.token, 1_000_000).await;
     assert!(answer["policy"].is_object(), "a restored backup must not leave devices with newer rules: {answer}");
 }
