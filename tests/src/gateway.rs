@@ -46,6 +46,18 @@ impl Gateway {
         self.facts[name].as_str().unwrap_or_else(|| panic!("no {name} in gateway.json: {}", self.facts))
     }
 
+    /// What its administrator sees: peers, generations, counters.
+    ///
+    /// # Panics
+    /// When `curl` is missing.
+    #[must_use]
+    pub fn status(&self, namespace: &Namespace) -> String {
+        let token = fs::read_to_string(self.fact("admin_token_file")).unwrap_or_default();
+        let address = format!("{}/client/v4/accounts/{}/vestibule/status", self.fact("url"), self.fact("account_id"));
+        let bearer = format!("Authorization: Bearer {}", token.trim());
+        namespace.run("curl", &["-sSk", "-H", &bearer, &address])
+    }
+
     /// Everything it has printed.
     #[must_use]
     pub fn said(&self) -> String {

@@ -105,12 +105,12 @@ pub struct Pings {
 }
 
 /// What came of echo requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Echoes {
     /// Requests.
     pub sent: u64,
-    /// Answers, each counted once.
-    pub received: u64,
+    /// Requests without an answer, by their number from 1.
+    pub missing: Vec<u64>,
     /// Answers that came twice.
     pub duplicates: u64,
 }
@@ -124,7 +124,7 @@ impl Pings {
     pub fn start(from: &Namespace, address: IpAddr, length: Duration) -> Self {
         let count = (length.as_millis() / 200).to_string();
         let mut command = from.command("ping");
-        command.args(["-n", "-q", "-i", "0.2", "-W", "5", "-c", &count, &address.to_string()]);
+        command.args(["-n", "-i", "0.2", "-W", "5", "-c", &count, &address.to_string()]);
         command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped());
         Self { child: command.spawn().unwrap_or_else(|error| panic!("ping: {error}")) }
     }
@@ -141,16 +141,15 @@ impl Pings {
     }
 }
 
-/// Reads `5 packets transmitted, 4 received, +1 duplicates, 20% packet loss, time 4005ms`.
+/// Reads `64 bytes from 10.0.0.1: icmp_seq=3 ttl=64 time=1 ms` and, at the end, `5 packets transmitted, ...`.
 fn echoes(said: &str) -> Option<Echoes> {
     let line = said.lines().find(|line| line.contains("packets transmitted"))?;
-    let count = |part: &str| part.split_whitespace().next()?.trim_start_matches('+').parse().ok();
-    let part = |word: &str| line.split(", ").find(|part| part.contains(word)).and_then(count);
-    Some(Echoes {
-        sent: part("transmitted")?,
-        received: part("received")?,
-        duplicates: part("duplicates").unwrap_or(0),
-    })
+    let sent = line.split_whitespace().next()?.parse().ok()?;
+    let answers = said.lines().filter(|line| line.contains("bytes from"));
+    let duplicates = answers.clone().filter(|line| line.contains("(DUP!)")).count() as u64;
+    let number = |line: &str| line.split("icmp_seq=").nth(1)?.split_whitespace().next()?.parse().ok();
+    let answered: std::collections::BTreeSet<u64> = answers.filter_map(number).collect();
+    Some(Echoes { sent, missing: (1..=sent).filter(|number| !answered.contains(number)).collect(), duplicates })
 }
 
 #[cfg(test)]
@@ -159,10 +158,11 @@ mod tests {
 
     #[test]
     fn what_ping_says_is_read() {
-        let line = "5 packets transmitted, 4 received, +1 duplicates, 20% packet loss, time 4005ms";
-        assert_eq!(echoes(line), Some(Echoes { sent: 5, received: 4, duplicates: 1 }));
-        let line = "3 packets transmitted, 3 received, 0% packet loss, time 2003ms";
-        assert_eq!(echoes(line), Some(Echoes { sent: 3, received: 3, duplicates: 0 }));
+        let said = "PING 10.0.0.1\n64 bytes from 10.0.0.1: icmp_seq=1 ttl=64 time=1 ms\n\
+                    64 bytes from 10.0.0.1: icmp_seq=1 ttl=64 time=1 ms (DUP!)\n\
+                    64 bytes from 10.0.0.1: icmp_seq=3 ttl=64 time=1 ms\n\n\
+                    3 packets transmitted, 2 received, +1 duplicates, 33.3333% packet loss, time 2003ms";
+        assert_eq!(echoes(said), Some(Echoes { sent: 3, missing: vec![2], duplicates: 1 }));
         assert_eq!(echoes("ping: no route"), None);
     }
 }

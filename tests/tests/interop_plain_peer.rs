@@ -83,7 +83,12 @@ fn across_a_rekey(implementation: Implementation, initiator: Initiator) {
         Initiator::Peer => Pings::start(&outside, to_gateway.ip(), Duration::from_secs(1)),
     }
     .finish();
-    assert!(first.received > 0, "no answer at all\ngateway: {}\npeer: {}", gateway.said(), peer.said());
+    assert!(
+        (first.missing.len() as u64) < first.sent,
+        "no answer at all\ngateway: {}\npeer: {}",
+        gateway.said(),
+        peer.said()
+    );
 
     let pings = [
         ("to the peer", Pings::start(&inside, to_peer.ip(), LENGTH)),
@@ -100,7 +105,8 @@ fn across_a_rekey(implementation: Implementation, initiator: Initiator) {
     }
     for (direction, pings) in pings {
         let echoes = pings.finish();
-        assert_eq!((echoes.received, echoes.duplicates), (echoes.sent, 0), "echoes {direction}");
+        let lost = !echoes.missing.is_empty() || echoes.duplicates > 0;
+        assert!(!lost, "echoes {direction}: {echoes:?}\ngateway: {}", gateway.status(&inside));
     }
 
     let initiations = wire.initiations();
