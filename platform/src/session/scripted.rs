@@ -31,10 +31,11 @@ pub struct Scripted {
 }
 
 impl Scripted {
-    /// Listens at `socket`, for the owner alone. A socket that nobody answers at any more is replaced.
+    /// Listens at `socket`, for the owner alone; its directory is made when it is missing (`/run` is empty after a
+    /// boot). A socket that nobody answers at any more is replaced.
     ///
     /// # Errors
-    /// Somebody else listens there, the directory is missing or not writable, or the stored sessions are damaged.
+    /// Somebody else listens there, the directory is not writable, or the stored sessions are damaged.
     pub fn listen(socket: &Path) -> Result<Self, SessionError> {
         let failed = |action| move |cause| SessionError::Io { action, path: socket.to_owned(), cause };
         let state = state_file(socket);
@@ -43,6 +44,9 @@ impl Scripted {
             path: socket.to_owned(),
             cause,
         })?;
+        if let Some(directory) = socket.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+            fs::create_dir_all(directory).map_err(failed("create the directory of"))?;
+        }
         let script = load(&state, &system_boot)?;
         let listener = bind(socket).map_err(failed("listen at"))?;
         fs::set_permissions(socket, Permissions::from_mode(0o600)).map_err(failed("close to others"))?;
@@ -170,7 +174,7 @@ mod tests {
     #[test]
     fn lines_become_events_and_are_answered() {
         let scratch = Scratch::new();
-        let socket = scratch.path("sessions");
+        let socket = scratch.path("run/sessions");
         let source = Scripted::listen(&socket).unwrap();
         let watch = source.watch().unwrap();
         assert_eq!(watch.boot_id, clock::boot_id().unwrap());
