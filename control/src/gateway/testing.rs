@@ -51,8 +51,8 @@ pub(crate) struct TestGateway {
     pub(crate) gateway: Gateway,
     pub(crate) http: Client,
     pub(crate) network: Hub,
-    /// Its host's end of the adapter: kept, so that what the gateway delivers is taken.
-    _host: MemoryHost,
+    /// Its host's end of the adapter.
+    pub(crate) host: MemoryHost,
     pub(crate) admin_token: String,
     pub(crate) url: String,
     account: String,
@@ -77,7 +77,7 @@ impl TestGateway {
         let facts = gateway.facts().clone();
         let http = http_client(facts.certificate_sha256, Duration::from_secs(30)).unwrap();
         let admin_token = std::fs::read_to_string(&facts.admin_token_file).unwrap().trim().to_owned();
-        Self { gateway, http, network, _host: host, admin_token, url: facts.url, account: facts.account_id }
+        Self { gateway, http, network, host, admin_token, url: facts.url, account: facts.account_id }
     }
 
     /// Ends it as an operator does.

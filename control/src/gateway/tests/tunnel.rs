@@ -22,7 +22,7 @@ const SOON: Duration = Duration::from_secs(10);
 struct Plane {
     worker: Handle,
     events: Receiver<Event>,
-    _host: MemoryHost,
+    host: MemoryHost,
 }
 
 impl Plane {
@@ -32,7 +32,7 @@ impl Plane {
         let (adapter, host) = pair(256, 1420);
         let socket = gateway.network.bind("192.0.2.2:0".parse().unwrap()).unwrap();
         let (worker, events) = Worker::spawn(engine, adapter, socket, "device").unwrap();
-        Self { worker, events, _host: host }
+        Self { worker, events, host }
     }
 
     /// Orders a swap and carries it out: true when the gateway has acknowledged it.
@@ -123,7 +123,7 @@ async fn swaps_are_counted_and_a_revocation_ends_the_tunnel_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_a_restart_the_device_handshakes_again_without_a_new_order_and_is_counted_once() {
+async fn after_a_restart_the_highest_order_is_taken_up_again_and_counted_once() {
     let directory = Directory::new("again");
     let gateway = TestGateway::start(&directory).await;
     let token = gateway.enrolling_token().await;
@@ -145,6 +145,54 @@ async fn after_a_restart_the_device_handshakes_again_without_a_new_order_and_is_
     assert_eq!(device.order(&gateway, &enrolled, 1).await.0, StatusCode::CONFLICT);
     assert!(plane.swap(&gateway, &device, &enrolled, 2).await, "and a newer one goes on as ever");
     until(&gateway, |status| status["swaps"] == 2).await;
+}
+
+/// A UDP packet of the device, to port 53 of a server behind the gateway.
+fn packet() -> Vec<u8> {
+    let mut packet = vec![0x45, 0, 0, 29, 0, 0, 0, 0, 64, 17, 0, 0, 100, 96, 0, 2, 10, 20, 0, 10];
+    let sum: u32 = packet.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1])).sum();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    packet[10..12].copy_from_slice(&(!(folded as u16)).to_be_bytes());
+    packet.extend([0x9c, 0x40, 0, 53, 0, 9, 0, 0, b'?']);
+    packet
+}
+
+/// Sends until the gateway's host has one, and says how long that took.
+async fn delivered(plane: &Plane, gateway: &TestGateway, patience: Duration) -> Option<Duration> {
+    let began = Instant::now();
+    while began.elapsed() < patience {
+        assert!(plane.host.send(packet()));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        if let Some(frame) = gateway.host.receive(Duration::ZERO) {
+            assert_eq!(frame.bytes, packet());
+            return Some(began.elapsed());
+        }
+    }
+    None
+}
+
+/// WireGuard notices a silent peer after 10 s and tries again after 5 s more.
+#[tokio::test(flavor = "multi_thread")]
+async fn traffic_survives_a_restart_of_the_gateway_under_the_keys_that_the_device_has() {
+    let directory = Directory::new("survives");
+    let gateway = TestGateway::start(&directory).await;
+    let token = gateway.enrolling_token().await;
+    let device = TestDevice::new();
+    let enrolled = device.enrol(&gateway, &token).await;
+    let plane = Plane::new(&gateway);
+    assert!(plane.swap(&gateway, &device, &enrolled, 1).await);
+    assert_eq!(delivered(&plane, &gateway, Duration::from_millis(500)).await, None, "no rule lets it pass");
+    let allow = json!({ "name": "names", "action": "allow", "traffic": "net.dst.port == 53" });
+    gateway.did(Method::POST, "/gateway/rules", Some(allow)).await;
+    assert!(delivered(&plane, &gateway, SOON).await.is_some(), "the new rule reaches the running tunnel");
+    until(&gateway, |status| status["swaps"] == 1).await;
+    let network = gateway.network.clone();
+    gateway.stop().await;
+
+    let gateway = TestGateway::start_on(&directory, network, |_| {}).await;
+    assert!(delivered(&plane, &gateway, Duration::from_secs(40)).await.is_some(), "no new order was given");
+    let status = until(&gateway, |status| status["devices"][0]["generations"][0]["stage"] == "active").await;
+    assert_eq!((&status["swaps"], &status["devices"][0]["generations"][0]["swap_seq"]), (&json!(1), &json!(1)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
