@@ -6,8 +6,8 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Bytes per write; one write every [`PAUSE`] is about 5 Mb/s.
-const CHUNK: usize = 32 * 1024;
+/// Bytes per write; one write every [`PAUSE`] is about 2.6 Mb/s.
+const CHUNK: usize = 16 * 1024;
 const PAUSE: Duration = Duration::from_millis(50);
 /// Silence after which a connection counts as dead. A healthy one delivers every [`PAUSE`].
 const SILENCE: Duration = Duration::from_secs(20);
@@ -115,6 +115,22 @@ pub struct Echoes {
     pub duplicates: u64,
 }
 
+impl Echoes {
+    /// The longest run of requests without an answer.
+    #[must_use]
+    pub fn longest_silence(&self) -> u64 {
+        let mut longest = 0;
+        let mut run = 0;
+        let mut before = None;
+        for &number in &self.missing {
+            run = if before == Some(number - 1) { run + 1 } else { 1 };
+            longest = longest.max(run);
+            before = Some(number);
+        }
+        longest
+    }
+}
+
 impl Pings {
     /// Five a second for `length`, from `from` to `address`.
     ///
@@ -164,5 +180,11 @@ mod tests {
                     3 packets transmitted, 2 received, +1 duplicates, 33.3333% packet loss, time 2003ms";
         assert_eq!(echoes(said), Some(Echoes { sent: 3, missing: vec![2], duplicates: 1 }));
         assert_eq!(echoes("ping: no route"), None);
+    }
+
+    #[test]
+    fn the_longest_silence_is_found() {
+        let silence = |missing: &[u64]| Echoes { sent: 9, missing: missing.to_vec(), duplicates: 0 }.longest_silence();
+        assert_eq!([silence(&[]), silence(&[4]), silence(&[1, 2, 4, 5, 6, 9])], [0, 1, 3]);
     }
 }

