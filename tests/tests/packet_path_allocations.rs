@@ -49,7 +49,7 @@ struct SuperPacket<'a>(&'a mut [u8], bool);
 
 impl Frames for SuperPacket<'_> {
     fn next_frame(&mut self) -> Option<Frame<'_>> {
-        std::mem::take(&mut self.1).then(|| Frame {
+        std::mem::take(&mut self.1).then_some(Frame {
             bytes: self.0,
             offload: Offload { gso: Some(Gso::Tcp { size: 1380 }), checksum: Some((20, 16)) },
         })

@@ -102,13 +102,13 @@ impl Run<'_> {
             while let Some((to, bytes)) = agenda.due(now) {
                 steps.push((to, self.ends[to].receive(&bytes, clock.now())));
             }
-            for end in 0..2 {
-                if at.as_millis() % self.poll.as_millis() == 0 {
+            for (end, sent) in sent.iter_mut().enumerate() {
+                if at.as_millis().is_multiple_of(self.poll.as_millis()) {
                     steps.push((end, self.ends[end].tick(clock.now())));
                 }
-                if at.as_millis() % 100 == 0 && (self.pattern)(at, end) {
-                    let packet = inner(end, sent[end].len() as u64);
-                    sent[end].push(now);
+                if at.as_millis().is_multiple_of(100) && (self.pattern)(at, end) {
+                    let packet = inner(end, sent.len() as u64);
+                    sent.push(now);
                     steps.push((end, self.ends[end].send(&packet, clock.now())));
                 }
             }

@@ -123,7 +123,7 @@ pub fn identities() -> Vec<PolicySpec> {
 /// The world of a seed: two connected devices with their usual flows.
 #[must_use]
 pub fn world(seed: u64) -> Sim {
-    let mut random = Random::new(seed ^ 0x_a_11);
+    let mut random = Random::new(seed ^ 0xa11);
     let ms = |random: &mut Random, most| Duration::from_millis(random.below(most));
     let link = Link::clean(Duration::from_micros(200) + ms(&mut random, 60), ms(&mut random, 15));
     let mut sim = Sim::new(Settings {

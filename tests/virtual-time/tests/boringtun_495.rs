@@ -27,9 +27,9 @@ const PATTERNS: &[(&str, &Pattern<'static>)] = &[
     ("both ways", &|_, _| true),
     ("0 to 1 only", &|_, end| end == 0),
     ("1 to 0 only, after a hello", &|at, end| end == 1 && secs(at) > 0 || end == 0 && secs(at) == 0),
-    ("a minute on, a minute off, both", &|at, _| secs(at) / 60 % 2 == 0),
+    ("a minute on, a minute off, both", &|at, _| (secs(at) / 60).is_multiple_of(2)),
     ("0 to 1 for 20 s of each 150 s", &|at, end| end == 0 && secs(at) % 150 < 20),
-    ("one packet each way every 10 s", &|at, _| at.as_millis() % 10_000 == 0),
+    ("one packet each way every 10 s", &|at, _| at.as_millis().is_multiple_of(10_000)),
     ("hello, idle for 200 s, then both", &|at, end| secs(at) >= 200 || end == 0 && secs(at) == 0),
 ];
 

@@ -90,7 +90,7 @@ impl Round<'_, '_> {
         let mut told = Instant::now();
         let (mut session, mut commit) = (2, None);
         while self.done < wanted {
-            let on = self.done % 2 == 0;
+            let on = self.done.is_multiple_of(2);
             session += u32::from(on);
             let (event, identity) = if on {
                 (format!("logon {} {session}", BOB.user), BOB.email)
