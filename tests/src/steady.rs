@@ -49,7 +49,7 @@ impl Stream {
     /// Waits for both ends: what the connecting and the accepting one counted.
     ///
     /// # Panics
-    /// When either failed: a reset, a wrong byte, or [`SILENCE`].
+    /// When either failed: a reset, a wrong byte, or 20 s of silence.
     #[must_use]
     pub fn finish(self) -> (Tally, Tally) {
         let end = |thread: JoinHandle<io::Result<Tally>>, which| match thread.join() {

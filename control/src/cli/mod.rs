@@ -1,6 +1,7 @@
 //! The command line: the verbs of the one binary `vestibule`. Wiring only.
 //!
 //! Exit codes: 0 it worked, 1 it failed (one line on stderr says why), 2 the command line is wrong.
+#![allow(rustdoc::broken_intra_doc_links, reason = "comments here are help texts, where `[...]` means optional")]
 
 mod client;
 mod failure;

@@ -1,6 +1,6 @@
 //! `vestibule demo`: the whole walk on one machine, with real packets, and a verdict.
 //!
-//! Three network namespaces (device, gateway, intranet) stand in a [sandbox](vestibule_platform::sandbox) that the
+//! Three network namespaces (device, gateway, intranet) stand in a [`sandbox`] that the
 //! kernel takes away with its first process. The gateway and the device daemon run in their own processes; the load is
 //! made and measured by [hosts](host) that use kernel sockets alone.
 
