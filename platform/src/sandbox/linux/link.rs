@@ -50,23 +50,41 @@ pub(in crate::sandbox) fn cable(a: &End<'_>, b: &End<'_>) -> Result<(), SandboxE
         let moved = LinkUnspec::new_with_index(index(UNPLUGGED)?).name(far).setns_by_fd(there).build();
         handle.link().set(moved).execute().await
     })?;
-    for end in [a, b] {
-        plug(end)?;
-    }
-    Ok(())
+    plug(a, b)?;
+    plug(b, a)
 }
 
-/// Gives an end its addresses and brings it up.
-fn plug(end: &End<'_>) -> Result<(), SandboxError> {
+/// Gives an end its addresses and brings it up. It knows the other end's hardware address for ever: a host that is
+/// too busy to answer an ARP request in time must not look like a network that loses packets.
+fn plug(end: &End<'_>, other: &End<'_>) -> Result<(), SandboxError> {
     let interface = end.interface.to_owned();
     let addresses = end.addresses.to_vec();
+    let neighbours: Vec<_> = other.addresses.iter().map(|(address, _)| *address).collect();
+    let (own, theirs) = (hardware_address(end), hardware_address(other));
     netlink(&end.namespace.0, "give an interface its addresses", async move |handle| {
         let index = index(&interface)?;
+        handle.link().set(LinkUnspec::new_with_index(index).address(own.to_vec()).up().build()).execute().await?;
         for (address, prefix) in addresses {
             handle.address().add(index, address, prefix).execute().await?;
         }
-        handle.link().set(LinkUnspec::new_with_index(index).up().build()).execute().await
+        for neighbour in neighbours {
+            handle.neighbours().add(index, neighbour).link_layer_address(&theirs).execute().await?;
+        }
+        Ok(())
     })
+}
+
+/// A locally administered address made of the end's first IP address.
+fn hardware_address(end: &End<'_>) -> [u8; 6] {
+    let last = match end.addresses.first() {
+        Some((IpAddr::V4(address), _)) => address.octets(),
+        Some((IpAddr::V6(address), _)) => {
+            let [.., a, b, c, d] = address.octets();
+            [a, b, c, d]
+        }
+        None => [0; 4],
+    };
+    [0x02, 0, last[0], last[1], last[2], last[3]]
 }
 
 pub(in crate::sandbox) fn route(
