@@ -30,7 +30,7 @@ pub(crate) use tokens::TokenRow;
 pub(crate) use users::UserRow;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Sqlite, Transaction};
+use sqlx::{Connection as _, Sqlite, Transaction};
 use std::{path::Path, time::Duration};
 
 /// Unix milliseconds.
@@ -55,6 +55,15 @@ impl Store {
         let pool = SqlitePoolOptions::new()
             .max_connections(4)
             .acquire_timeout(Duration::from_secs(10))
+            .after_release(|connection, _| {
+                Box::pin(async move {
+                    // Waits for the roll-back of a transaction that was dropped.
+                    connection.ping().await?;
+                    // SQLite ends a transaction by itself when the disk is full. The driver's own roll-back then fails,
+                    // and the connection counts as inside of one for ever: it could begin no other.
+                    Ok(!connection.is_in_transaction())
+                })
+            })
             .connect_with(options)
             .await?;
         migrate::migrate(&pool).await?;
@@ -75,4 +84,23 @@ impl Store {
 /// A blob of fixed length.
 fn fixed<const N: usize>(bytes: &[u8], column: &'static str) -> Result<[u8; N], StoreError> {
     bytes.try_into().map_err(|_| StoreError::Damaged { column, expected: N, got: bytes.len() })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::gateway::testing::Directory;
+
+    #[tokio::test]
+    async fn a_transaction_that_sqlite_ended_by_itself_spoils_no_connection() {
+        let directory = Directory::new("ended");
+        let store = Store::open(&directory.path().join("vestibule.db")).await.unwrap();
+        for _ in 0..8 {
+            let mut write = store.write().await.unwrap();
+            // What a full disk does to it.
+            sqlx::query("ROLLBACK").execute(&mut *write).await.unwrap();
+            assert!(write.rollback().await.is_err(), "the driver knows now: the work-around can go");
+        }
+    }
 }
