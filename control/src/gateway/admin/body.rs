@@ -8,8 +8,14 @@ use serde_json::Value;
 
 /// The JSON of a call.
 pub(super) fn read<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, ApiError> {
-    serde_json::from_slice(bytes)
-        .map_err(|error| ApiError::field(format!("the body is not the JSON of this call: {error}")))
+    let wrong = |error: String| ApiError::field(format!("the body is not the JSON of this call: {error}"));
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let body = serde_path_to_error::deserialize(&mut json).map_err(|error| match error.path().iter().next() {
+        Some(_) => wrong(format!("`{}`: {}", error.path(), error.inner())),
+        None => wrong(error.inner().to_string()),
+    })?;
+    json.end().map_err(|error| wrong(error.to_string()))?;
+    Ok(body)
 }
 
 /// As [`read`], with no body at all being `{}`.
@@ -25,6 +31,16 @@ pub(super) fn name(field: &str, text: &str) -> Result<String, ApiError> {
         return Err(ApiError::field(format!("`{field}` must be 1 to 255 visible characters, got {length}")));
     }
     Ok(text.to_owned())
+}
+
+/// A description: any text, and not too long.
+pub(super) fn description(text: Option<String>) -> Result<String, ApiError> {
+    let text = text.unwrap_or_default();
+    let length = text.chars().count();
+    if length > 1024 {
+        return Err(ApiError::field(format!("`description` must have at most 1024 characters, got {length}")));
+    }
+    Ok(text)
 }
 
 /// Something of the vendor's that we do not have: it may be there, but must say nothing.

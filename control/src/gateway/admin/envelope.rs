@@ -1,10 +1,13 @@
 //! The vendor's envelope around every answer.
 
+use super::MAX_BODY;
 use crate::crypto::RandomError;
 use crate::gateway::app::StepError;
 use crate::gateway::store::StoreError;
 use axum::Json;
-use axum::http::StatusCode;
+use axum::extract::Request;
+use axum::http::{StatusCode, header::CONTENT_TYPE};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -41,6 +44,25 @@ impl IntoResponse for Envelope {
     }
 }
 
+/// Characters of a message.
+const MAX_MESSAGE: usize = 500;
+
+/// Puts into the envelope what the framework refuses by itself.
+pub(super) async fn enclose(request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let status = response.status();
+    let enclosed = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes() == b"application/json");
+    if enclosed || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let message = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => format!("the body must have at most {MAX_BODY} bytes"),
+        StatusCode::BAD_REQUEST => "the path or the body could not be read: expected UTF-8 in both".to_owned(),
+        _ => format!("the call ended with `{status}`: look into the gateway's log"),
+    };
+    ApiError::new(status, 10_000 + u32::from(status.as_u16()), message).into_response()
+}
+
 /// A refusal.
 #[derive(Debug)]
 pub(super) struct ApiError {
@@ -51,7 +73,13 @@ pub(super) struct ApiError {
 
 impl ApiError {
     pub(super) fn new(status: StatusCode, code: u32, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into() }
+        let mut message = message.into();
+        // What was sent may be repeated, but not megabytes of it.
+        if let Some((end, _)) = message.char_indices().nth(MAX_MESSAGE) {
+            message.truncate(end);
+            message.push_str("...");
+        }
+        Self { status, code, message }
     }
 
     /// 400: a field is not as it must be.

@@ -1,6 +1,6 @@
 //! `/gateway/lists`: address lists that rules name as `$id`.
 
-use super::body::{name, read};
+use super::body::{description, name, read};
 use super::envelope::{Answer, ApiError, created, many, one};
 use crate::gateway::app::App;
 use crate::gateway::book::parse_lists;
@@ -91,7 +91,7 @@ async fn put(app: &App, mut row: ListRow, request: Body) -> Result<ListRow, ApiE
         return Err(ApiError::field(message));
     }
     row.name = name("name", &request.name)?;
-    row.description = request.description.unwrap_or_default();
+    row.description = description(request.description)?;
     row.items = serde_json::to_string(&items).map_err(|error| ApiError::field(error.to_string()))?;
     app.store.put_list(&row).await?;
     app.rules_changed().await?;

@@ -69,6 +69,7 @@ pub(super) fn router(app: Arc<App>) -> Router<Arc<App>> {
         })
         .layer(from_fn_with_state(Arc::clone(&app), audit::note))
         .layer(from_fn(to_the_end))
+        .layer(from_fn(envelope::enclose))
         .layer(from_fn_with_state(app, auth::authenticate))
         .layer(DefaultBodyLimit::max(MAX_BODY))
 }

@@ -1,6 +1,6 @@
 //! `/gateway/rules`: network policies.
 
-use super::body::{name, read, unsupported};
+use super::body::{description, name, read, unsupported};
 use super::envelope::{Answer, ApiError, created, many, one};
 use crate::gateway::app::App;
 use crate::gateway::book::{parse_lists, parse_rule};
@@ -100,7 +100,7 @@ async fn put(app: &App, mut row: RuleRow, request: Body) -> Result<RuleRow, ApiE
     unsupported("schedule", &request.schedule)?;
     unsupported("expiration", &request.expiration)?;
     row.name = name("name", &request.name)?;
-    row.description = request.description.unwrap_or_default();
+    row.description = description(request.description)?;
     row.enabled = request.enabled.unwrap_or(true);
     row.action = if request.action == RuleAction::Allow { "allow" } else { "block" }.to_owned();
     row.precedence = request.precedence.unwrap_or(row.precedence);

@@ -43,7 +43,7 @@ pub(super) async fn create(State(app): State<Arc<App>>, bytes: Bytes) -> Answer 
     }
     let user = UserRow {
         id: Uuid::new_v4().to_string(),
-        name: request.name.unwrap_or_else(|| local.to_owned()),
+        name: name("name", request.name.as_deref().unwrap_or(local))?,
         email,
         password_hash: hash_password(password).await?,
         created_at: clock::now(),
