@@ -69,15 +69,18 @@ async fn token(app: &App, client_id: &str, client_secret: &str) -> Result<String
     let current = secret::matches(client_secret, &token.secret_hash);
     let previous = token.previous_hash.is_some_and(|hash| secret::matches(client_secret, &hash))
         && token.previous_expires_at.is_some_and(|until| now < until);
-    let (code, message) = if !(current | previous) {
+    if !(current | previous) {
         tracing::warn!(token = %token.id, "a service token was presented with a wrong secret");
-        ("token_secret_wrong", "CF-Access-Client-Secret is not this token's: check `auth_client_secret`")
-    } else if !token.enabled {
-        ("token_disabled", "the service token is disabled: enable it, or use another")
-    } else if now >= token.expires_at {
-        ("token_expired", "the service token has expired: refresh it, or use another")
-    } else {
-        return Ok(token.id);
-    };
-    Err(DeviceError::unauthenticated(code, message))
+        let message = "CF-Access-Client-Secret is not this token's: check `auth_client_secret`";
+        return Err(DeviceError::unauthenticated("token_secret_wrong", message));
+    }
+    if !token.enabled {
+        let message = format!("the service token {client_id} is disabled: enable it, or use another");
+        return Err(DeviceError::unauthenticated("token_disabled", &message));
+    }
+    if now >= token.expires_at {
+        let message = format!("the service token {client_id} has expired: refresh it, or use another");
+        return Err(DeviceError::unauthenticated("token_expired", &message));
+    }
+    Ok(token.id)
 }
