@@ -4,7 +4,13 @@
 //! Everything here is Linux only and wants root; [`required`] says whether a test should run.
 
 #[cfg(target_os = "linux")]
+pub mod admin;
+#[cfg(target_os = "linux")]
+pub mod device;
+#[cfg(target_os = "linux")]
 pub mod gateway;
+#[cfg(target_os = "linux")]
+pub mod house;
 #[cfg(target_os = "linux")]
 pub mod netns;
 #[cfg(target_os = "linux")]

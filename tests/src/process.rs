@@ -1,5 +1,6 @@
 //! Processes that end with the test.
 
+use crate::netns::Namespace;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -50,6 +51,12 @@ impl Process {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// Ends it by SIGKILL.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
     /// Asks it to end (SIGTERM) and waits, killing it after five seconds. True when it ended by itself with success.
     pub fn stop(&mut self) -> bool {
         let _ = Command::new("kill").arg(self.child.id().to_string()).status();
@@ -66,9 +73,25 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
+}
+
+/// `vestibule` in a namespace, with the words of `wrapper` before it.
+#[must_use]
+pub fn wrapped(namespace: &Namespace, wrapper: &[&str]) -> Command {
+    let vestibule = crate::vestibule();
+    let mut command = match wrapper {
+        [] => namespace.command(vestibule),
+        [program, words @ ..] => {
+            let mut command = namespace.command(program);
+            command.args(words).arg(vestibule);
+            command
+        }
+    };
+    // Logs are read.
+    command.env("NO_COLOR", "1");
+    command
 }
 
 /// Runs a command to its end and gives what it printed.
