@@ -47,7 +47,7 @@ impl Kernel {
 
 impl Scene for Kernel {
     fn ask(&self, question: Question) -> Result<Outcome, SceneError> {
-        Ok(self.stage.device.run(move || probe::ask(question))?)
+        Ok(self.stage.device.run(move || probe::ask(question, probe::connect))?)
     }
 
     fn watch(
@@ -57,7 +57,7 @@ impl Scene for Kernel {
     ) -> Result<Receiver<io::Result<Option<Closed>>>, SceneError> {
         let (done, closed) = crossbeam_channel::bounded(1);
         self.stage.device.spawn(move || {
-            let _ = done.send(probe::watch(patience, &opened));
+            let _ = done.send(probe::watch(patience, &opened, probe::connect));
         })?;
         Ok(closed)
     }

@@ -3,7 +3,7 @@
 
 use super::{
     drops::{self, Counters},
-    host::ledger::Tally,
+    host::udp::{Report, Stopped},
     hosts::{Host, HostError},
     scene::{Account, Amount, SceneError, Stream, Traffic},
     stage::{DIRECTORY, Stage},
@@ -30,19 +30,6 @@ pub(super) struct Load {
     /// Largest gap around each asked moment, either direction, in nanoseconds.
     gaps: Vec<u64>,
     unanswered: u64,
-}
-
-#[derive(Deserialize)]
-struct Stopped {
-    sent: u64,
-    refused: u64,
-    forgiven: u64,
-}
-
-#[derive(Deserialize)]
-struct Report {
-    tally: Tally,
-    errors: u64,
 }
 
 #[derive(Deserialize)]

@@ -68,12 +68,12 @@ pub(super) enum Question {
     Echo,
 }
 
-/// Asks from the calling thread's network.
-pub(super) fn ask(question: Question) -> Outcome {
+/// Asks over connections that `dial` opens.
+pub(super) fn ask<C: Read + Write>(question: Question, dial: impl Fn(SocketAddr) -> io::Result<C>) -> Outcome {
     match question {
-        Question::Directory => timed(ask_directory),
-        Question::Web => timed(ask_web),
-        Question::Echo => timed(|| Echo::open().map(|_| "an echo".to_owned())),
+        Question::Directory => timed(|| ask_directory(dial((DIRECTORY, DIRECTORY_PORT).into())?)),
+        Question::Web => timed(|| ask_web(dial((WEB, WEB_PORT).into())?)),
+        Question::Echo => timed(|| Echo(dial((WEB, ECHO_PORT).into())?).turn().map(|()| "an echo".to_owned())),
     }
 }
 
@@ -82,23 +82,23 @@ fn timed(ask: impl FnOnce() -> io::Result<String>) -> Outcome {
     Outcome { answer: ask(), took: start.elapsed() }
 }
 
-fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+/// Opens a connection from the calling thread's network.
+pub(super) fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     let connection = TcpStream::connect_timeout(&address, PATIENCE)?;
     connection.set_read_timeout(Some(PATIENCE))?;
     Ok(connection)
 }
 
-fn ask_directory() -> io::Result<String> {
-    let mut connection = connect((DIRECTORY, DIRECTORY_PORT).into())?;
+fn ask_directory(mut connection: impl Read + Write) -> io::Result<String> {
     connection.write_all(b"where is the domain controller?\n")?;
     let mut line = String::new();
     BufReader::new(connection).read_line(&mut line)?;
     expected(line.trim(), DIRECTORY_ANSWER)
 }
 
-fn ask_web() -> io::Result<String> {
-    let mut connection = connect((WEB, WEB_PORT).into())?;
-    write!(connection, "GET / HTTP/1.1\r\nHost: {WEB}\r\nConnection: close\r\n\r\n")?;
+fn ask_web(mut connection: impl Read + Write) -> io::Result<String> {
+    let request = format!("GET / HTTP/1.1\r\nHost: {WEB}\r\nConnection: close\r\n\r\n");
+    connection.write_all(request.as_bytes())?;
     let mut page = String::new();
     connection.read_to_string(&mut page)?;
     expected(page.rsplit("\r\n\r\n").next().unwrap_or_default(), WEB_ANSWER)
@@ -113,15 +113,9 @@ fn expected(got: &str, wanted: &str) -> io::Result<String> {
 
 /// A live connection to the echo server.
 #[derive(Debug)]
-struct Echo(TcpStream);
+struct Echo<C>(C);
 
-impl Echo {
-    fn open() -> io::Result<Self> {
-        let mut echo = Self(connect((WEB, ECHO_PORT).into())?);
-        echo.turn()?;
-        Ok(echo)
-    }
-
+impl<C: Read + Write> Echo<C> {
     /// One message there and back.
     fn turn(&mut self) -> io::Result<()> {
         let message = *b"are you still there?";
@@ -141,10 +135,15 @@ pub(super) struct Closed {
     pub how: io::Error,
 }
 
-/// Opens a connection to the echo server from the calling thread's network and talks until it is closed; `None` when
-/// it is not within `patience`. `opened` is told when the connection stands.
-pub(super) fn watch(patience: Duration, opened: &Sender<()>) -> io::Result<Option<Closed>> {
-    let mut echo = Echo::open()?;
+/// Opens a connection to the echo server with `dial` and talks until it is closed; `None` when it is not within
+/// `patience`. `opened` is told when the connection stands.
+pub(super) fn watch<C: Read + Write>(
+    patience: Duration,
+    opened: &Sender<()>,
+    dial: impl Fn(SocketAddr) -> io::Result<C>,
+) -> io::Result<Option<Closed>> {
+    let mut echo = Echo(dial((WEB, ECHO_PORT).into())?);
+    echo.turn()?;
     let _ = opened.send(());
     let until = Instant::now() + patience;
     while Instant::now() < until {

@@ -12,25 +12,16 @@ const KEPT: usize = 1 << 20;
 pub(crate) struct Arrivals {
     log: VecDeque<u64>,
     forgotten: bool,
-    largest: u64,
 }
 
 impl Arrivals {
     /// Enters an arrival. One that the clock puts before its predecessor counts as simultaneous.
     pub(crate) fn arrived(&mut self, at: u64) {
-        if let Some(&last) = self.log.back() {
-            self.largest = self.largest.max(at.saturating_sub(last));
-        }
         if self.log.len() == KEPT {
             self.log.pop_front();
             self.forgotten = true;
         }
         self.log.push_back(self.log.back().map_or(at, |&last| last.max(at)));
-    }
-
-    /// The largest gap of all.
-    pub(crate) fn largest(&self) -> u64 {
-        self.largest
     }
 
     /// The largest gap that overlaps `moment` ± 50 ms, in nanoseconds; `None` when the log does not cover the span.
@@ -82,7 +73,6 @@ mod tests {
         assert_eq!(arrivals.around(1248 * MS), Some(MS));
         assert_eq!(arrivals.around(1357 * MS), Some(8 * MS));
         assert_eq!(arrivals.around(1359 * MS), Some(MS));
-        assert_eq!(arrivals.largest(), 8 * MS);
     }
 
     #[test]

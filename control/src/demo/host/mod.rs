@@ -7,8 +7,8 @@ pub(crate) mod gaps;
 pub(crate) mod ledger;
 pub(crate) mod services;
 pub(crate) mod stamp;
-mod stream;
-mod udp;
+pub(crate) mod stream;
+pub(crate) mod udp;
 mod wire;
 
 use serde::Serialize;

@@ -30,25 +30,31 @@ fn listen(address: SocketAddr, answer: fn(TcpStream) -> io::Result<()>) -> io::R
     Ok(())
 }
 
-fn answer_directory(connection: TcpStream) -> io::Result<()> {
-    let mut writer = connection.try_clone()?;
-    for line in BufReader::new(connection).lines() {
-        line?;
-        writeln!(writer, "{DIRECTORY_ANSWER}")?;
+/// The directory server's side of a connection.
+pub(crate) fn answer_directory(connection: impl Read + Write) -> io::Result<()> {
+    let mut connection = BufReader::new(connection);
+    let mut line = String::new();
+    while connection.read_line(&mut line)? > 0 {
+        line.clear();
+        writeln!(connection.get_mut(), "{DIRECTORY_ANSWER}")?;
     }
     Ok(())
 }
 
-fn answer_web(connection: TcpStream) -> io::Result<()> {
-    let mut writer = connection.try_clone()?;
-    let mut lines = BufReader::new(connection).lines();
-    while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
-    let length = WEB_ANSWER.len();
+/// The web server's.
+pub(crate) fn answer_web(connection: impl Read + Write) -> io::Result<()> {
+    let mut connection = BufReader::new(connection);
+    let mut line = String::new();
+    while connection.read_line(&mut line)? > 0 && !line.trim().is_empty() {
+        line.clear();
+    }
     let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close";
-    write!(writer, "{head}\r\nContent-Length: {length}\r\n\r\n{WEB_ANSWER}")
+    let page = format!("{head}\r\nContent-Length: {}\r\n\r\n{WEB_ANSWER}", WEB_ANSWER.len());
+    connection.get_mut().write_all(page.as_bytes())
 }
 
-fn answer_echo(mut connection: TcpStream) -> io::Result<()> {
+/// The echo server's.
+pub(crate) fn answer_echo(mut connection: impl Read + Write) -> io::Result<()> {
     let mut buffer = [0; 4096];
     loop {
         let count = connection.read(&mut buffer)?;

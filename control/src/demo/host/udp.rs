@@ -1,18 +1,23 @@
 //! One end of the stamped datagrams: sends its flow at an even pace, accounts for the other end's.
 
-use super::{gaps::Arrivals, ledger::Ledger, serve, stamp, unknown};
+use super::{
+    gaps::Arrivals,
+    ledger::{Ledger, Tally},
+    serve, stamp, unknown,
+};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::{
     io,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
-use vestibule_platform::measure::{BATCH, LARGEST, Meter, Sender};
+use vestibule_platform::measure::{BATCH, LARGEST, Meter};
 
 /// Kernel room in each direction: four seconds of full packets at 1,000 per second, one at 4,000.
 const BUFFER: usize = 8 << 20;
@@ -24,6 +29,13 @@ const CATCH_UP: Duration = Duration::from_millis(4);
 /// How long a question about a span waits for the span to end.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// One end's books.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct End {
+    sending: Arc<Sending>,
+    received: Arc<Mutex<Received>>,
+}
+
 #[derive(Debug, Default)]
 struct Received {
     ledger: Ledger,
@@ -34,79 +46,60 @@ struct Received {
 #[derive(Debug, Default)]
 struct Sending {
     wanted: AtomicBool,
+    over: AtomicBool,
     idle: AtomicBool,
     sent: AtomicU64,
     refused: AtomicU64,
     forgiven: AtomicU64,
 }
 
+/// What a sender did.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Stopped {
+    /// Datagrams given away.
+    pub sent: u64,
+    /// Sends that were refused.
+    pub refused: u64,
+    /// Datagrams not sent because the sender could not run in time.
+    pub forgiven: u64,
+}
+
+/// What a receiver saw.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Report {
+    /// Its account.
+    pub tally: Tally,
+    /// Errors in place of datagrams.
+    pub errors: u64,
+}
+
 pub(super) fn run(local: SocketAddr, peer: SocketAddr, flow: u32, expect: u32, mtu: u16, rate: u32) -> io::Result<()> {
     let meter = Meter::open(local, peer, BUFFER)?;
     let sender = meter.sender()?;
-    let sending = Arc::new(Sending::default());
-    let received = Arc::new(Mutex::new(Received::default()));
-    let (theirs, ours) = (sending.clone(), received.clone());
-    thread::Builder::new().name("send".to_owned()).spawn(move || send(&sender, &theirs, flow, mtu, rate))?;
-    thread::Builder::new().name("receive".to_owned()).spawn(move || receive(meter, &ours, expect))?;
+    let end = End::default();
+    let (out, back) = (end.clone(), end.clone());
+    let send = move || out.send(flow, mtu, rate, |datagrams| sender.send(datagrams));
+    thread::Builder::new().name("send".to_owned()).spawn(send)?;
+    thread::Builder::new().name("receive".to_owned()).spawn(move || receive(meter, &back, expect))?;
 
     serve(|command, argument| match command {
         "start" => {
-            sending.idle.store(false, Ordering::SeqCst);
-            sending.wanted.store(true, Ordering::SeqCst);
+            end.start();
             Ok(json!({}))
         }
-        "stop" => {
-            sending.wanted.store(false, Ordering::SeqCst);
-            while !sending.idle.load(Ordering::SeqCst) {
-                thread::sleep(TICK);
-            }
-            Ok(json!({
-                "sent": sending.sent.load(Ordering::SeqCst),
-                "refused": sending.refused.load(Ordering::SeqCst),
-                "forgiven": sending.forgiven.load(Ordering::SeqCst),
-            }))
-        }
-        "gap" => {
-            let moment = argument.parse().map_err(io::Error::other)?;
-            Ok(json!({ "gap_ns": gap(&received, moment) }))
-        }
-        "report" => {
-            let sent = argument.parse().map_err(io::Error::other)?;
-            let received = received.lock().unwrap_or_else(PoisonError::into_inner);
-            let largest = received.arrivals.largest();
-            Ok(json!({ "tally": received.ledger.tally(sent), "errors": received.errors, "largest_ns": largest }))
-        }
+        "stop" => Ok(json!(end.stop())),
+        "gap" => Ok(json!({ "gap_ns": end.gap(argument.parse().map_err(io::Error::other)?) })),
+        "report" => Ok(json!(end.report(argument.parse().map_err(io::Error::other)?))),
         _ => Err(unknown(command)),
     })
 }
 
-/// The largest gap around `moment`, once the span has passed.
-fn gap(received: &Mutex<Received>, moment: u64) -> Option<u64> {
-    let until = Instant::now() + PATIENCE;
-    loop {
-        let answer = received.lock().unwrap_or_else(PoisonError::into_inner).arrivals.around(moment);
-        if answer.is_some() || Instant::now() > until {
-            return answer;
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-}
-
-fn receive(mut meter: Meter, received: &Mutex<Received>, expect: u32) {
+fn receive(mut meter: Meter, end: &End, expect: u32) {
     loop {
         let mut batch = Vec::with_capacity(BATCH);
         let result =
             meter.receive(Duration::from_millis(100), |bytes, at| batch.push((stamp::read(bytes, expect), at)));
-        let mut received = received.lock().unwrap_or_else(PoisonError::into_inner);
-        received.errors += u64::from(result.is_err());
-        for (sequence, at) in &batch {
-            received.arrivals.arrived(*at);
-            match sequence {
-                Some(sequence) => received.ledger.arrived(*sequence),
-                None => received.ledger.corrupted(),
-            }
-        }
-        drop(received);
+        end.enter(&batch, u64::from(result.is_err()));
         // The kernel keeps the time of each arrival, so collecting them late costs no precision and saves wake-ups.
         if batch.len() < BATCH {
             thread::sleep(Duration::from_millis(2));
@@ -114,41 +107,106 @@ fn receive(mut meter: Meter, received: &Mutex<Received>, expect: u32) {
     }
 }
 
-fn send(sender: &Sender, sending: &Sending, flow: u32, mtu: u16, rate: u32) {
-    let mut buffers = vec![[0; LARGEST]; BATCH];
-    let mut sequence = 0;
-    loop {
-        sending.idle.store(true, Ordering::SeqCst);
-        while !sending.wanted.load(Ordering::SeqCst) {
+impl End {
+    /// Lets the sender begin.
+    pub(crate) fn start(&self) {
+        self.sending.idle.store(false, Ordering::SeqCst);
+        self.sending.wanted.store(true, Ordering::SeqCst);
+    }
+
+    /// Stops the sender and waits until it has.
+    pub(crate) fn stop(&self) -> Stopped {
+        let sending = &self.sending;
+        sending.wanted.store(false, Ordering::SeqCst);
+        while !sending.idle.load(Ordering::SeqCst) {
             thread::sleep(TICK);
         }
-        sending.idle.store(false, Ordering::SeqCst);
-        let mut pace = Pace::new(rate, Instant::now());
-        while sending.wanted.load(Ordering::SeqCst) {
-            thread::sleep(pace.next_tick().saturating_duration_since(Instant::now()));
-            let mut due = pace.due(Instant::now());
-            sending.forgiven.store(pace.forgiven, Ordering::Relaxed);
-            while due > 0 {
-                let count = due.min(BATCH as u64) as usize;
-                let now = wall_ns();
-                let mut lengths = [0; BATCH];
-                for (at, buffer) in buffers[..count].iter_mut().enumerate() {
-                    lengths[at] = stamp::size(sequence + at as u64, mtu).min(LARGEST);
-                    stamp::write(&mut buffer[..lengths[at]], flow, sequence + at as u64, now);
+        Stopped {
+            sent: sending.sent.load(Ordering::SeqCst),
+            refused: sending.refused.load(Ordering::SeqCst),
+            forgiven: sending.forgiven.load(Ordering::SeqCst),
+        }
+    }
+
+    /// Ends the sender for good.
+    pub(crate) fn end(&self) {
+        self.sending.over.store(true, Ordering::SeqCst);
+        self.sending.wanted.store(false, Ordering::SeqCst);
+    }
+
+    /// The account, given that `sent` datagrams were sent.
+    pub(crate) fn report(&self, sent: u64) -> Report {
+        let received = self.received();
+        Report { tally: received.ledger.tally(sent), errors: received.errors }
+    }
+
+    /// Enters arrivals (a number, or `None` for a datagram that is not as it was sent, and when) and errors.
+    pub(crate) fn enter(&self, batch: &[(Option<u64>, u64)], errors: u64) {
+        let mut received = self.received();
+        received.errors += errors;
+        for (sequence, at) in batch {
+            received.arrivals.arrived(*at);
+            match sequence {
+                Some(sequence) => received.ledger.arrived(*sequence),
+                None => received.ledger.corrupted(),
+            }
+        }
+    }
+
+    /// The largest gap around `moment`, once the span has passed.
+    pub(crate) fn gap(&self, moment: u64) -> Option<u64> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let answer = self.received().arrivals.around(moment);
+            if answer.is_some() || Instant::now() > until {
+                return answer;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn received(&self) -> MutexGuard<'_, Received> {
+        self.received.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends `flow` into `sink` whenever it is wanted; `sink` takes datagrams in order and says how many.
+    pub(crate) fn send(&self, flow: u32, mtu: u16, rate: u32, mut sink: impl FnMut(&[&[u8]]) -> io::Result<usize>) {
+        let sending = &*self.sending;
+        let mut buffers = vec![[0; LARGEST]; BATCH];
+        let mut sequence = 0;
+        loop {
+            sending.idle.store(true, Ordering::SeqCst);
+            while !sending.wanted.load(Ordering::SeqCst) {
+                if sending.over.load(Ordering::SeqCst) {
+                    return;
                 }
-                let batch: Vec<&[u8]> =
-                    buffers[..count].iter().zip(lengths).map(|(buffer, length)| &buffer[..length]).collect();
-                // A datagram that the kernel refuses was not sent: its number is used again.
-                let taken = match sender.send(&batch) {
-                    Ok(taken) => taken as u64,
-                    Err(_) => {
+                thread::sleep(TICK);
+            }
+            sending.idle.store(false, Ordering::SeqCst);
+            let mut pace = Pace::new(rate, Instant::now());
+            while sending.wanted.load(Ordering::SeqCst) {
+                thread::sleep(pace.next_tick().saturating_duration_since(Instant::now()));
+                let mut due = pace.due(Instant::now());
+                sending.forgiven.store(pace.forgiven, Ordering::Relaxed);
+                while due > 0 {
+                    let count = due.min(BATCH as u64) as usize;
+                    let now = wall_ns();
+                    let mut lengths = [0; BATCH];
+                    for (at, buffer) in buffers[..count].iter_mut().enumerate() {
+                        lengths[at] = stamp::size(sequence + at as u64, mtu).min(LARGEST);
+                        stamp::write(&mut buffer[..lengths[at]], flow, sequence + at as u64, now);
+                    }
+                    let batch: Vec<&[u8]> =
+                        buffers[..count].iter().zip(lengths).map(|(buffer, length)| &buffer[..length]).collect();
+                    // A datagram that is refused was not sent: its number is used again.
+                    let Ok(taken) = sink(&batch) else {
                         sending.refused.fetch_add(1, Ordering::Relaxed);
                         break;
-                    }
-                };
-                sequence += taken;
-                sending.sent.store(sequence, Ordering::SeqCst);
-                due -= taken.min(due);
+                    };
+                    sequence += taken as u64;
+                    sending.sent.store(sequence, Ordering::SeqCst);
+                    due = due.saturating_sub(taken as u64);
+                }
             }
         }
     }
@@ -156,28 +214,28 @@ fn send(sender: &Sender, sending: &Sending, flow: u32, mtu: u16, rate: u32) {
 
 /// Decides how much is due at each tick.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     rate: u64,
     start: Instant,
     done: u64,
     tick: u32,
     /// Units that were never sent because the sender itself could not run.
-    pub(super) forgiven: u64,
+    pub(crate) forgiven: u64,
 }
 
 impl Pace {
-    pub(super) fn new(rate: u32, start: Instant) -> Self {
+    pub(crate) fn new(rate: u32, start: Instant) -> Self {
         Self { rate: u64::from(rate), start, done: 0, tick: 0, forgiven: 0 }
     }
 
     /// When to wake up next.
-    pub(super) fn next_tick(&mut self) -> Instant {
+    pub(crate) fn next_tick(&mut self) -> Instant {
         self.tick += 1;
         self.start + TICK * self.tick
     }
 
     /// How many units are due now.
-    pub(super) fn due(&mut self, now: Instant) -> u64 {
+    pub(crate) fn due(&mut self, now: Instant) -> u64 {
         let passed = now.saturating_duration_since(self.start);
         let owed = (passed.as_nanos() * u128::from(self.rate) / 1_000_000_000) as u64;
         let most = (CATCH_UP.as_nanos() as u64 * self.rate / 1_000_000_000).max(1);
@@ -190,7 +248,8 @@ impl Pace {
     }
 }
 
-fn wall_ns() -> u64 {
+/// Nanoseconds of the wall clock.
+pub(crate) fn wall_ns() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
 }
