@@ -16,6 +16,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// Longest wait for the first datagram.
+const FIRST: Duration = Duration::from_secs(5);
+
 /// The running load.
 #[derive(Debug)]
 pub(super) struct Load {
@@ -65,9 +68,15 @@ impl Load {
             gaps: Vec::new(),
             unanswered: 0,
         };
-        for end in [&mut load.device, &mut load.directory] {
-            end.ask::<serde_json::Value>("start")?;
+        // The device begins: before login, nobody may open a flow towards it.
+        load.device.ask::<serde_json::Value>("start")?;
+        while load.directory.ask::<Report>("report 0")?.tally.received == 0 {
+            if load.started.elapsed() > FIRST {
+                return Err(HostError::Silent { name: "device's datagrams".to_owned(), command: "start".to_owned() });
+            }
+            thread::sleep(Duration::from_millis(1));
         }
+        load.directory.ask::<serde_json::Value>("start")?;
         Ok(load)
     }
 }
@@ -110,7 +119,17 @@ impl Traffic for Load {
             let grown = drops::growth(before, after);
             kernel_drops.extend(grown.into_iter().map(|(name, count)| (format!("{namespace}: {name}"), count)));
         }
+        let mut troubles = Vec::new();
+        for (way, stopped, report) in [("up", &from_device, &up), ("down", &from_directory, &down)] {
+            if !report.missing.is_empty() {
+                troubles.push(format!("UDP {way}: missing (number, count) {:?} of {}", report.missing, stopped.sent));
+            }
+            let errors = report.error.iter().map(|error| format!("UDP {way}: instead of a packet: {error}"));
+            let refusals = stopped.refusal.iter().map(|error| format!("UDP {way}: not sent: {error}"));
+            troubles.extend(errors.chain(refusals));
+        }
         Ok(Account {
+            troubles,
             up: up.tally,
             down: down.tally,
             errors: up.errors + down.errors,

@@ -113,6 +113,8 @@ pub(super) struct Account {
     pub gaps: Vec<u64>,
     /// Moments for which no gap could be told.
     pub unanswered: u64,
+    /// What went wrong, in words.
+    pub troubles: Vec<String>,
 }
 
 /// What one end of the TCP connection has seen.
@@ -148,6 +150,7 @@ impl Account {
         self.seconds += other.seconds;
         self.gaps.extend(&other.gaps);
         self.unanswered += other.unanswered;
+        self.troubles.extend_from_slice(&other.troubles);
     }
 
     /// Both directions together.

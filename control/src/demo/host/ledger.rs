@@ -71,6 +71,25 @@ impl Ledger {
         self.tally.corrupted += 1;
     }
 
+    /// The first few gaps among the numbers below `sent`, as `from` and `count`.
+    pub(crate) fn missing(&self, sent: u64) -> Vec<(u64, u64)> {
+        const SHOWN: usize = 8;
+        let mut gaps: Vec<(u64, u64)> = Vec::new();
+        for sequence in 0..sent.min(Self::LIMIT) {
+            let word = self.seen.get((sequence / 64) as usize).copied().unwrap_or(0);
+            if word & 1 << (sequence % 64) != 0 {
+                continue;
+            }
+            let full = gaps.len() == SHOWN;
+            match gaps.last_mut() {
+                Some((from, count)) if *from + *count == sequence => *count += 1,
+                _ if full => break,
+                _ => gaps.push((sequence, 1)),
+            }
+        }
+        gaps
+    }
+
     /// The account so far, given that `sent` datagrams were sent.
     pub(crate) fn tally(&self, sent: u64) -> Tally {
         Tally { sent, lost: sent.saturating_sub(self.tally.received), ..self.tally }
@@ -113,6 +132,14 @@ mod tests {
     #[test]
     fn the_tail_counts_as_lost() {
         assert_eq!(account(0..7, 10).lost, 3);
+    }
+
+    #[test]
+    fn gaps_are_told() {
+        let mut ledger = Ledger::default();
+        [0, 1, 5, 6, 8].into_iter().for_each(|sequence| ledger.arrived(sequence));
+        assert_eq!(ledger.missing(10), [(2, 3), (7, 1), (9, 1)]);
+        assert_eq!(ledger.missing(2), []);
     }
 
     #[test]

@@ -41,6 +41,7 @@ struct Received {
     ledger: Ledger,
     arrivals: Arrivals,
     errors: u64,
+    error: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -50,27 +51,34 @@ struct Sending {
     idle: AtomicBool,
     sent: AtomicU64,
     refused: AtomicU64,
+    refusal: Mutex<Option<String>>,
     forgiven: AtomicU64,
 }
 
 /// What a sender did.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Stopped {
     /// Datagrams given away.
     pub sent: u64,
     /// Sends that were refused.
     pub refused: u64,
+    /// Why the last one was.
+    pub refusal: Option<String>,
     /// Datagrams not sent because the sender could not run in time.
     pub forgiven: u64,
 }
 
 /// What a receiver saw.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Report {
     /// Its account.
     pub tally: Tally,
     /// Errors in place of datagrams.
     pub errors: u64,
+    /// The first of them.
+    pub error: Option<String>,
+    /// The first gaps: number of the first datagram that is missing, and how many are.
+    pub missing: Vec<(u64, u64)>,
 }
 
 pub(super) fn run(local: SocketAddr, peer: SocketAddr, flow: u32, expect: u32, mtu: u16, rate: u32) -> io::Result<()> {
@@ -99,7 +107,7 @@ fn receive(mut meter: Meter, end: &End, expect: u32) {
         let mut batch = Vec::with_capacity(BATCH);
         let result =
             meter.receive(Duration::from_millis(100), |bytes, at| batch.push((stamp::read(bytes, expect), at)));
-        end.enter(&batch, u64::from(result.is_err()));
+        end.enter(&batch, result.err().map(|error| error.to_string()));
         // The kernel keeps the time of each arrival, so collecting them late costs no precision and saves wake-ups.
         if batch.len() < BATCH {
             thread::sleep(Duration::from_millis(2));
@@ -124,6 +132,7 @@ impl End {
         Stopped {
             sent: sending.sent.load(Ordering::SeqCst),
             refused: sending.refused.load(Ordering::SeqCst),
+            refusal: sending.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             forgiven: sending.forgiven.load(Ordering::SeqCst),
         }
     }
@@ -137,13 +146,20 @@ impl End {
     /// The account, given that `sent` datagrams were sent.
     pub(crate) fn report(&self, sent: u64) -> Report {
         let received = self.received();
-        Report { tally: received.ledger.tally(sent), errors: received.errors }
+        Report {
+            tally: received.ledger.tally(sent),
+            errors: received.errors,
+            error: received.error.clone(),
+            missing: received.ledger.missing(sent),
+        }
     }
 
-    /// Enters arrivals (a number, or `None` for a datagram that is not as it was sent, and when) and errors.
-    pub(crate) fn enter(&self, batch: &[(Option<u64>, u64)], errors: u64) {
+    /// Enters arrivals (a number, or `None` for a datagram that is not as it was sent, and when), or an error
+    /// in their place.
+    pub(crate) fn enter(&self, batch: &[(Option<u64>, u64)], error: Option<String>) {
         let mut received = self.received();
-        received.errors += errors;
+        received.errors += u64::from(error.is_some());
+        received.error = received.error.take().or(error);
         for (sequence, at) in batch {
             received.arrivals.arrived(*at);
             match sequence {
@@ -199,9 +215,13 @@ impl End {
                     let batch: Vec<&[u8]> =
                         buffers[..count].iter().zip(lengths).map(|(buffer, length)| &buffer[..length]).collect();
                     // A datagram that is refused was not sent: its number is used again.
-                    let Ok(taken) = sink(&batch) else {
-                        sending.refused.fetch_add(1, Ordering::Relaxed);
-                        break;
+                    let taken = match sink(&batch) {
+                        Ok(taken) => taken,
+                        Err(error) => {
+                            sending.refused.fetch_add(1, Ordering::Relaxed);
+                            *sending.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+                            break;
+                        }
                     };
                     sequence += taken as u64;
                     sending.sent.store(sequence, Ordering::SeqCst);

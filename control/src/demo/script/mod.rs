@@ -12,7 +12,7 @@ use super::{
     gateway::Facts,
     kernel::Kernel,
     options::Options,
-    scene::{Amount, Scene, SceneError},
+    scene::{Account, Amount, Scene, SceneError},
     stage::Stage,
     timeline::Timeline,
     verdict::Verdict,
@@ -122,6 +122,22 @@ impl World<'_> {
         let alive = self.scene.alive();
         verdict.check("gateway and daemon still run", if alive { "yes" } else { "no" }, alive);
         Ok(())
+    }
+
+    /// Tells what a load came to.
+    fn tell(&self, account: &Account) {
+        let (up, down) = (account.up, account.down);
+        self.timeline.note(format_args!(
+            "load of {:.1} s: UDP {} up, {} down; lost {} and {}; TCP {} MB; sent again by TCP {}",
+            account.seconds,
+            up.sent,
+            down.sent,
+            up.lost,
+            down.lost,
+            account.tcp_bytes / 1_000_000,
+            account.tcp_retransmitted
+        ));
+        account.troubles.iter().for_each(|trouble| self.timeline.note(format_args!("  {trouble}")));
     }
 
     /// How many swaps the gateway's audit holds.

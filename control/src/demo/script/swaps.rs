@@ -58,6 +58,7 @@ pub(super) fn run(world: &mut World<'_>, verdict: &mut Verdict) -> Result<Accoun
     let after = world.scene.wire()?;
     let on_the_wire = after.initiations - handshakes.initiations;
     let account = load.finish()?;
+    world.tell(&account);
     timeline.note(format_args!("{done} swaps done, the slowest took {} ms", slowest.as_millis()));
 
     verdict.number("swaps", done);

@@ -36,6 +36,7 @@ pub(super) fn run(world: &mut World<'_>, verdict: &mut Verdict) -> Result<(Accou
     login(world, verdict, &mut *load, inner)?;
     rules(world, verdict)?;
     let account = load.finish()?;
+    world.tell(&account);
     deleted(world, verdict)?;
     Ok((control, account))
 }
@@ -72,7 +73,9 @@ fn control_run(world: &mut World<'_>, inner: IpAddr) -> Result<Account, Stopped>
     ));
     let mut load = world.scene.load(inner, world.amount, 0)?;
     bare::quiet(&mut *load, seconds)?;
-    Ok(load.finish()?)
+    let account = load.finish()?;
+    world.tell(&account);
+    Ok(account)
 }
 
 fn login(world: &mut World<'_>, verdict: &mut Verdict, load: &mut dyn Traffic, before: IpAddr) -> Result<(), Stopped> {
