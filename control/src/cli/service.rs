@@ -3,7 +3,7 @@
 use super::{client::default_control, failure};
 use crate::{
     api::pin::Pin,
-    daemon::{Options, run},
+    daemon::{DataPlane, Options, run},
     mdm,
 };
 use clap::{Args, Subcommand};
@@ -80,6 +80,7 @@ pub(crate) fn run_verb(verb: ServiceVerb) -> ExitCode {
         mtu: options.mtu,
         browser: options.browser,
         login_timeout: Some(Duration::from_secs(options.login_timeout)),
+        data_plane: DataPlane::Kernel,
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,

@@ -20,5 +20,5 @@ mod tunnel;
 mod twin;
 mod wall;
 
-pub use options::{Options, StartError};
+pub use options::{DataPlane, Options, StartError};
 pub use start::run;

@@ -4,14 +4,38 @@ use super::{remote::GatewayAddressError, store::StoreError};
 use crate::{
     api::pin::{Pin, PinError},
     crypto::RandomError,
+    gateway::StartWorker,
 };
-use std::{io, path::PathBuf, time::Duration};
+use std::{fmt, io, path::PathBuf, time::Duration};
 use vestibule_platform::{
-    adapter::AdapterError, local::LocalError, runtime::Stopped, secrets::SecretError, session::SessionError,
+    adapter::AdapterError, local::LocalError, netcfg::NetConfig, runtime::Stopped, secrets::SecretError,
+    session::SessionError,
 };
 
+/// What moves the device's packets.
+pub enum DataPlane {
+    /// This host's kernel: a TUN device, a UDP socket, addresses and routes. Needs the rights for them.
+    Kernel,
+    /// A worker of the caller's making, on memory twins for instance.
+    Worker {
+        /// Starts it.
+        start: StartWorker,
+        /// The host's network settings, or their twin.
+        network: Box<dyn NetConfig>,
+    },
+}
+
+impl fmt::Debug for DataPlane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kernel => "Kernel",
+            Self::Worker { .. } => "Worker",
+        })
+    }
+}
+
 /// Options of `vestibule service run`.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Options {
     /// The MDM file.
     pub mdm: PathBuf,
@@ -33,6 +57,8 @@ pub struct Options {
     pub browser: Option<String>,
     /// How long a login may take.
     pub login_timeout: Option<Duration>,
+    /// What moves the packets.
+    pub data_plane: DataPlane,
 }
 
 /// Why the daemon did not start, or stopped by itself.

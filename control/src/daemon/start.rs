@@ -7,7 +7,7 @@ use super::{
     host::Host,
     ipc::server::Server,
     login,
-    options::{Options, StartError},
+    options::{DataPlane, Options, StartError},
     remote::HttpsGateway,
     sessions,
     store::{GatewayFacts, Store},
@@ -31,7 +31,7 @@ use vestibule_platform::{
     adapter::{Tun, TunConfig},
     clock::{Clock, SystemClock},
     facts, local, netcfg,
-    netcfg::PolicyRouting,
+    netcfg::{NetConfig, PolicyRouting},
     runtime::Worker,
     secrets::FileStore,
     service,
@@ -57,15 +57,24 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     store.forget_bearers(|id| machine.state().slots.values().any(|kept| kept.id == id))?;
     let configuration = Configuration::new(&options.mdm, mdm::MAX_BYTES, super::configuration::parse, &store);
 
-    let tun = Tun::open(&TunConfig { mtu: u32::from(options.mtu), ..TunConfig::new(&options.interface) })?;
-    let socket = Udp::bind(&UdpConfig::device(PolicyRouting::default().mark)).map_err(StartError::Socket)?;
     let seed = random::<16>()?;
     let (left, right) = seed.split_at(8);
     let half = |bytes: &[u8]| bytes.iter().fold(0, |all: u64, byte| all << 8 | u64::from(*byte));
     let config =
         EngineConfig { private_key: super::enrol::fresh_key()?, seed: [half(left), half(right)], max_flows: MAX_FLOWS };
     let engine = Engine::new(config, Instant::now());
-    let (handle, events) = Worker::spawn(engine, tun, socket, "vestibule-packets").map_err(StartError::Worker)?;
+    let (handle, events, network) = match options.data_plane {
+        DataPlane::Kernel => {
+            let tun = Tun::open(&TunConfig { mtu: u32::from(options.mtu), ..TunConfig::new(&options.interface) })?;
+            let socket = Udp::bind(&UdpConfig::device(PolicyRouting::default().mark)).map_err(StartError::Socket)?;
+            let worker = Worker::spawn(engine, tun, socket, "vestibule-packets").map_err(StartError::Worker)?;
+            (worker.0, worker.1, Box::new(netcfg::System) as Box<dyn NetConfig>)
+        }
+        DataPlane::Worker { start, network } => {
+            let (handle, events) = start(engine).map_err(StartError::Worker)?;
+            (handle, events, network)
+        }
+    };
 
     let (inputs, received) = mpsc::unbounded_channel();
     let sessions = sessions::start(options.sessions.as_deref(), inputs.clone())?;
@@ -106,7 +115,7 @@ pub async fn run(options: Options) -> Result<(), StartError> {
         device: Arc::new(device),
         store: Arc::new(store),
         tunnel: Tunnel::new(handle.clone()).map_err(StartError::WorkerStopped)?,
-        host: Arc::new(Host::new(&options.interface, Box::new(netcfg::System))),
+        host: Arc::new(Host::new(&options.interface, network)),
         configuration,
         settings: Settings {
             interface: options.interface.clone(),

@@ -19,6 +19,7 @@ mod scene;
 mod script;
 mod stage;
 mod timeline;
+mod userspace;
 mod verdict;
 
 pub use options::Options;
@@ -83,6 +84,9 @@ pub fn run(options: &Options) -> ExitCode {
         eprintln!("vestibule demo: cannot write {}: {error}", path.display());
         return ExitCode::from(CANNOT_BEGIN);
     }
+    if options.userspace {
+        return userspace(options);
+    }
     let missing = sandbox::missing();
     if !missing.is_empty() {
         eprintln!("vestibule demo makes network namespaces and TUN devices. Here it misses:");
@@ -105,6 +109,20 @@ pub fn run(options: &Options) -> ExitCode {
             ExitCode::from(CANNOT_BEGIN)
         }
     }
+}
+
+/// Runs the demo in this process.
+fn userspace(options: &Options) -> ExitCode {
+    let verdict = script::run(options);
+    println!("\n{verdict}");
+    let code = u8::from(verdict.failed() > 0);
+    finish(options, code, &json(&verdict))
+}
+
+fn json(verdict: &verdict::Verdict) -> Vec<u8> {
+    let mut json = verdict.json().to_string();
+    json.push('\n');
+    json.into_bytes()
 }
 
 /// Hands on what the demo inside the sandbox reported.
@@ -139,9 +157,7 @@ fn inside(options: &Options) -> ExitCode {
     };
     let verdict = script::run(options);
     println!("\n{verdict}");
-    let mut json = verdict.json().to_string();
-    json.push('\n');
-    if let Err(error) = link.report(json.as_bytes()) {
+    if let Err(error) = link.report(&json(&verdict)) {
         eprintln!("vestibule demo: cannot hand on the verdict: {error}");
         return ExitCode::FAILURE;
     }

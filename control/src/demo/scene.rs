@@ -7,6 +7,7 @@ use super::{
     hosts::HostError,
     probe::{Closed, Outcome, Question},
 };
+use crate::gateway::GatewayError;
 use crossbeam_channel::{Receiver, Sender};
 use serde::Deserialize;
 use std::{io, net::IpAddr, time::Duration};
@@ -24,10 +25,19 @@ pub(super) enum SceneError {
     /// The login.
     #[error(transparent)]
     Browser(#[from] BrowserError),
+    /// The gateway in this process.
+    #[error(transparent)]
+    Gateway(#[from] Box<GatewayError>),
+    /// A file, a socket or a thread.
+    #[error("the demo's own means fail")]
+    Io(#[from] io::Error),
 }
 
 /// Device, gateway and intranet, with load and measures.
 pub(super) trait Scene {
+    /// The device's inner address is known now.
+    fn addressed(&mut self, _inner: IpAddr) {}
+
     /// A program on the device asks a server.
     fn ask(&self, question: Question) -> Result<Outcome, SceneError>;
 

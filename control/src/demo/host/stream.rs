@@ -42,14 +42,15 @@ struct State {
 
 /// A stream as long as wanted: pseudo-random bytes that repeat after a prime number of them.
 #[derive(Debug)]
-struct Pattern(Vec<u8>);
+pub(crate) struct Pattern(Vec<u8>);
 
 impl Pattern {
     const PERIOD: usize = 1_048_583;
     /// Longest piece.
-    const PIECE: usize = 128 * 1024;
+    pub(crate) const PIECE: usize = 128 * 1024;
 
-    fn new(seed: u64) -> Self {
+    /// The stream of a seed.
+    pub(crate) fn new(seed: u64) -> Self {
         let mut bytes = vec![0; Self::PERIOD];
         stamp::fill(&mut bytes, seed, 0);
         bytes.extend_from_within(..Self::PIECE);
@@ -57,7 +58,7 @@ impl Pattern {
     }
 
     /// `length` bytes, at most [`Self::PIECE`], from `position` on.
-    fn piece(&self, position: u64, length: usize) -> &[u8] {
+    pub(crate) fn piece(&self, position: u64, length: usize) -> &[u8] {
         let start = (position % Self::PERIOD as u64) as usize;
         &self.0[start..start + length.min(Self::PIECE)]
     }

@@ -15,11 +15,16 @@ use super::{
     scene::{Account, Amount, Scene, SceneError},
     stage::Stage,
     timeline::Timeline,
+    userspace::{Room, Userspace},
     verdict::Verdict,
 };
 use crate::{causes::chain, daemon::ipc::Status};
 use reqwest::Method;
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr},
+    thread,
+};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// The devices' inner addresses.
@@ -62,11 +67,21 @@ pub(super) fn run(options: &Options) -> Verdict {
     let timeline = Timeline::begin();
     let mut verdict = Verdict::default();
     verdict.number("version", env!("CARGO_PKG_VERSION"));
-    verdict.number("mode", if options.bare { "bare" } else { "kernel" });
+    let mode = match (options.bare, options.userspace) {
+        (true, _) => "bare",
+        (_, true) => "userspace",
+        _ => "kernel",
+    };
+    verdict.number("mode", mode);
     verdict.number("rate", options.rate);
     verdict.number("tcp_rate", options.tcp_rate);
     let ended = if options.bare {
         bare::run(options, &timeline, &mut verdict)
+    } else if options.userspace {
+        Room::new().map_err(|cause| Stopped::Scene(cause.into())).and_then(|room| {
+            let world = prepare_userspace(options, &timeline, &room);
+            world.and_then(|mut world| world.play(&mut verdict))
+        })
     } else {
         prepare(options, &timeline).and_then(|mut world| {
             let ended = world.play(&mut verdict);
@@ -104,6 +119,27 @@ fn prepare<'a>(options: &'a Options, timeline: &'a Timeline) -> Result<World<'a>
     timeline.note("the device boots; nobody has logged in");
     let amount = Amount { rate: options.rate, tcp_rate: options.tcp_rate, mtu: 0 };
     let scene = Box::new(kernel);
+    Ok(World { options, timeline, scene, gateway, admin, token, device, amount, audit_read: 0, audited: 0 })
+}
+
+/// The same in this process.
+fn prepare_userspace<'a>(options: &'a Options, timeline: &'a Timeline, room: &Room) -> Result<World<'a>, Stopped> {
+    timeline.chapter("The stage: userspace, without devices; both ends in this process, joined by memory");
+    let paths = Paths::below(room.path());
+    let mut userspace = Userspace::start(room)?;
+    timeline.note("the gateway runs");
+    let gateway = userspace.facts();
+    let secret = fs::read_to_string(&gateway.admin_token_file).map_err(SceneError::from)?;
+    let seat = |work: Box<dyn FnOnce() + Send>| thread::Builder::new().spawn(work).map(|_| ());
+    let admin = Admin::seat(&gateway, secret.trim().to_owned(), seat).map_err(SceneError::from)?;
+    let token = setup::organisation(&admin)?;
+    timeline.note("service token, enrolment policies, two accounts and two rules made over the REST API");
+    paths.write_mdm(&token, false)?;
+    userspace.boot(&paths)?;
+    let device = Device::sit_down(paths)?;
+    timeline.note("the device boots; nobody has logged in");
+    let amount = Amount { rate: options.rate, tcp_rate: options.tcp_rate, mtu: 0 };
+    let scene = Box::new(userspace);
     Ok(World { options, timeline, scene, gateway, admin, token, device, amount, audit_read: 0, audited: 0 })
 }
 

@@ -51,6 +51,7 @@ fn before_login(world: &mut World<'_>, verdict: &mut Verdict) -> Result<IpAddr, 
     timeline.chapter("Before login");
     let status = world.device.until_identity(NON_IDENTITY, STEP)?;
     let Some(inner) = inner(&status) else { return Err(Stopped::Missing("inner address")) };
+    world.scene.addressed(inner);
     world.amount.mtu = status.mtu.unwrap_or(1280);
     timeline.note(format_args!("enrolled by service token; connected as {NON_IDENTITY}, inner address {inner}"));
     verdict.check("before login, traffic is", NON_IDENTITY, true);

@@ -188,7 +188,8 @@ mod tests {
         });
         assert_eq!(sizes, [100, 100, 50]);
         let mut segments = Vec::new();
-        let frame = HostFrame { bytes: tcp(A, B, (5, 0, ACK | FIN), &[1; 250]), offload: offload(Gso::Tcp { size: 100 }) };
+        let frame =
+            HostFrame { bytes: tcp(A, B, (5, 0, ACK | FIN), &[1; 250]), offload: offload(Gso::Tcp { size: 100 }) };
         each(&frame, |packet| {
             let Packet::Tcp { seq, flags, .. } = packet else { panic!("{packet:?}") };
             segments.push((seq, flags));

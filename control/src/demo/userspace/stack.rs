@@ -78,7 +78,11 @@ impl Stack {
     }
 
     /// A flow from `local` to `remote` on a port of its own, and what arrives in it.
-    pub(super) fn open(&self, local: std::net::Ipv4Addr, remote: SocketAddrV4) -> (Flow, crossbeam_channel::Receiver<Segment>) {
+    pub(super) fn open(
+        &self,
+        local: std::net::Ipv4Addr,
+        remote: SocketAddrV4,
+    ) -> (Flow, crossbeam_channel::Receiver<Segment>) {
         let mut tables = self.tables();
         tables.next_port = tables.next_port.wrapping_add(1) | 0x8000;
         let flow = (SocketAddrV4::new(local, tables.next_port), remote);

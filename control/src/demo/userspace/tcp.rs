@@ -40,6 +40,7 @@ pub(super) struct Connection {
     expected: u32,
     arrived: VecDeque<u8>,
     ended: bool,
+    finished: bool,
     broken: Option<io::ErrorKind>,
 }
 
@@ -81,6 +82,7 @@ impl Connection {
             expected,
             arrived: VecDeque::new(),
             ended: false,
+            finished: false,
             broken: None,
         }
     }
@@ -154,8 +156,11 @@ impl Connection {
 
     /// Tells the other end that no more comes.
     pub(super) fn finish(&mut self) {
-        self.transmit(FIN | ACK, &[]);
-        self.next = self.next.wrapping_add(1);
+        if !self.finished {
+            self.finished = true;
+            self.transmit(FIN | ACK, &[]);
+            self.next = self.next.wrapping_add(1);
+        }
     }
 }
 
@@ -216,8 +221,6 @@ mod tests {
     fn joined(lose: Option<usize>) -> (Stack, Stack) {
         let (mut a, near) = pair(1024, 1420);
         let (mut b, far) = pair(1024, 1420);
-        let (to_near, to_far) = (near.clone(), far.clone());
-        let _ = (to_near, to_far);
         thread::spawn(move || {
             let mut count = 0;
             loop {
