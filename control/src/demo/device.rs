@@ -106,8 +106,13 @@ impl Paths {
 
     /// Writes the MDM file beside its place and moves it there whole, as deployment tools do.
     pub(super) fn write_mdm(&self, token: &Token, multi_user: bool) -> Result<(), DeviceError> {
+        self.write_file(mdm(token, multi_user).as_bytes())
+    }
+
+    /// Puts any bytes in the MDM file's place.
+    pub(super) fn write_file(&self, bytes: &[u8]) -> Result<(), DeviceError> {
         let partial = self.mdm.with_extension("new");
-        let written = fs::write(&partial, mdm(token, multi_user)).and_then(|()| fs::rename(&partial, &self.mdm));
+        let written = fs::write(&partial, bytes).and_then(|()| fs::rename(&partial, &self.mdm));
         written.map_err(|cause| DeviceError::Io { action: "write mdm.xml", cause })
     }
 }
@@ -185,7 +190,7 @@ impl Device {
 }
 
 /// The vendor's file for a connection before login, with the token filled in.
-fn mdm(Token { id, secret }: &Token, multi_user: bool) -> String {
+pub(super) fn mdm(Token { id, secret }: &Token, multi_user: bool) -> String {
     let multi_user = if multi_user { "\n  <key>multi_user</key>\n  <true/>" } else { "" };
     format!(
         "<dict>{multi_user}

@@ -31,6 +31,8 @@ pub(super) struct Facts {
     pub certificate_sha256: Pin,
     /// File with the admin API's bearer token.
     pub admin_token_file: PathBuf,
+    /// Whose facts these are.
+    pub pid: u32,
 }
 
 fn pin<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Pin, D::Error> {
@@ -69,8 +71,9 @@ impl Gateway {
         let mut service = Service::start(&stage.gateway, "gateway", &arguments, &log)?;
         let until = Instant::now() + PATIENCE;
         loop {
-            let facts = fs::read(&facts_file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-            if let Some(facts) = facts {
+            let facts = fs::read(&facts_file).ok().and_then(|bytes| serde_json::from_slice::<Facts>(&bytes).ok());
+            // One that was killed has left its facts behind.
+            if let Some(facts) = facts.filter(|facts| facts.pid == service.pid()) {
                 return Ok(Self { service, facts });
             }
             if !service.alive() || Instant::now() > until {

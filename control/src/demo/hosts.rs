@@ -150,7 +150,7 @@ impl Service {
             let name = name.to_owned();
             move |cause| HostError::Io { name, action, cause }
         };
-        let output = File::create(log).map_err(fail("make its log"))?;
+        let output = File::options().create(true).append(true).open(log).map_err(fail("make its log"))?;
         let errors = output.try_clone().map_err(fail("make its log"))?;
         let mut command = Command::new(SELF);
         command.args(arguments).stdin(Stdio::null()).stdout(output).stderr(errors);
@@ -161,6 +161,18 @@ impl Service {
     /// Whether it still runs.
     pub(super) fn alive(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Its process id.
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Kilobytes of memory it holds.
+    pub(super) fn resident_kb(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse().ok()).unwrap_or(0)
     }
 
     /// The last lines it printed.

@@ -18,7 +18,7 @@ pub(super) struct Kernel {
     /// The hosts.
     pub stage: Rc<Stage>,
     wire: Host,
-    gateway: Gateway,
+    gateway: Option<Gateway>,
     daemon: Option<Service>,
 }
 
@@ -28,13 +28,36 @@ impl Kernel {
         let port = TUNNEL_PORT.to_string();
         let wire: Vec<String> = ["wire", "--interface", UNDERLAY, "--port", &port].map(str::to_owned).into();
         let wire = Host::start(&stage.gateway, "wire counter", &wire)?;
-        let gateway = Gateway::start(&stage)?;
+        let gateway = Some(Gateway::start(&stage)?);
         Ok(Self { stage: Rc::new(stage), wire, gateway, daemon: None })
     }
 
-    /// The gateway.
-    pub(super) fn gateway(&self) -> &Gateway {
-        &self.gateway
+    /// The gateway, unless it was killed.
+    pub(super) fn gateway(&self) -> Option<&Gateway> {
+        self.gateway.as_ref()
+    }
+
+    /// Kills the gateway (SIGKILL).
+    pub(super) fn kill_gateway(&mut self) {
+        self.gateway = None;
+    }
+
+    /// Starts it again on what it has stored.
+    pub(super) fn restart_gateway(&mut self) -> Result<(), SceneError> {
+        self.gateway = Some(Gateway::start(&self.stage)?);
+        Ok(())
+    }
+
+    /// Kills the device's daemon (SIGKILL).
+    pub(super) fn kill_daemon(&mut self) {
+        self.daemon = None;
+    }
+
+    /// Datagrams that the counter on the wire has seen.
+    pub(super) fn recorded(&mut self) -> Result<Vec<String>, SceneError> {
+        let recorded: serde_json::Value = self.wire.ask("recorded")?;
+        let all = recorded["datagrams"].as_array().cloned().unwrap_or_default();
+        Ok(all.iter().filter_map(|text| text.as_str().map(str::to_owned)).collect())
     }
 
     /// Starts the device's daemon.
@@ -75,11 +98,13 @@ impl Scene for Kernel {
     }
 
     fn alive(&mut self) -> bool {
-        self.gateway.service.alive() && self.daemon.as_mut().is_some_and(Service::alive)
+        self.gateway.as_mut().is_some_and(|gateway| gateway.service.alive())
+            && self.daemon.as_mut().is_some_and(Service::alive)
     }
 
     fn logs(&self) -> String {
+        let gateway = self.gateway.as_ref().map(|gateway| gateway.service.tail(20)).unwrap_or_default();
         let daemon = self.daemon.as_ref().map(|daemon| daemon.tail(20)).unwrap_or_default();
-        format!("{}\n{daemon}", self.gateway.service.tail(20))
+        format!("{gateway}\n{daemon}")
     }
 }

@@ -32,6 +32,9 @@ pub struct Options {
     /// Measures the instruments: the same load over plain cables, without gateway, daemon or tunnel.
     #[arg(long, hide = true)]
     pub bare: bool,
+    /// Plays what goes wrong in an administrator's life instead: bad files, bad tokens, kills, floods, a full disk.
+    #[arg(long, hide = true)]
+    pub trouble: bool,
 }
 
 impl Options {
@@ -50,6 +53,9 @@ impl Options {
         }
         if self.bare {
             arguments.push("--bare".into());
+        }
+        if self.trouble {
+            arguments.push("--trouble".into());
         }
         arguments
     }

@@ -7,7 +7,7 @@ mod imp;
 #[path = "unsupported.rs"]
 mod imp;
 
-use std::{collections::HashSet, io, time::Duration};
+use std::{collections::HashMap, io, time::Duration};
 
 /// Size of a WireGuard handshake initiation.
 const INITIATION: usize = 148;
@@ -18,7 +18,7 @@ const INITIATION_TYPE: u32 = 0x0100_0000;
 #[derive(Debug)]
 pub struct Initiations {
     tap: imp::Tap,
-    seen: HashSet<[u8; 36]>,
+    seen: HashMap<[u8; 36], Vec<u8>>,
 }
 
 impl Initiations {
@@ -27,7 +27,7 @@ impl Initiations {
     /// # Errors
     /// No such interface, no right to capture (CAP_NET_RAW), or not Linux.
     pub fn listen(interface: &str, port: u16) -> io::Result<Self> {
-        Ok(Self { tap: imp::Tap::open(interface, port)?, seen: HashSet::new() })
+        Ok(Self { tap: imp::Tap::open(interface, port)?, seen: HashMap::new() })
     }
 
     /// Takes in what came, waiting up to `patience`. Returns whether anything did.
@@ -45,6 +45,11 @@ impl Initiations {
         self.seen.len()
     }
 
+    /// Some of them, to be sent again by whoever tests that a replay does nothing.
+    pub fn recorded(&self) -> impl Iterator<Item = &[u8]> {
+        self.seen.values().take(8).map(Vec::as_slice)
+    }
+
     /// Packets that the kernel could not hand over; the count is exact while this is zero.
     ///
     /// # Errors
@@ -54,20 +59,20 @@ impl Initiations {
     }
 }
 
-/// Sender index and ephemeral key of the initiations in an IPv4 packet that may hold several datagrams of one send
+/// The initiations, by sender index and ephemeral key, in an IPv4 packet that may hold several datagrams of one send
 /// (segmentation offload): all are of equal size but the last, so an initiation is the first or the last of them.
-fn initiations(packet: &[u8]) -> Vec<[u8; 36]> {
+fn initiations(packet: &[u8]) -> Vec<([u8; 36], Vec<u8>)> {
     let header = packet.first().map_or(0, |byte| usize::from(byte & 0xf) * 4);
     let Some(payload) = packet.get(header + 8..) else { return Vec::new() };
     let Some(last) = payload.len().checked_sub(INITIATION) else { return Vec::new() };
-    let mut found: Vec<[u8; 36]> = Vec::new();
+    let mut found: Vec<([u8; 36], Vec<u8>)> = Vec::new();
     for start in [0, last] {
         let message = &payload[start..start + INITIATION];
         if message.starts_with(&INITIATION_TYPE.to_be_bytes())
             && let Ok(key) = message[4..40].try_into()
-            && !found.contains(&key)
+            && !found.iter().any(|(known, _)| *known == key)
         {
-            found.push(key);
+            found.push((key, message.to_vec()));
         }
     }
     found
@@ -84,6 +89,10 @@ mod tests {
         packet
     }
 
+    fn keys(packet: &[u8]) -> Vec<[u8; 36]> {
+        initiations(packet).into_iter().map(|(key, _)| key).collect()
+    }
+
     fn initiation(index: u8) -> Vec<u8> {
         let mut message = vec![index; INITIATION];
         message[..4].copy_from_slice(&[1, 0, 0, 0]);
@@ -94,10 +103,10 @@ mod tests {
     fn an_initiation_is_found_alone_first_and_last_in_a_batch() {
         let data = vec![4; 1452];
         let short = vec![4; 96];
-        assert_eq!(initiations(&packet(&[&initiation(7)])), [[7; 36]]);
-        assert_eq!(initiations(&packet(&[&initiation(7), &short])), [[7; 36]]);
-        assert_eq!(initiations(&packet(&[&data, &data, &initiation(9)])), [[9; 36]]);
-        assert_eq!(initiations(&packet(&[&initiation(1), &initiation(2)])), [[1; 36], [2; 36]]);
+        assert_eq!(keys(&packet(&[&initiation(7)])), [[7; 36]]);
+        assert_eq!(keys(&packet(&[&initiation(7), &short])), [[7; 36]]);
+        assert_eq!(keys(&packet(&[&data, &data, &initiation(9)])), [[9; 36]]);
+        assert_eq!(keys(&packet(&[&initiation(1), &initiation(2)])), [[1; 36], [2; 36]]);
     }
 
     #[test]

@@ -99,6 +99,14 @@ impl Link {
     }
 }
 
+/// Inside the sandbox: puts an empty disk of `bytes` on the directory `path`. It goes with the sandbox.
+///
+/// # Errors
+/// Not inside, or the kernel refuses.
+pub fn small_disk(path: &std::path::Path, bytes: u64) -> Result<(), SandboxError> {
+    imp::small_disk(path, bytes)
+}
+
 /// Called first thing in the confined process, before any thread starts: arms the kernel, then makes the network and
 /// mount namespaces, `/proc`, and an empty `/run`.
 ///

@@ -15,6 +15,10 @@ pub(super) fn settle() -> Result<Link, SandboxError> {
     Err(SandboxError::Unsupported)
 }
 
+pub(super) fn small_disk(_path: &std::path::Path, _bytes: u64) -> Result<(), SandboxError> {
+    Err(SandboxError::Unsupported)
+}
+
 #[derive(Debug)]
 pub(super) enum Link {}
 

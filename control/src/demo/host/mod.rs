@@ -3,6 +3,7 @@
 //! Each runs as a process of its own (the hidden verb `demo-host`), takes one command per line on standard input and
 //! answers each with one line of JSON on standard output. End of input ends it.
 
+mod flood;
 pub(crate) mod gaps;
 pub(crate) mod ledger;
 pub(crate) mod services;
@@ -66,6 +67,21 @@ pub enum Role {
         #[arg(long)]
         echo: SocketAddr,
     },
+    /// Floods a port with rubbish, half messages and replays.
+    Flood {
+        /// Own address.
+        #[arg(long)]
+        local: SocketAddr,
+        /// Where to.
+        #[arg(long)]
+        target: SocketAddr,
+        /// Datagrams per second.
+        #[arg(long)]
+        rate: u32,
+        /// Recorded datagrams in hex, separated by commas.
+        #[arg(long, default_value = "")]
+        replay: String,
+    },
     /// Counts handshakes on an interface.
     Wire {
         /// Interface.
@@ -86,6 +102,7 @@ pub fn run(role: Role) -> ExitCode {
         Role::Stream { connect: Some(address), rate, .. } => stream::run(stream::Side::Connect(address), rate),
         Role::Stream { .. } => Err(io::Error::other("expected --listen or --connect")),
         Role::Services { directory, web, echo } => services::run(directory, web, echo),
+        Role::Flood { local, target, rate, replay } => flood::run(local, target, rate, &replay),
         Role::Wire { interface, port } => wire::run(&interface, port),
     };
     match ended {

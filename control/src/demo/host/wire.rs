@@ -29,6 +29,10 @@ pub(super) fn run(interface: &str, port: u16) -> io::Result<()> {
             while taps.pump(Duration::ZERO)? {}
             Ok(json!({ "initiations": taps.count(), "missed": taps.missed()? }))
         }
+        "recorded" => {
+            let taps = taps.lock().unwrap_or_else(PoisonError::into_inner);
+            Ok(json!({ "datagrams": taps.recorded().map(hex::encode).collect::<Vec<_>>() }))
+        }
         _ => Err(unknown(command)),
     })
 }

@@ -4,6 +4,7 @@ mod bare;
 mod judge;
 mod setup;
 mod swaps;
+mod trouble;
 mod walk;
 
 use super::{
@@ -67,9 +68,10 @@ pub(super) fn run(options: &Options) -> Verdict {
     let timeline = Timeline::begin();
     let mut verdict = Verdict::default();
     verdict.number("version", env!("CARGO_PKG_VERSION"));
-    let mode = match (options.bare, options.userspace) {
-        (true, _) => "bare",
-        (_, true) => "userspace",
+    let mode = match (options.bare, options.trouble, options.userspace) {
+        (true, ..) => "bare",
+        (_, true, _) => "trouble",
+        (.., true) => "userspace",
         _ => "kernel",
     };
     verdict.number("mode", mode);
@@ -77,6 +79,8 @@ pub(super) fn run(options: &Options) -> Verdict {
     verdict.number("tcp_rate", options.tcp_rate);
     let ended = if options.bare {
         bare::run(options, &timeline, &mut verdict)
+    } else if options.trouble {
+        trouble::run(options, &timeline, &mut verdict)
     } else if options.userspace {
         Room::new().map_err(|cause| Stopped::Scene(cause.into())).and_then(|room| {
             let world = prepare_userspace(options, &timeline, &room);
@@ -107,10 +111,7 @@ fn prepare<'a>(options: &'a Options, timeline: &'a Timeline) -> Result<World<'a>
     let paths = Paths::below(&stage.room);
     let mut kernel = Kernel::start(stage)?;
     timeline.note("the gateway runs");
-    let gateway = kernel.gateway().facts.clone();
-    let secret = kernel.gateway().admin_token().map_err(SceneError::from)?;
-    let seat = |work| kernel.stage.gateway.spawn(work).map(|_| ());
-    let admin = Admin::seat(&gateway, secret, seat).map_err(SceneError::from)?;
+    let (gateway, admin) = take_seat(&kernel)?;
     let token = setup::organisation(&admin)?;
     timeline.note("service token, enrolment policies, two accounts and two rules made over the REST API");
     paths.write_mdm(&token, false)?;
@@ -120,6 +121,15 @@ fn prepare<'a>(options: &'a Options, timeline: &'a Timeline) -> Result<World<'a>
     let amount = Amount { rate: options.rate, tcp_rate: options.tcp_rate, mtu: 0 };
     let scene = Box::new(kernel);
     Ok(World { options, timeline, scene, gateway, admin, token, device, amount, audit_read: 0, audited: 0 })
+}
+
+/// The gateway's facts, and an administrator at its host.
+fn take_seat(kernel: &Kernel) -> Result<(Facts, Admin), Stopped> {
+    let gateway = kernel.gateway().ok_or(Stopped::Missing("gateway"))?;
+    let secret = gateway.admin_token().map_err(SceneError::from)?;
+    let seat = |work| kernel.stage.gateway.spawn(work).map(|_| ());
+    let admin = Admin::seat(&gateway.facts, secret, seat).map_err(SceneError::from)?;
+    Ok((gateway.facts.clone(), admin))
 }
 
 /// The same in this process.

@@ -42,7 +42,7 @@ pub(super) fn run(world: &mut World<'_>, verdict: &mut Verdict) -> Result<Accoun
     thread::sleep(Duration::from_millis(500));
     let handshakes = world.scene.wire()?;
     let recorded = world.swaps_recorded()?;
-    let mut round = Round { world, done: 0, wrong_rules: 0, slowest: Duration::ZERO };
+    let mut round = Round { world, done: 0, wrong_rules: 0, slowest: Duration::ZERO, handshakes: handshakes.initiations };
     let ended = round.all(&mut *load, wanted);
     let Round { done, wrong_rules, slowest, .. } = round;
 
@@ -83,6 +83,7 @@ struct Round<'a, 'b> {
     done: u32,
     wrong_rules: u32,
     slowest: Duration,
+    handshakes: u64,
 }
 
 impl Round<'_, '_> {
@@ -108,6 +109,12 @@ impl Round<'_, '_> {
                 self.wrong_rules += 1;
                 self.world.timeline.note(format_args!("as {identity}, the intranet: {web}"));
             }
+            let handshakes = self.world.scene.wire()?.initiations;
+            if handshakes != self.handshakes + 1 {
+                let more = handshakes.abs_diff(self.handshakes);
+                self.world.timeline.note(format_args!("swap {}, to {identity}: {more} handshakes", self.done));
+            }
+            self.handshakes = handshakes;
             // The one before: its ± 50 ms have passed by now.
             if let Some(moment) = commit.replace(super::moment(&status)?) {
                 load.measure_gap(moment)?;

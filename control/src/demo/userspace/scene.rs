@@ -123,6 +123,7 @@ impl Userspace {
             url: facts.url.clone(),
             certificate_sha256: facts.certificate_sha256,
             admin_token_file: facts.admin_token_file.clone(),
+            pid: facts.pid,
         }
     }
 

@@ -10,7 +10,7 @@ use std::{
     collections::VecDeque,
     io::{self, Read, Write},
     net::{Ipv4Addr, SocketAddrV4},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// Longest wait for an answer.
@@ -108,6 +108,19 @@ impl Connection {
         }
     }
 
+    /// Takes in what arrives until `done`, or fails when patience ends.
+    fn pump_until(&mut self, done: impl Fn(&Self) -> bool) -> io::Result<()> {
+        let until = Instant::now() + PATIENCE;
+        while !done(self) {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            self.pump(left)?;
+        }
+        Ok(())
+    }
+
     fn take(&mut self, segment: Segment) {
         let Segment::Data { seq, ack, flags, payload } = segment else {
             self.broken = Some(io::ErrorKind::HostUnreachable);
@@ -166,12 +179,7 @@ impl Connection {
 
 impl Read for Connection {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.arrived.is_empty() && !self.ended {
-            self.pump(PATIENCE)?;
-            if self.arrived.is_empty() && !self.ended {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-        }
+        self.pump_until(|connection| !connection.arrived.is_empty() || connection.ended)?;
         self.arrived.read(buffer)
     }
 }
@@ -179,12 +187,7 @@ impl Read for Connection {
 impl Write for Connection {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.pump(Duration::ZERO)?;
-        if self.room() == 0 {
-            self.pump(PATIENCE)?;
-            if self.room() == 0 {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-        }
+        self.pump_until(|connection| connection.room() > 0)?;
         let count = bytes.len().min(SEGMENT).min(self.room());
         self.transmit(ACK, &bytes[..count]);
         self.next = self.next.wrapping_add(count as u32);

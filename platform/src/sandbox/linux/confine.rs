@@ -24,6 +24,7 @@ use std::{
             process::{CommandExt, ExitStatusExt},
         },
     },
+    path::Path,
     process::{Child, Command, Stdio},
 };
 
@@ -130,10 +131,7 @@ impl Link {
 }
 
 pub(in crate::sandbox) fn settle() -> Result<Link, SandboxError> {
-    if getpid().as_raw() != 1 {
-        let cause = io::Error::other("this is not the first process of a sandbox: start `vestibule demo`");
-        return Err(SandboxError::Step { step: "enter the sandbox", cause });
-    }
+    inside()?;
     step("ask the kernel to end this process with its parent", prctl::set_pdeathsig(Signal::SIGKILL))?;
     // A parent that died before the kernel was armed never answers: the read meets the closed socket, and we end.
     let link = step("take the line to the parent", io::stdin().as_fd().try_clone_to_owned())?;
@@ -152,6 +150,22 @@ pub(in crate::sandbox) fn settle() -> Result<Link, SandboxError> {
     let plain = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     step("mount an empty /run", mount(Some("tmpfs"), "/run", Some("tmpfs"), plain, Some("mode=0755")))?;
     Ok(Link(link))
+}
+
+pub(in crate::sandbox) fn small_disk(path: &Path, bytes: u64) -> Result<(), SandboxError> {
+    inside()?;
+    let plain = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    let size = format!("size={bytes},mode=0700");
+    step("mount a small disk", mount(Some("tmpfs"), path, Some("tmpfs"), plain, Some(size.as_str())))
+}
+
+/// Fails outside of a sandbox, whose first process this is.
+fn inside() -> Result<(), SandboxError> {
+    if getpid().as_raw() == 1 {
+        return Ok(());
+    }
+    let cause = io::Error::other("this is not the first process of a sandbox: start `vestibule demo`");
+    Err(SandboxError::Step { step: "go on", cause })
 }
 
 /// Puts `/dev/null` in the place of standard input, so that no child holds the line.

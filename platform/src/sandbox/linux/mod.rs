@@ -4,7 +4,7 @@ mod confine;
 mod host;
 mod link;
 
-pub(super) use confine::{Link, confine, missing, settle};
+pub(super) use confine::{Link, confine, missing, settle, small_disk};
 pub(super) use host::Namespace;
 pub(super) use link::{cable, route};
 
