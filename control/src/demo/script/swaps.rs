@@ -42,7 +42,8 @@ pub(super) fn run(world: &mut World<'_>, verdict: &mut Verdict) -> Result<Accoun
     thread::sleep(Duration::from_millis(500));
     let handshakes = world.scene.wire()?;
     let recorded = world.swaps_recorded()?;
-    let mut round = Round { world, done: 0, wrong_rules: 0, slowest: Duration::ZERO, handshakes: handshakes.initiations };
+    let mut round =
+        Round { world, done: 0, wrong_rules: 0, slowest: Duration::ZERO, handshakes: handshakes.initiations };
     let ended = round.all(&mut *load, wanted);
     let Round { done, wrong_rules, slowest, .. } = round;
 

@@ -256,7 +256,11 @@ impl Trouble<'_> {
         if let Some(id) = &stored {
             self.admin.call(Method::DELETE, &format!("{RULES}/{id}"), None)?;
         }
-        self.check("disk free again: changes are stored", if stored.is_some() { "yes" } else { "no" }, stored.is_some());
+        self.check(
+            "disk free again: changes are stored",
+            if stored.is_some() { "yes" } else { "no" },
+            stored.is_some(),
+        );
         Ok(())
     }
 
