@@ -141,6 +141,16 @@ fn the_instruments_lose_nothing_by_themselves() {
 }
 
 #[test]
+fn what_goes_wrong_is_told_and_costs_nothing_acknowledged() {
+    if !required("what_goes_wrong_is_told_and_costs_nothing_acknowledged") {
+        return;
+    }
+    let (code, verdict, printed) = run(&["--trouble", "--rate", "500", "--tcp-rate", "10"]);
+    assert_eq!(code, Some(0), "{printed}");
+    assert_eq!(verdict["checks_failed"], 0, "{printed}");
+}
+
+#[test]
 fn without_root_it_walks_in_userspace() {
     let (code, verdict, printed) = run(&["--userspace", "--swaps", "20", "--rate", "500"]);
     assert_eq!(code, Some(0), "{printed}");

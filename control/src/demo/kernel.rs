@@ -53,13 +53,6 @@ impl Kernel {
         self.daemon = None;
     }
 
-    /// Datagrams that the counter on the wire has seen.
-    pub(super) fn recorded(&mut self) -> Result<Vec<String>, SceneError> {
-        let recorded: serde_json::Value = self.wire.ask("recorded")?;
-        let all = recorded["datagrams"].as_array().cloned().unwrap_or_default();
-        Ok(all.iter().filter_map(|text| text.as_str().map(str::to_owned)).collect())
-    }
-
     /// Starts the device's daemon.
     pub(super) fn boot(&mut self, command: &[String]) -> Result<(), SceneError> {
         let log = self.stage.room.join("device.log");
@@ -95,6 +88,12 @@ impl Scene for Kernel {
 
     fn wire(&mut self) -> Result<Wire, SceneError> {
         Ok(self.wire.ask("report")?)
+    }
+
+    fn recorded(&mut self) -> Result<Vec<String>, SceneError> {
+        let recorded: serde_json::Value = self.wire.ask("recorded")?;
+        let all = recorded["datagrams"].as_array().cloned().unwrap_or_default();
+        Ok(all.iter().filter_map(|text| text.as_str().map(str::to_owned)).collect())
     }
 
     fn alive(&mut self) -> bool {

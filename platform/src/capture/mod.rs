@@ -7,18 +7,24 @@ mod imp;
 #[path = "unsupported.rs"]
 mod imp;
 
-use std::{collections::HashMap, io, time::Duration};
+use std::{collections::HashSet, io, time::Duration};
 
 /// Size of a WireGuard handshake initiation.
 const INITIATION: usize = 148;
+/// Size of its last field, `mac2`.
+const COOKIE_MAC: usize = 16;
 /// Its first four bytes: type 1, three zeros.
 const INITIATION_TYPE: u32 = 0x0100_0000;
+
+/// Initiations kept whole.
+const RECORDED: usize = 8;
 
 /// Counts the distinct handshake initiations that arrive at one UDP port of one interface (IPv4).
 #[derive(Debug)]
 pub struct Initiations {
     tap: imp::Tap,
-    seen: HashMap<[u8; 36], Vec<u8>>,
+    seen: HashSet<[u8; 36]>,
+    recorded: Vec<Vec<u8>>,
 }
 
 impl Initiations {
@@ -27,7 +33,7 @@ impl Initiations {
     /// # Errors
     /// No such interface, no right to capture (CAP_NET_RAW), or not Linux.
     pub fn listen(interface: &str, port: u16) -> io::Result<Self> {
-        Ok(Self { tap: imp::Tap::open(interface, port)?, seen: HashMap::new() })
+        Ok(Self { tap: imp::Tap::open(interface, port)?, seen: HashSet::new(), recorded: Vec::new() })
     }
 
     /// Takes in what came, waiting up to `patience`. Returns whether anything did.
@@ -35,8 +41,15 @@ impl Initiations {
     /// # Errors
     /// The capture failed.
     pub fn pump(&mut self, patience: Duration) -> io::Result<bool> {
-        let seen = &mut self.seen;
-        self.tap.receive(patience, |packet| seen.extend(initiations(packet)))
+        let Self { tap, seen, recorded } = self;
+        tap.receive(patience, |packet| {
+            for (key, message) in initiations(packet) {
+                if seen.insert(key) {
+                    recorded.truncate(RECORDED - 1);
+                    recorded.insert(0, message);
+                }
+            }
+        })
     }
 
     /// Distinct initiations so far: those that differ in sender index or ephemeral key.
@@ -45,9 +58,9 @@ impl Initiations {
         self.seen.len()
     }
 
-    /// Some of them, to be sent again by whoever tests that a replay does nothing.
+    /// The last few, newest first, for whoever looks closer or tests that a replay does nothing.
     pub fn recorded(&self) -> impl Iterator<Item = &[u8]> {
-        self.seen.values().take(8).map(Vec::as_slice)
+        self.recorded.iter().map(Vec::as_slice)
     }
 
     /// Packets that the kernel could not hand over; the count is exact while this is zero.
@@ -68,7 +81,11 @@ fn initiations(packet: &[u8]) -> Vec<([u8; 36], Vec<u8>)> {
     let mut found: Vec<([u8; 36], Vec<u8>)> = Vec::new();
     for start in [0, last] {
         let message = &payload[start..start + INITIATION];
-        if message.starts_with(&INITIATION_TYPE.to_be_bytes())
+        // Where the last 148 bytes are the tail of a longer datagram, a counter in its header may look like the type.
+        // An initiation's last field is zeros, unless its sender was asked for a cookie.
+        let begins = start == 0 || message[INITIATION - COOKIE_MAC..] == [0; COOKIE_MAC];
+        if begins
+            && message.starts_with(&INITIATION_TYPE.to_be_bytes())
             && let Ok(key) = message[4..40].try_into()
             && !found.iter().any(|(known, _)| *known == key)
         {
@@ -96,6 +113,7 @@ mod tests {
     fn initiation(index: u8) -> Vec<u8> {
         let mut message = vec![index; INITIATION];
         message[..4].copy_from_slice(&[1, 0, 0, 0]);
+        message[INITIATION - COOKIE_MAC..].fill(0);
         message
     }
 
@@ -115,6 +133,10 @@ mod tests {
         response[1..4].fill(0);
         assert!(initiations(&packet(&[&response])).is_empty());
         assert!(initiations(&packet(&[&[1, 0, 0, 0]])).is_empty());
+        // A data message of 157 bytes with a counter of 0x01c8, whose upper bytes begin the last 148.
+        let mut data = vec![0x5a; 157];
+        data[..16].copy_from_slice(&[4, 0, 0, 0, 9, 9, 9, 9, 0xc8, 1, 0, 0, 0, 0, 0, 0]);
+        assert!(initiations(&packet(&[&data])).is_empty());
         assert!(initiations(&[]).is_empty());
     }
 }

@@ -113,7 +113,14 @@ impl Round<'_, '_> {
             let handshakes = self.world.scene.wire()?.initiations;
             if handshakes != self.handshakes + 1 {
                 let more = handshakes.abs_diff(self.handshakes);
-                self.world.timeline.note(format_args!("swap {}, to {identity}: {more} handshakes", self.done));
+                // The receiver index that each initiator chose tells whether one generation tried twice.
+                let recorded = self.world.scene.recorded()?;
+                let indexes: Vec<&str> =
+                    recorded.iter().take(more as usize + 1).filter_map(|message| message.get(8..16)).collect();
+                self.world.timeline.note(format_args!(
+                    "swap {}, to {identity}: {more} handshakes on the wire, by {indexes:?} (newest first)",
+                    self.done
+                ));
             }
             self.handshakes = handshakes;
             // The one before: its ± 50 ms have passed by now.

@@ -73,6 +73,7 @@ pub(super) fn run(options: &Options, timeline: &Timeline, verdict: &mut Verdict)
     let told = device.until("an error", RECOVERY, |status| status.last_error.is_some());
     claim(verdict, timeline, "gateway down at boot: it is told", told, |status| error_of(&status));
     kernel.restart_gateway()?;
+    let (_, admin) = take_seat(&kernel)?;
     let back = device.until_identity(NON_IDENTITY, RECOVERY);
     let address = back.as_ref().ok().and_then(inner);
     claim(verdict, timeline, "gateway back: connected", back, |status| status.summary);
@@ -169,13 +170,13 @@ impl Trouble<'_> {
             thread::sleep(Duration::from_millis(300 * round));
             self.kernel.kill_gateway();
             self.kernel.restart_gateway()?;
+            // Connections to the former one are dead.
+            (_, self.admin) = take_seat(&self.kernel)?;
             let begun = Instant::now();
             let answers = self.answers(RECOVERY)?;
             let shown = format!("the directory server answers after {} ms", begun.elapsed().as_millis());
             self.check("gateway killed and started again: traffic goes on", shown, answers);
         }
-        let (_, admin) = take_seat(&self.kernel)?;
-        self.admin = admin;
         let kept = self.admin.call(Method::GET, RULES, None)? == rules;
         self.check("gateway killed: its rules are kept", if kept { "yes" } else { "no" }, kept);
 
@@ -287,10 +288,10 @@ impl Trouble<'_> {
         self.kernel.boot(&paths.command(&gateway))?;
         self.device = Device::sit_down(paths.clone())?;
         let tokens = [
-            ("with a wrong secret", &wrong, "secret"),
-            ("that has expired", &expired, "expired"),
-            ("that is disabled", &disabled, "disabled"),
-            ("that is deleted", &deleted, "token"),
+            ("with a wrong secret", &wrong, "token_secret_wrong"),
+            ("that has expired", &expired, "token_expired"),
+            ("that is disabled", &disabled, "token_disabled"),
+            ("that is deleted", &deleted, "token_unknown"),
         ];
         for (name, token, word) in tokens {
             paths.write_mdm(token, false)?;
