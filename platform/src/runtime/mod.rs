@@ -129,7 +129,7 @@ impl Handle {
         self.post(move |engine, now| {
             let _ = answer.send(f(engine, now));
         })?;
-        answered.recv().map_err(|_| self.stopped())
+        answered.recv().map_err(|_| self.ended())
     }
 
     /// Runs `f` on the engine between two batches, without waiting for it.
@@ -147,7 +147,7 @@ impl Handle {
     pub fn rebind(&self) -> Result<io::Result<()>, Stopped> {
         let (answer, answered) = bounded(1);
         self.tell(Command::Rebind(answer))?;
-        answered.recv().map_err(|_| self.stopped())
+        answered.recv().map_err(|_| self.ended())
     }
 
     /// Stops the worker and waits for its end. Closures posted before this call run first.
@@ -172,6 +172,12 @@ impl Handle {
         self.0.mailbox.send(command).map_err(|_| self.stopped())?;
         self.0.bell.ring();
         Ok(())
+    }
+
+    /// For a command that was taken and dropped: the worker is ending, and a panic drops it a moment before the reason
+    /// is in place.
+    fn ended(&self) -> Stopped {
+        Stopped { reason: self.0.outcome.wait().clone() }
     }
 
     fn stopped(&self) -> Stopped {
