@@ -60,6 +60,12 @@ impl TransmitQueue {
         self.ready.is_empty()
     }
 
+    /// How many buffers there are, pooled ones included: never more than batches were ready at one time.
+    #[must_use]
+    pub fn buffers(&self) -> usize {
+        self.pool.len() + self.ready.len()
+    }
+
     /// Takes the first `count` batches off the queue, back into the pool.
     pub fn release(&mut self, count: usize) {
         for transmit in self.ready.drain(..count.min(self.ready.len())) {

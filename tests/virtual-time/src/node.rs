@@ -85,13 +85,14 @@ pub struct Node {
     pub wakeups: u64,
     /// What went wrong in this node alone.
     pub complaints: Vec<String>,
+    most_batches: usize,
 }
 
 impl Node {
     /// Wraps an engine.
     #[must_use]
     pub fn new(engine: Engine, address: SocketAddr) -> Self {
-        Self { engine, address, wakeups: 0, complaints: Vec::new() }
+        Self { engine, address, wakeups: 0, complaints: Vec::new(), most_batches: 0 }
     }
 
     /// A batch from the adapter.
@@ -149,6 +150,11 @@ impl Node {
         }
         let count = queue.batches().len();
         queue.release(count);
+        self.most_batches = self.most_batches.max(count + 1);
+        if queue.buffers() > self.most_batches {
+            let text = format!("{} send buffers for at most {} batches at a time", queue.buffers(), self.most_batches);
+            self.complaints.push(text);
+        }
         let deliveries = self.engine.deliveries();
         output
             .frames

@@ -290,6 +290,12 @@ impl Sim {
         if !self.complaints.is_empty() {
             return self.verdict();
         }
+        // The library's timers want 4 calls a second; swaps, sweeps and resends come on top.
+        let calm = self.clock.elapsed().as_secs() * 8 + 500 + 100 * self.generations.all.len() as u64;
+        let wakeups = self.devices.iter().map(|device| device.node.wakeups).chain([self.gateway.wakeups]).max();
+        if wakeups > Some(calm) {
+            self.complaints.push(format!("an engine was woken {wakeups:?} times, more than {calm}"));
+        }
         for generation in self.generations.all.values() {
             for half in [&generation.device_half, &generation.gateway_half] {
                 if matches!(half.life, Life::Draining(_)) {
