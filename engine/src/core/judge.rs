@@ -138,16 +138,15 @@ impl Judge<'_> {
         // has the higher port. The device's word counts for nothing here: it could send anything anywhere without a SYN.
         if headers.tcp().is_some_and(|tcp| !tcp.has(Tcp::SYN)) {
             let reversed = key.reversed();
-            let likely = key.source_port < key.destination_port;
             let other = self.policy.verdict(&reversed);
-            if other.action == Action::Allow && (likely || verdict.action == Action::Block) {
-                if !self.from_device {
-                    verdict = other;
-                    opener = (reversed, if self.walk == Walk::Outbound { Walk::Inbound } else { Walk::Outbound });
-                } else if likely && verdict.action == Action::Block {
-                    // Perhaps allowed: the other side's next segment will tell, and no answer must close it until then.
-                    return Judged::Drop(DropReason::Denied);
-                }
+            let answers = key.source_port < key.destination_port;
+            let only_other = verdict.action == Action::Block && other.action == Action::Allow;
+            if !self.from_device && (answers || only_other) {
+                verdict = other;
+                opener = (reversed, if self.walk == Walk::Outbound { Walk::Inbound } else { Walk::Outbound });
+            } else if self.from_device && answers && only_other {
+                // Perhaps allowed: the other side's next segment will tell, and no answer must close it until then.
+                return Judged::Drop(DropReason::Denied);
             }
         }
         count(self.counters, verdict);

@@ -113,13 +113,10 @@ impl Flow {
         policy.allows(address, port, protocol) || self.orphaned && policy.allows(back.into(), back_port, protocol)
     }
 
-    /// Notes that a packet is sent now: after a long silence, or a long time of refusals, the flow tables have
-    /// forgotten the flow.
-    pub fn touch(&mut self, allowed: bool, now: Duration) {
+    /// After a long silence, or a long time of refusals, the flow tables have forgotten the flow. To be called before
+    /// a packet is judged.
+    pub fn forget(&mut self, now: Duration) {
         self.orphaned |= self.last_allowed.is_some_and(|at| at + FORGOTTEN < now);
-        if allowed {
-            self.last_allowed = Some(now);
-        }
     }
 
     /// One direction.

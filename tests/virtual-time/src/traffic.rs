@@ -97,13 +97,15 @@ impl Sim {
 
     fn make(&mut self, end: End, burst: Burst) -> Vec<OwnedFrame> {
         let number = burst.flow;
-        let now = self.clock.elapsed();
+        let at = self.clock.elapsed();
+        self.model.flows[number].forget(at);
         let active = self.generations.active(end, self.model.flows[number].device);
         let label = active.map(|generation| generation.label);
         let allowed = active.is_some_and(|active| self.model.flows[number].allowed_by(&active.half(end).policy));
-        self.model.flows[number].touch(allowed, now);
+        if allowed {
+            self.model.flows[number].last_allowed = Some(at);
+        }
         let must = label.is_some() && self.model.must_arrive(number, &self.generations);
-        let at = self.clock.elapsed();
         let flow = &mut self.model.flows[number];
         let tuple = flow.tuple(burst.direction);
         let size = burst.size.max(STAMP);
