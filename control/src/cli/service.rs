@@ -3,7 +3,7 @@
 use super::{client::default_control, failure};
 use crate::{
     api::pin::Pin,
-    daemon::{DataPlane, Options, run},
+    daemon::{DataPlane, Facts, Options, run},
     mdm,
 };
 use clap::{Args, Subcommand};
@@ -60,14 +60,14 @@ pub(crate) struct RunOptions {
     /// How long a sign-in may take
     #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     login_timeout: u64,
-    /// Log as JSON lines, and errors as JSON on stdout
+    /// Print the facts of the running daemon as one JSON line on stdout; the log stays on stderr
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run_verb(verb: ServiceVerb) -> ExitCode {
     let ServiceVerb::Run(options) = verb;
-    log(options.json);
+    log();
     let json = options.json;
     let options = Options {
         mdm: options.mdm.unwrap_or_else(|| mdm::default_path(std::env::consts::OS).into()),
@@ -86,7 +86,11 @@ pub(crate) fn run_verb(verb: ServiceVerb) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failure::report(&error, "runtime", json),
     };
-    let result = runtime.block_on(run(options));
+    let result = runtime.block_on(run(options, |facts| {
+        if json {
+            announce(facts);
+        }
+    }));
     // Tasks that still wait for the network are not waited for.
     runtime.shutdown_timeout(Duration::from_secs(1));
     match result {
@@ -96,9 +100,14 @@ pub(crate) fn run_verb(verb: ServiceVerb) -> ExitCode {
 }
 
 /// Logs to stderr; `RUST_LOG` chooses what.
-fn log(json: bool) {
+fn log() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     // An error means that somebody logs already.
-    let _ = if json { builder.compact().with_ansi(false).try_init() } else { builder.try_init() };
+    let _ = builder.try_init();
+}
+
+/// Tells scripts where the daemon is.
+fn announce(facts: &Facts) {
+    super::print::out(&format!("{}\n", serde_json::json!(facts)));
 }

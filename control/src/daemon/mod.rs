@@ -20,5 +20,5 @@ mod tunnel;
 mod twin;
 mod wall;
 
-pub use options::{DataPlane, Options, StartError};
+pub use options::{DataPlane, Facts, Options, StartError};
 pub use start::run;

@@ -6,6 +6,7 @@ use crate::{
     crypto::RandomError,
     gateway::StartWorker,
 };
+use serde::Serialize;
 use std::{fmt, io, path::PathBuf, time::Duration};
 use vestibule_platform::{
     adapter::AdapterError, local::LocalError, netcfg::NetConfig, runtime::Stopped, secrets::SecretError,
@@ -59,6 +60,21 @@ pub struct Options {
     pub login_timeout: Option<Duration>,
     /// What moves the packets.
     pub data_plane: DataPlane,
+}
+
+/// Where a running daemon is.
+#[derive(Clone, Debug, Serialize)]
+pub struct Facts {
+    /// SHA-256 of the device key, hex.
+    pub device_id: String,
+    /// The gateway.
+    pub gateway: String,
+    /// The control socket.
+    pub control: PathBuf,
+    /// Name of the adapter.
+    pub interface: String,
+    /// The process.
+    pub pid: u32,
 }
 
 /// Why the daemon did not start, or stopped by itself.

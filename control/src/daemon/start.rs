@@ -7,8 +7,8 @@ use super::{
     host::Host,
     ipc::server::Server,
     login,
-    options::{DataPlane, Options, StartError},
-    remote::HttpsGateway,
+    options::{DataPlane, Facts, Options, StartError},
+    remote::{Gateway, HttpsGateway},
     sessions,
     store::{GatewayFacts, Store},
     tunnel::Tunnel,
@@ -45,11 +45,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Requests from the control socket that may wait at a time.
 const CALLS: usize = 64;
 
-/// Runs the daemon until the system asks it to stop.
+/// Runs the daemon until the system asks it to stop. `announce` is called when the control socket answers.
 ///
 /// # Errors
 /// See [`StartError`].
-pub async fn run(options: Options) -> Result<(), StartError> {
+pub async fn run(options: Options, announce: impl FnOnce(&Facts)) -> Result<(), StartError> {
     crate::crypto::install_provider();
     let (store, key) = Store::open(Box::new(FileStore::open(&options.state)?))?;
     let gateway = Arc::new(reach(&options, &store)?);
@@ -109,6 +109,13 @@ pub async fn run(options: Options) -> Result<(), StartError> {
 
     let device = Device { key, facts: device_facts() };
     tracing::info!(device = device.key.device_id(), control = %options.control.display(), "the daemon runs");
+    announce(&Facts {
+        device_id: device.key.device_id(),
+        gateway: gateway.address(),
+        control: options.control.clone(),
+        interface: options.interface.clone(),
+        pid: std::process::id(),
+    });
     let parts = Parts {
         machine,
         gateway,

@@ -34,7 +34,11 @@ pub(in crate::daemon) async fn watch(path: &Path, touched: impl Fn() -> bool) {
             watching = watcher.watch(directory, RecursiveMode::NonRecursive).is_ok();
         }
         match tokio::time::timeout(GLANCE, events.recv()).await {
-            Ok(Some(())) => while let Ok(Some(())) = tokio::time::timeout(QUIET, events.recv()).await {},
+            Ok(Some(())) => {
+                let settled = async { while let Ok(Some(())) = tokio::time::timeout(QUIET, events.recv()).await {} };
+                // A writer that never rests does not put the look off for ever.
+                let _ = tokio::time::timeout(GLANCE, settled).await;
+            }
             // Nothing watches.
             Ok(None) => tokio::time::sleep(GLANCE).await,
             Err(_) => {}

@@ -38,6 +38,8 @@ use vestibule_engine::generation::GenerationId;
 
 /// Longest sleep. Timers of the runtime stand still while the system sleeps; the machine's deadlines do not.
 const NAP: Duration = Duration::from_secs(15);
+/// Shortest sleep of the system that is noticed. Both clocks are read within milliseconds of each other.
+const SLEEP: Duration = Duration::from_secs(2);
 
 /// The loop's state.
 pub(super) struct Driver<G> {
@@ -66,6 +68,8 @@ pub(super) struct Driver<G> {
     errors: Errors,
     /// What of the machine's state is on disk.
     kept: Option<State>,
+    /// Both clocks at the last look.
+    awake: Option<(Instant, SinceBoot)>,
 }
 
 /// `state` without what ends with the process: the machine forgets it at `ServiceStarted`. A swap between known
@@ -135,6 +139,7 @@ impl<G: Gateway> Driver<G> {
             swaps: 0,
             errors: Errors::default(),
             kept: None,
+            awake: None,
         }
     }
 
@@ -150,10 +155,12 @@ impl<G: Gateway> Driver<G> {
                 biased;
                 Some(input) = inputs.recv() => input,
                 () = tokio::time::sleep_until(self.wake_at()) => {
+                    self.notice_sleep();
                     self.timers();
                     continue;
                 }
             };
+            self.notice_sleep();
             match input {
                 Input::Stop => break End::Asked,
                 Input::WorkerStopped => break End::WorkerStopped,
@@ -192,6 +199,19 @@ impl<G: Gateway> Driver<G> {
                 self.errors.clear("store");
             }
             Err(error) => self.failed("store", &error),
+        }
+    }
+
+    /// The runtime's clock stands still while the system sleeps, the machine's does not: their difference is the sleep.
+    fn notice_sleep(&mut self) {
+        let now = (Instant::now(), (self.clock)().since_boot);
+        if let Some((instant, since_boot)) = self.awake.replace(now) {
+            let awake = now.0.saturating_duration_since(instant);
+            let passed = Duration::from_millis(now.1.0.saturating_sub(since_boot.0));
+            if passed.saturating_sub(awake) > SLEEP {
+                tracing::info!(slept = ?passed.saturating_sub(awake), "the system was asleep");
+                self.events.push_back(Event::Resume);
+            }
         }
     }
 

@@ -316,3 +316,15 @@ async fn a_registration_that_cannot_be_stored_is_not_used_and_no_secret_is_shown
     let why: WhyView = serde_json::from_value(why).unwrap();
     assert!(why.entries.iter().any(|entry| entry.row == "D1" || entry.row == "S3"), "{why:#?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_sleep_the_keys_are_renewed_at_once() {
+    let world = World::new("sleep", MDM);
+    let device = world.device(Vec::new());
+    let before = device.connected_as(PRE).await;
+    let handshakes = |status: &crate::daemon::ipc::Status| status.counters.get("engine.handshakes").copied();
+    device.slept.store(3_600_000, std::sync::atomic::Ordering::Relaxed);
+    let after = device.until("another handshake", |status| handshakes(status) > handshakes(&before)).await;
+    assert_eq!((after.generation, after.swaps), (before.generation, before.swaps), "D7: the same registration");
+    assert!(passes(&world, &device).await);
+}

@@ -12,6 +12,7 @@ use reqwest::{Method, RequestBuilder, Response, Url, header::HeaderValue};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{net::IpAddr, time::Duration};
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 /// How long a call may take; the gateway answers from its own store.
 const CALL: Duration = Duration::from_secs(15);
@@ -99,8 +100,8 @@ impl HttpsGateway {
 }
 
 /// The body, up to [`MAX_BODY`] bytes. The inner error is the connection's.
-async fn read(mut response: Response, call: &str) -> Result<Result<Vec<u8>, reqwest::Error>, RemoteError> {
-    let mut body = Vec::new();
+async fn read(mut response: Response, call: &str) -> Result<Result<Zeroizing<Vec<u8>>, reqwest::Error>, RemoteError> {
+    let mut body = Zeroizing::new(Vec::new());
     loop {
         match response.chunk().await {
             Ok(Some(chunk)) if body.len() + chunk.len() <= MAX_BODY => body.extend_from_slice(&chunk),
@@ -192,37 +193,4 @@ impl Gateway for HttpsGateway {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn gateway(address: &str) -> Result<HttpsGateway, GatewayAddressError> {
-        HttpsGateway::new(address, "00".repeat(32).parse().unwrap())
-    }
-
-    #[test]
-    fn only_an_https_origin_is_an_address() {
-        for wrong in ["", "gateway", "http://gateway", "https://gateway/path", "ftp://gateway"] {
-            let error = gateway(wrong).unwrap_err().to_string();
-            assert!(error.contains("expected https://HOST[:PORT]"), "{wrong}: {error}");
-        }
-        assert_eq!(gateway("https://192.0.2.1:8443").unwrap().address(), "https://192.0.2.1:8443");
-    }
-
-    #[test]
-    fn the_login_address_carries_its_parameters_escaped() {
-        let url = gateway("https://gw").unwrap().login_address("my co", "http://127.0.0.1:9/callback", "s&t", "c");
-        let expected = "https://gw/warp?organization=my+co&redirect_uri=http%3A%2F%2F127.0.0.1%3A9%2Fcallback&state=s%26t\
-                        &code_challenge=c&code_challenge_method=S256";
-        assert_eq!(url, expected);
-    }
-
-    #[tokio::test]
-    async fn a_gateway_that_is_not_there_is_unreachable_and_named() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = format!("https://{}", listener.local_addr().unwrap());
-        drop(listener);
-        let error = gateway(&address).unwrap().nonce().await.unwrap_err();
-        assert!(error.is_unreachable() && error.to_string().contains(&address), "{error}");
-    }
-}
+mod tests;

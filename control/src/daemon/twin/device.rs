@@ -16,7 +16,10 @@ use crate::{
 };
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 use tokio::{
@@ -65,6 +68,8 @@ pub(crate) struct TestDevice {
     pub(crate) host: MemoryHost,
     pub(crate) network: Recorder,
     pub(crate) mdm: PathBuf,
+    /// Milliseconds that the system has slept.
+    pub(crate) slept: Arc<AtomicU64>,
     driver: JoinHandle<End>,
 }
 
@@ -96,6 +101,8 @@ impl TestDevice {
             }
         });
         let start = Instant::now();
+        let slept = Arc::new(AtomicU64::new(0));
+        let asleep = slept.clone();
         let parts = Parts {
             machine,
             gateway: gateway.clone(),
@@ -112,13 +119,15 @@ impl TestDevice {
                 login_patience: Duration::from_secs(60),
             },
             clock: Box::new(move || Timestamp {
-                since_boot: SinceBoot(1000 + u64::try_from(start.elapsed().as_millis()).unwrap()),
+                since_boot: SinceBoot(
+                    1000 + u64::try_from(start.elapsed().as_millis()).unwrap() + asleep.load(Ordering::Relaxed),
+                ),
                 wall: wall::now(),
             }),
         };
         let started = Event::ServiceStarted { boot_id: "boot-1".into(), sessions };
         let driver = tokio::spawn(Driver::new(parts, inputs.clone()).run(started, received));
-        Self { inputs, host, network, mdm: mdm.to_owned(), driver }
+        Self { inputs, host, network, mdm: mdm.to_owned(), slept, driver }
     }
 
     /// Dies as by SIGKILL: nothing is told, nothing is stored.

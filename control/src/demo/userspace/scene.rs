@@ -146,7 +146,7 @@ impl Userspace {
             login_timeout: None,
             data_plane: daemon::DataPlane::Worker { start: Box::new(start), network: Box::new(Recorder::new()) },
         };
-        self.daemon = Some(self.runtime.spawn(daemon::run(options)));
+        self.daemon = Some(self.runtime.spawn(daemon::run(options, |_| ())));
         Ok(())
     }
 
