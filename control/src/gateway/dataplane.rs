@@ -168,6 +168,12 @@ impl DataPlane {
         Ok(())
     }
 
+    /// What a peer's traffic goes by, by the engine's own word: a commit whose report is still on its way counts.
+    pub(super) async fn active(&self, peer: PeerId) -> Result<Option<Tunnel>, DataPlaneError> {
+        let active = self.with(move |engine, _| engine.active(peer)).await?;
+        Ok(active.and_then(|id| self.generation(id)).map(|live| live.tunnel))
+    }
+
     /// Ends every generation for which `of` holds, at once.
     pub(super) async fn retire(&self, of: impl Fn(&Tunnel) -> bool) -> Result<(), DataPlaneError> {
         let ended: Vec<_> = self

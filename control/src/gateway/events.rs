@@ -4,15 +4,14 @@
 
 use super::app::App;
 use super::clock;
-use super::store::Millis;
+use super::store::{Followed, Millis};
 use crossbeam_channel::Receiver;
 use std::collections::{BTreeMap, VecDeque};
 use std::{io, sync::Arc, thread, time::Duration};
 use tokio::sync::mpsc;
-use uuid::Uuid;
 use vestibule_engine::core::Event;
 
-/// How long reports are gathered into one write.
+/// How long handshakes are gathered into one write. Swaps are written at once.
 const GATHER: Duration = Duration::from_millis(100);
 /// Pause after a write that failed.
 const RETRY: Duration = Duration::from_secs(1);
@@ -34,9 +33,7 @@ pub(super) fn bridge(events: Receiver<Event>) -> io::Result<mpsc::UnboundedRecei
 /// A swap to record.
 struct Commit {
     device_id: String,
-    registration: Uuid,
-    swap_seq: u64,
-    email: String,
+    order: Followed,
     at: Millis,
 }
 
@@ -50,29 +47,32 @@ struct Pending {
 /// Follows the engine until its worker stops, then writes what is left.
 pub(super) async fn follow(app: Arc<App>, mut events: mpsc::UnboundedReceiver<Event>) {
     let mut pending = Pending::default();
-    let mut pause = GATHER;
-    loop {
-        let Some(event) = events.recv().await else { break };
+    while let Some(event) = events.recv().await {
         take(&app, &mut pending, event);
+        let mut pause = GATHER;
         while !pending.is_empty() {
-            let gathered = tokio::time::sleep(pause);
-            tokio::pin!(gathered);
-            loop {
-                tokio::select! {
-                    () = &mut gathered => break,
-                    event = events.recv() => match event {
-                        Some(event) => take(&app, &mut pending, event),
-                        None => break,
-                    },
-                }
-            }
+            gather(&app, &mut pending, &mut events, pause).await;
             pause = if write(&app, &mut pending).await { GATHER } else { RETRY };
             if events.is_closed() && events.is_empty() {
                 return;
             }
         }
     }
-    write(&app, &mut pending).await;
+}
+
+/// Takes what comes within `pause`, or until there is a swap to record. After a failure the whole pause is kept.
+async fn gather(app: &App, pending: &mut Pending, events: &mut mpsc::UnboundedReceiver<Event>, pause: Duration) {
+    let end = tokio::time::sleep(pause);
+    tokio::pin!(end);
+    while pause == RETRY || pending.commits.is_empty() {
+        tokio::select! {
+            () = &mut end => return,
+            event = events.recv() => match event {
+                Some(event) => take(app, pending, event),
+                None => return,
+            },
+        }
+    }
 }
 
 fn take(app: &App, pending: &mut Pending, event: Event) {
@@ -84,8 +84,8 @@ fn take(app: &App, pending: &mut Pending, event: Event) {
             let email = live.tunnel.email;
             let Some(owner) = live.tunnel.owner else { return };
             tracing::info!(device = %owner.device_id, registration = %owner.registration, swap_seq, "swapped");
-            let (device_id, registration) = (owner.device_id, owner.registration);
-            pending.commits.push_back(Commit { device_id, registration, swap_seq, email, at: now });
+            let order = Followed { registration: owner.registration, swap_seq, email };
+            pending.commits.push_back(Commit { device_id: owner.device_id, order, at: now });
         }
         Event::HandshakeSeen { peer_public_key, timestamp } => {
             let greatest = pending.handshakes.entry(peer_public_key.0).or_default();
@@ -106,8 +106,7 @@ impl Pending {
 async fn write(app: &App, pending: &mut Pending) -> bool {
     let now = clock::now();
     while let Some(commit) = pending.commits.front() {
-        let Commit { device_id, registration, swap_seq, email, at } = commit;
-        if let Err(error) = app.store.committed(device_id, registration, *swap_seq, email, *at).await {
+        if let Err(error) = app.store.committed(&commit.device_id, &commit.order, commit.at).await {
             tracing::error!(error = crate::causes::chain(&error), "a swap is not recorded yet; trying again");
             return false;
         }

@@ -5,7 +5,7 @@ use super::{Answer, DeviceError, bearer, binary, body};
 use crate::api::device::{SwapRequest, SwapResponse, swap_message};
 use crate::gateway::app::{App, inner, tunnel_of};
 use crate::gateway::clock;
-use crate::gateway::store::{Order, OrderOutcome};
+use crate::gateway::store::{Device, Followed, Order, OrderOutcome};
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, StatusCode, header::HOST};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use vestibule_engine::core::PeerId;
 
 pub(super) async fn swap(State(app): State<Arc<App>>, headers: HeaderMap, bytes: Bytes) -> Answer<SwapResponse> {
     let registration = bearer::registration(&app, &headers).await?;
@@ -38,7 +39,8 @@ pub(super) async fn swap(State(app): State<Arc<App>>, headers: HeaderMap, bytes:
 
     let now = clock::now();
     let steering = app.steering.lock().await;
-    match app.store.order(&device.id, &registration.id, stored_seq, &tunnel_key, now).await {
+    let followed = followed(&app, &device).await?;
+    match app.store.order(&device.id, &registration.id, stored_seq, &tunnel_key, followed.as_ref(), now).await {
         Ok(OrderOutcome::Stored) => {}
         Ok(OrderOutcome::Stale { seen }) => return Err(DeviceError::stale(request.swap_seq, seen)),
         Ok(OrderOutcome::NotStanding) => {
@@ -72,6 +74,15 @@ pub(super) async fn swap(State(app): State<Arc<App>>, headers: HeaderMap, bytes:
         routes: app.settings.routes.clone(),
         mtu: app.settings.mtu,
         policy,
+    }))
+}
+
+/// The order that the device's traffic goes by now.
+async fn followed(app: &App, device: &Device) -> Result<Option<Followed>, DeviceError> {
+    let active = app.plane.active(PeerId(device.peer)).await?;
+    Ok(active.and_then(|tunnel| {
+        let registration = tunnel.owner?.registration;
+        Some(Followed { registration, swap_seq: tunnel.swap_seq, email: tunnel.email })
     }))
 }
 

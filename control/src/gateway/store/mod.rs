@@ -25,7 +25,7 @@ pub(crate) use policies::{AppRow, PolicyRow};
 pub(crate) use providers::ProviderRow;
 pub(crate) use registrations::{NewRegistration, Registration};
 pub(crate) use rules::RuleRow;
-pub(crate) use swaps::{Order, OrderOutcome};
+pub(crate) use swaps::{Followed, Order, OrderOutcome};
 pub(crate) use tokens::TokenRow;
 pub(crate) use users::UserRow;
 

@@ -2,7 +2,7 @@
 
 use super::registrations::uuid;
 use super::{Device, Millis, Store, StoreError, devices, fixed};
-use sqlx::Row as _;
+use sqlx::{Row as _, Sqlite, Transaction};
 use uuid::Uuid;
 
 /// A stored order that may be taken up again after a restart.
@@ -15,6 +15,14 @@ pub(crate) struct Order {
     pub(crate) tunnel_key: [u8; 32],
     /// Greatest TAI64N seen from `tunnel_key`; zeros if none.
     pub(crate) last_handshake: [u8; 12],
+}
+
+/// An order that a device has followed.
+#[derive(Clone, Debug)]
+pub(crate) struct Followed {
+    pub(crate) registration: Uuid,
+    pub(crate) swap_seq: u64,
+    pub(crate) email: String,
 }
 
 /// What became of an order.
@@ -32,13 +40,16 @@ pub(crate) enum OrderOutcome {
 }
 
 impl Store {
-    /// Stores the device's highest order. `swap_seq` must fit SQLite's signed 64 bits.
+    /// Stores the device's highest order. `swap_seq` must fit SQLite's signed 64 bits. `followed` is the order that the
+    /// device's traffic goes by: if its record is still on its way, it is made in the same step, because no restart
+    /// would take that order up again.
     pub(crate) async fn order(
         &self,
         device_id: &str,
         registration: &Uuid,
         swap_seq: i64,
         tunnel_key: &[u8; 32],
+        followed: Option<&Followed>,
         now: Millis,
     ) -> Result<OrderOutcome, StoreError> {
         let mut write = self.write().await?;
@@ -59,6 +70,9 @@ impl Store {
             .await?;
         if let Some(seen) = seen.filter(|seen| *seen >= swap_seq) {
             return Ok(OrderOutcome::Stale { seen: seen.unsigned_abs() });
+        }
+        if let Some(followed) = followed {
+            record(&mut write, device_id, followed, now).await?;
         }
         sqlx::query(
             "INSERT INTO swap_orders (device_id, swap_seq, registration_id, tunnel_key, ordered_at) \
@@ -112,43 +126,9 @@ impl Store {
     }
 
     /// Notes that a device swapped: the audit record and the signs of life, in one step. Once per order.
-    pub(crate) async fn committed(
-        &self,
-        device_id: &str,
-        registration: &Uuid,
-        swap_seq: u64,
-        email: &str,
-        now: Millis,
-    ) -> Result<(), StoreError> {
-        let swap_seq = i64::try_from(swap_seq).unwrap_or(i64::MAX);
+    pub(crate) async fn committed(&self, device_id: &str, order: &Followed, now: Millis) -> Result<(), StoreError> {
         let mut write = self.write().await?;
-        sqlx::query(
-            "INSERT INTO audit (at, kind, device_id, swap_seq, registration_id, email) VALUES (?, 'swap', ?, ?, ?, ?) \
-             ON CONFLICT DO NOTHING",
-        )
-        .bind(now)
-        .bind(device_id)
-        .bind(swap_seq)
-        .bind(registration.to_string())
-        .bind(email)
-        .execute(&mut *write)
-        .await?;
-        sqlx::query("UPDATE swap_orders SET committed_at = ? WHERE device_id = ? AND swap_seq = ?")
-            .bind(now)
-            .bind(device_id)
-            .bind(swap_seq)
-            .execute(&mut *write)
-            .await?;
-        sqlx::query("UPDATE registrations SET last_seen_at = ? WHERE id = ?")
-            .bind(now)
-            .bind(registration.to_string())
-            .execute(&mut *write)
-            .await?;
-        sqlx::query("UPDATE devices SET last_seen_at = ? WHERE id = ?")
-            .bind(now)
-            .bind(device_id)
-            .execute(&mut *write)
-            .await?;
+        record(&mut write, device_id, order, now).await?;
         Ok(write.commit().await?)
     }
 
@@ -202,10 +182,53 @@ impl Store {
     }
 }
 
+async fn record(
+    write: &mut Transaction<'_, Sqlite>,
+    device_id: &str,
+    order: &Followed,
+    now: Millis,
+) -> Result<(), StoreError> {
+    let swap_seq = i64::try_from(order.swap_seq).unwrap_or(i64::MAX);
+    let registration = order.registration.to_string();
+    let recorded = sqlx::query(
+        "INSERT INTO audit (at, kind, device_id, swap_seq, registration_id, email) VALUES (?, 'swap', ?, ?, ?, ?) \
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(now)
+    .bind(device_id)
+    .bind(swap_seq)
+    .bind(&registration)
+    .bind(&order.email)
+    .execute(&mut **write)
+    .await?;
+    if recorded.rows_affected() == 0 {
+        return Ok(());
+    }
+    sqlx::query("UPDATE swap_orders SET committed_at = ? WHERE device_id = ? AND swap_seq = ?")
+        .bind(now)
+        .bind(device_id)
+        .bind(swap_seq)
+        .execute(&mut **write)
+        .await?;
+    sqlx::query("UPDATE registrations SET last_seen_at = ? WHERE id = ?")
+        .bind(now)
+        .bind(&registration)
+        .execute(&mut **write)
+        .await?;
+    sqlx::query("UPDATE devices SET last_seen_at = ? WHERE id = ?")
+        .bind(now)
+        .bind(device_id)
+        .execute(&mut **write)
+        .await?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::{NewDevice, NewRegistration};
     use super::*;
+    use crate::api::device::DeviceFacts;
     use crate::gateway::testing::Directory;
 
     #[tokio::test]
@@ -220,5 +243,41 @@ mod tests {
         assert_eq!(store.prune_handshakes(200, &[plain]).await.unwrap(), 1);
         assert_eq!(store.handshake(&device).await.unwrap(), None);
         assert!(store.handshake(&plain).await.unwrap().is_some());
+    }
+
+    /// A device with a registration.
+    async fn enrolled(store: &Store) -> (String, Uuid) {
+        let device = NewDevice { id: "d".to_owned(), public_key: [4; 65], facts: DeviceFacts::default() };
+        let id = Uuid::from_u128(1);
+        let email = "ada@example.com".to_owned();
+        let new = NewRegistration { id, email, token_id: None, tunnel_key: [1; 32], bearer_hash: [2; 32] };
+        let pool = "100.96.0.0/12".parse().unwrap();
+        (store.enrol(&device, &new, pool, 1).await.unwrap().0.id, id)
+    }
+
+    #[tokio::test]
+    async fn the_next_order_records_the_one_before_if_nobody_did_and_nothing_is_recorded_twice() {
+        let directory = Directory::new("followed");
+        let store = Store::open(&directory.path().join("vestibule.db")).await.unwrap();
+        let (device, registration) = enrolled(&store).await;
+        let followed = |swap_seq| Followed { registration, swap_seq, email: "ada@example.com".to_owned() };
+        let order = |seq, key, followed: Option<Followed>| {
+            let (store, device) = (&store, &device);
+            async move { store.order(device, &registration, seq, &[key; 32], followed.as_ref(), 9).await.unwrap() }
+        };
+        assert_eq!(order(1, 1, None).await, OrderOutcome::Stored);
+        assert_eq!(store.swap_count().await.unwrap(), 0);
+        assert_eq!(order(2, 2, Some(followed(1))).await, OrderOutcome::Stored);
+        assert_eq!(store.swap_count().await.unwrap(), 1);
+        store.committed(&device, &followed(1), 10).await.unwrap();
+        store.committed(&device, &followed(2), 11).await.unwrap();
+        assert_eq!(order(3, 3, Some(followed(2))).await, OrderOutcome::Stored);
+        assert_eq!(store.swap_count().await.unwrap(), 2);
+        assert_eq!(order(3, 4, None).await, OrderOutcome::Stale { seen: 3 });
+        let standing = store.standing_orders().await.unwrap();
+        assert_eq!((standing.len(), standing[0].swap_seq, standing[0].tunnel_key), (1, 3, [3; 32]));
+        store.revoke_registration(&registration, Some(12), 12).await.unwrap();
+        assert!(store.standing_orders().await.unwrap().is_empty(), "what was revoked is not taken up again");
+        assert_eq!(order(4, 5, None).await, OrderOutcome::NotStanding);
     }
 }
