@@ -3,6 +3,7 @@
 use super::peer::Peer;
 use super::{Engine, Event, PeerKind, send};
 use crate::generation::{GenerationId, PREPARE_TIMEOUT};
+use crate::wireguard::Sealed;
 use std::time::{Duration, Instant};
 
 /// How often the library's timers are run.
@@ -143,11 +144,18 @@ fn run_session(
         Ok(len) => {
             let initiation = room[0] == 1;
             // Only the client initiates: a gateway waits for its device's handshake.
-            // A device paces its own attempts (see `RENEW_LATER`).
-            if initiation && (kind == PeerKind::Device || (kind == PeerKind::Gateway && now < generation.retry_at())) {
+            if initiation && kind == PeerKind::Device {
                 return;
             }
             let Some(endpoint) = generation.endpoint else { return };
+            // A device paces its own attempts (see `RENEW_LATER`). The library believes that it has sent something; a
+            // keepalive in its place keeps the gateway's library from beginning a handshake of its own.
+            if initiation && kind == PeerKind::Gateway && now < generation.retry_at() {
+                if let Sealed::Data { len, .. } = generation.session.seal(&[], room) {
+                    transmits.push(endpoint, &room[..len]);
+                }
+                return;
+            }
             transmits.push(endpoint, &room[..len]);
             if initiation {
                 counters.handshakes_sent.add(1);

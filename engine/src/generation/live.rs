@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The first pause between two handshake initiations of a preparing generation; it doubles up to [`RETRY_MAX`].
-const RETRY_MIN: Duration = Duration::from_secs(1);
-const RETRY_MAX: Duration = Duration::from_secs(4);
+const RETRY_MIN: Duration = Duration::from_millis(750);
+const RETRY_MAX: Duration = Duration::from_secs(3);
 /// A device renews its keys at this age, with or without traffic, so that the gateway can always reach it. Sooner than
 /// the paper's 120 s (section 6.2): a gateway that hears nothing for 15 s makes its library begin a handshake, which is
 /// never sent and wipes every key 90 s later unless the device has initiated by then.
