@@ -12,7 +12,6 @@ use crate::{
     registration::{Event, Registration, RequestId, Slot, UserId},
 };
 use tokio::sync::oneshot;
-use uuid::Uuid;
 
 impl<G: Gateway> Driver<G> {
     pub(super) fn enrolled(&mut self, request: RequestId, slot: Slot, result: Result<Enrolled, EnrolError>) {
@@ -80,25 +79,23 @@ impl<G: Gateway> Driver<G> {
 
     pub(super) fn deleted(
         &mut self,
-        registration: Uuid,
+        view: RegistrationView,
         result: Result<(), RemoteError>,
         answer: oneshot::Sender<Answer>,
     ) {
-        let view = self.registration_views().into_iter().find(|view| view.id == registration);
-        let gone = match &result {
-            Ok(()) => true,
-            Err(error) => matches!(error.meaning(), Meaning::RegistrationDeleted | Meaning::RegistrationRevoked),
+        let registration = view.id;
+        let reply = match result {
+            Err(error) if !matches!(error.meaning(), Meaning::RegistrationDeleted | Meaning::RegistrationRevoked) => {
+                Answer::Error(Failure::new("not_deleted", chain(&error)))
+            }
+            _ => {
+                // The gateway's push may have been faster than its answer: then the machine knows already.
+                self.events.push_back(Event::RegistrationDeleted { registration });
+                // Whoever asked sees the state after it.
+                self.settle();
+                Self::answer_with(&RegistrationView { active: false, ..view })
+            }
         };
-        let reply = match (result, view) {
-            (Err(error), _) if !gone => Answer::Error(Failure::new("not_deleted", chain(&error))),
-            (_, Some(view)) => Self::answer_with(&RegistrationView { active: false, ..view }),
-            (_, None) => Answer::Error(Failure::new("no_registration", format!("{registration} is gone already"))),
-        };
-        if gone {
-            self.events.push_back(Event::RegistrationDeleted { registration });
-            // Whoever asked sees the state after it.
-            self.settle();
-        }
         let _ = answer.send(reply);
     }
 }

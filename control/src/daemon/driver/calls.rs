@@ -24,7 +24,7 @@ impl<G: Gateway> Driver<G> {
                 registrations: self.registration_views(),
             }),
             Request::RegistrationDelete { id } => match self.deletable(id) {
-                Ok(registration) => return self.delete(registration, answer),
+                Ok(view) => return self.delete(view, answer),
                 Err(failure) => Answer::Error(failure),
             },
             Request::Connect => {
@@ -64,22 +64,24 @@ impl<G: Gateway> Driver<G> {
     }
 
     /// The registration that `id` names; without one, the active one, else the only one there is.
-    fn deletable(&self, id: Option<Uuid>) -> Result<Uuid, Failure> {
-        let views = self.registration_views();
+    fn deletable(&self, id: Option<Uuid>) -> Result<RegistrationView, Failure> {
+        let mut views = self.registration_views();
         let refuse = |message: String| Err(Failure::new("no_registration", message));
-        match (id, views.as_slice()) {
-            (Some(id), views) if views.iter().any(|view| view.id == id) => Ok(id),
-            (Some(id), _) => refuse(format!("no registration {id}: `vestibule registration show` lists them")),
-            (None, []) => refuse("this device has no registration".into()),
-            (None, views) => match (views.iter().find(|view| view.active), views) {
-                (Some(active), _) => Ok(active.id),
-                (None, [only]) => Ok(only.id),
-                (None, _) => refuse("none is active: say which, as `vestibule registration show` lists them".into()),
-            },
+        let chosen = match (id, views.as_slice()) {
+            (Some(id), views) => views.iter().position(|view| view.id == id),
+            (None, [_]) => Some(0),
+            (None, views) => views.iter().position(|view| view.active),
+        };
+        match (chosen, id) {
+            (Some(at), _) => Ok(views.swap_remove(at)),
+            (None, Some(id)) => refuse(format!("no registration {id}: `vestibule registration show` lists them")),
+            (None, None) if views.is_empty() => refuse("this device has no registration".into()),
+            (None, None) => refuse("none is active: say which, as `vestibule registration show` lists them".into()),
         }
     }
 
-    fn delete(&self, registration: Uuid, answer: tokio::sync::oneshot::Sender<Answer>) {
+    fn delete(&self, view: RegistrationView, answer: tokio::sync::oneshot::Sender<Answer>) {
+        let registration = view.id;
         let (gateway, inputs) = (self.gateway.clone(), self.inputs.clone());
         let bearer = self.store.bearer(registration);
         tokio::spawn(async move {
@@ -88,7 +90,7 @@ impl<G: Gateway> Driver<G> {
                 // Without its secret it cannot be deleted at the gateway, nor ever be used again.
                 None => Ok(()),
             };
-            let _ = inputs.send(Input::Deleted { registration, result, answer });
+            let _ = inputs.send(Input::Deleted { view, result, answer });
         });
     }
 

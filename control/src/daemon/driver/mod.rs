@@ -244,7 +244,7 @@ impl<G: Gateway> Driver<G> {
             Input::Ordered { activation, result } => self.ordered(activation, result),
             Input::Committed { activation, result } => self.committed(activation, result),
             Input::News { generation, news } => self.news(generation, news),
-            Input::Deleted { registration, result, answer } => self.deleted(registration, result, answer),
+            Input::Deleted { view, result, answer } => self.deleted(view, result, answer),
             Input::WorkerStopped | Input::Stop => {}
         }
     }

@@ -5,7 +5,7 @@ use crate::{
         configuration::Configuration,
         enrol::{Device, EnrolError, Enrolled},
         host::{Host, HostError},
-        ipc::{Answer, server::Call},
+        ipc::{Answer, RegistrationView, server::Call},
         login::LoginError,
         order::{Order, OrderError},
         poll::News,
@@ -17,7 +17,6 @@ use crate::{
 };
 use std::{sync::Arc, time::Duration};
 use tokio::sync::oneshot;
-use uuid::Uuid;
 use vestibule_engine::generation::GenerationId;
 
 /// What the loop waits for.
@@ -60,7 +59,8 @@ pub(in crate::daemon) enum Input {
         news: News,
     },
     Deleted {
-        registration: Uuid,
+        /// As it was when it was asked for.
+        view: RegistrationView,
         result: Result<(), RemoteError>,
         answer: oneshot::Sender<Answer>,
     },
