@@ -156,15 +156,29 @@ impl Admin {
             self.call(Method::POST, "access/service_tokens", Some(json!({ "name": name, "duration": duration })));
         let text = |field: &str| made[field].as_str().unwrap_or_default().to_owned();
         let token = Token { id: text("id"), client_id: text("client_id"), secret: text("client_secret") };
-        let apps = self.get("access/apps");
-        let app = apps[0]["id"].as_str().unwrap_or_else(|| panic!("no application for enrolment: {apps}"));
         let policy = json!({
             "name": name,
             "decision": "non_identity",
             "include": [{ "service_token": { "token_id": token.id } }],
         });
-        let _ = self.call(Method::POST, &format!("access/apps/{app}/policies"), Some(policy));
+        self.enrolment_policy(&policy);
         token
+    }
+
+    /// Makes a local account, and lets it enrol.
+    ///
+    /// # Panics
+    /// When the gateway refuses.
+    pub fn user(&self, email: &str, password: &str) {
+        let _ = self.call(Method::POST, "vestibule/users", Some(json!({ "email": email, "password": password })));
+        let policy = json!({ "name": email, "decision": "allow", "include": [{ "email": { "email": email } }] });
+        self.enrolment_policy(&policy);
+    }
+
+    fn enrolment_policy(&self, policy: &Value) {
+        let apps = self.get("access/apps");
+        let app = apps[0]["id"].as_str().unwrap_or_else(|| panic!("no application for enrolment: {apps}"));
+        let _ = self.call(Method::POST, &format!("access/apps/{app}/policies"), Some(policy.clone()));
     }
 
     /// Makes a rule that lets everybody reach `destination`.

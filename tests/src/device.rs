@@ -5,6 +5,8 @@ use crate::gateway::Gateway;
 use crate::netns::Namespace;
 use crate::process::Process;
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -50,6 +52,19 @@ impl Paths {
         let partial = self.mdm.with_extension("new");
         let written = fs::write(&partial, content).and_then(|()| fs::rename(&partial, &self.mdm));
         written.unwrap_or_else(|error| panic!("{}: {error}", self.mdm.display()));
+    }
+
+    /// Something happens at the desktop: `logon alice s1`, `logoff s1`.
+    ///
+    /// # Errors
+    /// The daemon is not there, or does not take it.
+    pub fn session(&self, event: &str) -> std::io::Result<()> {
+        let mut stream = UnixStream::connect(&self.sessions)?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        writeln!(stream, "{event}")?;
+        let mut answer = String::new();
+        BufReader::new(stream).read_line(&mut answer)?;
+        if answer.trim() == "ok" { Ok(()) } else { Err(std::io::Error::other(format!("{event}: `{answer}`"))) }
     }
 
     /// Runs a verb that asks the daemon.
@@ -176,6 +191,11 @@ impl Device {
     /// Ends it by SIGKILL.
     pub fn kill(&mut self) {
         self.process.kill();
+    }
+
+    /// Asks it to end (SIGTERM); true when it did, with success.
+    pub fn stop(&mut self) -> bool {
+        self.process.stop()
     }
 
     /// Everything it has logged.

@@ -8,9 +8,15 @@ pub mod admin;
 #[cfg(target_os = "linux")]
 pub mod device;
 #[cfg(target_os = "linux")]
+pub mod flood;
+#[cfg(target_os = "linux")]
+pub mod flow;
+#[cfg(target_os = "linux")]
 pub mod gateway;
 #[cfg(target_os = "linux")]
 pub mod house;
+#[cfg(target_os = "linux")]
+pub mod login;
 #[cfg(target_os = "linux")]
 pub mod netns;
 #[cfg(target_os = "linux")]

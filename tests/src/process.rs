@@ -45,6 +45,18 @@ impl Process {
         }
     }
 
+    /// Waits until it ends by itself; true when it did, with success.
+    pub fn wait_for_end(&mut self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        while Instant::now() < deadline {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return status.success();
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        false
+    }
+
     /// Everything it has printed.
     #[must_use]
     pub fn said(&self) -> String {
