@@ -24,6 +24,9 @@ impl Backend {
     pub fn is_available(self) -> bool {
         match self {
             Self::Library => true,
+            #[cfg(all(feature = "avx512", target_arch = "x86_64"))]
+            Self::Avx512 => crate::avx512::is_available(),
+            #[cfg(not(all(feature = "avx512", target_arch = "x86_64")))]
             Self::Avx512 => false,
         }
     }

@@ -1,3 +1,5 @@
+#[cfg(all(feature = "avx512", target_arch = "x86_64"))]
+use crate::avx512;
 use crate::{Backend, library};
 use std::fmt;
 
@@ -10,6 +12,8 @@ pub struct Key(Inner);
 
 enum Inner {
     Library(library::Key),
+    #[cfg(all(feature = "avx512", target_arch = "x86_64"))]
+    Avx512(avx512::Key),
 }
 
 /// One packet to seal. The plaintext is `head ++ body`; there is no additional data (WireGuard paper, 5.4.6).
@@ -54,15 +58,20 @@ impl Key {
 
     /// Takes the backend asked for, or the library's where that one is not available; [`Key::backend`] tells.
     pub fn with_backend(key: &[u8; 32], backend: Backend) -> Self {
-        match backend {
-            Backend::Library | Backend::Avx512 => Self(Inner::Library(library::Key::new(key))),
+        #[cfg(all(feature = "avx512", target_arch = "x86_64"))]
+        if let (Backend::Avx512, Some(key)) = (backend, avx512::Key::new(key)) {
+            return Self(Inner::Avx512(key));
         }
+        let _ = backend;
+        Self(Inner::Library(library::Key::new(key)))
     }
 
     /// The backend in force.
     pub fn backend(&self) -> Backend {
         match self.0 {
             Inner::Library(_) => Backend::Library,
+            #[cfg(all(feature = "avx512", target_arch = "x86_64"))]
+            Inner::Avx512(_) => Backend::Avx512,
         }
     }
 
@@ -79,6 +88,8 @@ impl Key {
         }
         match &self.0 {
             Inner::Library(key) => packets.iter_mut().for_each(|packet| key.seal(packet)),
+            #[cfg(all(feature = "avx512", target_arch = "x86_64"))]
+            Inner::Avx512(key) => key.seal(packets),
         }
     }
 
@@ -93,6 +104,8 @@ impl Key {
         }
         match &self.0 {
             Inner::Library(key) => packets.iter_mut().for_each(|packet| key.open(packet)),
+            #[cfg(all(feature = "avx512", target_arch = "x86_64"))]
+            Inner::Avx512(key) => key.open(packets),
         }
     }
 
@@ -104,6 +117,8 @@ impl Key {
         assert_eq!(out.len(), plaintext.len() + TAG_LEN, "`out` must hold plaintext and tag");
         match &self.0 {
             Inner::Library(key) => key.seal_with(nonce, aad, &[], plaintext, out),
+            #[cfg(all(feature = "avx512", target_arch = "x86_64"))]
+            Inner::Avx512(key) => key.seal_with(nonce, aad, plaintext, out),
         }
     }
 
@@ -119,6 +134,8 @@ impl Key {
         assert_eq!(out.len(), want, "`out` must hold what `sealed` holds without its tag");
         match &self.0 {
             Inner::Library(key) => key.open_with(nonce, aad, sealed, out),
+            #[cfg(all(feature = "avx512", target_arch = "x86_64"))]
+            Inner::Avx512(key) => key.open_with(nonce, aad, sealed, out),
         }
     }
 }

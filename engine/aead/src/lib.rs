@@ -7,6 +7,8 @@
 //! Two backends ([`Backend`]): the library's (`aws-lc-rs`) and our own for AVX-512. [`Key::new`] takes the best one
 //! here; the cargo feature `avx512` compiles the second one out, and [`Key::with_backend`] is for configuration.
 
+#[cfg(all(feature = "avx512", target_arch = "x86_64"))]
+mod avx512;
 mod backend;
 mod key;
 mod library;
