@@ -68,4 +68,5 @@ pub mod core;
 pub mod generation;
 pub mod packet;
 pub mod policy;
+pub mod random;
 pub mod wireguard;

@@ -3,9 +3,16 @@
 /// Bytes that sealing adds: type and reserved 4, receiver index 4, counter 8, tag 16.
 pub(crate) const DATA_OVERHEAD: usize = 32;
 
-const INITIATION_LEN: usize = 148;
-const RESPONSE_LEN: usize = 92;
-const COOKIE_LEN: usize = 64;
+/// Type 1: type 4, sender index 4, ephemeral 32, sealed static 48, sealed timestamp 28, mac1 16, mac2 16.
+pub(crate) const INITIATION_LEN: usize = 148;
+/// Type 2: type 4, sender index 4, receiver index 4, ephemeral 32, sealed nothing 16, mac1 16, mac2 16.
+pub(crate) const RESPONSE_LEN: usize = 92;
+/// Type 3: type 4, receiver index 4, nonce 24, sealed cookie 32.
+pub(crate) const COOKIE_LEN: usize = 64;
+/// mac1 and mac2, at the end of both handshake messages.
+pub(crate) const MACS: usize = 32;
+/// Type 4's plain part: type 4, receiver index 4, counter 8.
+pub(crate) const DATA_HEAD: usize = 16;
 
 /// A datagram's kind and the fields that are readable without keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +25,15 @@ pub(crate) enum Message {
     Cookie { receiver: u32 },
     /// Type 4, for our session `receiver`.
     Data { receiver: u32, counter: u64 },
+}
+
+/// The plain part of a data message.
+pub(crate) fn data_head(receiver: u32, counter: u64) -> [u8; DATA_HEAD] {
+    let mut head = [0; DATA_HEAD];
+    head[..4].copy_from_slice(&4_u32.to_le_bytes());
+    head[4..8].copy_from_slice(&receiver.to_le_bytes());
+    head[8..].copy_from_slice(&counter.to_le_bytes());
+    head
 }
 
 impl Message {
