@@ -7,11 +7,12 @@
 //! A device and a gateway in one process, from the first handshake to a packet:
 //!
 //! ```
-//! use std::{net::SocketAddr, sync::Arc, time::Instant};
+//! use std::{net::SocketAddr, sync::Arc, time::{Instant, SystemTime}};
 //! use vestibule_engine::core::{Engine, EngineConfig, Event, PeerId, PeerKind};
 //! use vestibule_engine::generation::{GenerationConfig, GenerationId, PrivateKey};
 //! use vestibule_engine::packet::{Datagram, Datagrams, Frame, Frames, Offload};
 //! use vestibule_engine::policy::{Action, Policy};
+//! use vestibule_engine::random::Seed;
 //!
 //! /// What a socket or an adapter would lend: buffers, the size of their segments, and where they came from.
 //! struct Lent(Vec<(Vec<u8>, usize)>, Vec<u8>, SocketAddr);
@@ -38,7 +39,7 @@
 //! let now = Instant::now();
 //! let (device_key, gateway_key) = (PrivateKey::new([1; 32]), PrivateKey::new([2; 32]));
 //! let (at_device, at_gateway) = ("192.0.2.2:51820".parse()?, "192.0.2.1:51820".parse()?);
-//! let engine = |key: &PrivateKey| Engine::new(EngineConfig { private_key: key.clone(), seed: [3, 4], max_flows: 64 }, now);
+//! let engine = |key: &PrivateKey| Engine::new(EngineConfig::new(key.clone(), Seed::new(*key.expose()), SystemTime::now()), now);
 //! let (mut device, mut gateway) = (engine(&device_key), engine(&gateway_key));
 //! device.set_peer(PeerId(1), PeerKind::Gateway, vec!["0.0.0.0/0".parse()?]);
 //! gateway.set_peer(PeerId(1), PeerKind::Device, vec!["100.96.0.2/32".parse()?]);

@@ -4,11 +4,12 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use vestibule_engine::core::{CommitError, DropReason, Engine, EngineConfig, Event, PeerId, PeerKind};
 use vestibule_engine::generation::{GenerationConfig, GenerationId, PrivateKey};
 use vestibule_engine::packet::{Datagram, Datagrams, Frame, Frames, Offload};
 use vestibule_engine::policy::{Action, Policy, Rule};
+use vestibule_engine::random::Seed;
 
 const DEVICE: [u8; 4] = [100, 96, 0, 2];
 const DIRECTORY: [u8; 4] = [10, 20, 0, 10];
@@ -65,7 +66,7 @@ impl World {
     fn new() -> Self {
         let now = Instant::now();
         let gateway_key = PrivateKey::new([9; 32]);
-        let config = |private_key| EngineConfig { private_key, seed: [1, 2], max_flows: 1000 };
+        let config = |key: PrivateKey| EngineConfig::new(key.clone(), Seed::new(*key.expose()), SystemTime::now());
         let mut device = Engine::new(config(PrivateKey::new([8; 32])), now);
         let mut gateway = Engine::new(config(gateway_key.clone()), now);
         device.set_peer(AT, PeerKind::Gateway, vec!["0.0.0.0/0".parse().unwrap()]);

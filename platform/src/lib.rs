@@ -3,10 +3,11 @@
 //! A service that embeds the data plane; with `adapter::Tun` and `socket::Udp` in place of the twins it is a real one:
 //!
 //! ```
-//! use std::{net::SocketAddr, sync::Arc, time::{Duration, Instant}};
+//! use std::{net::SocketAddr, sync::Arc, time::{Duration, Instant, SystemTime}};
 //! use vestibule_engine::core::{Engine, EngineConfig, Event, PeerId, PeerKind};
 //! use vestibule_engine::generation::{GenerationConfig, GenerationId, PrivateKey};
 //! use vestibule_engine::policy::{Action, Policy};
+//! use vestibule_engine::random::Seed;
 //! use vestibule_platform::{adapter::memory::pair, clock, runtime::Worker, socket::memory::Hub};
 //!
 //! fn key() -> PrivateKey {
@@ -16,7 +17,7 @@
 //! }
 //! let peer = PeerId(1);
 //! let engine = |key: &PrivateKey, kind, owns: &str| {
-//!     let config = EngineConfig { private_key: key.clone(), seed: [1, 2], max_flows: 65_536 };
+//!     let config = EngineConfig::new(key.clone(), Seed::new(*key.expose()), SystemTime::now());
 //!     let mut engine = Engine::new(config, Instant::now());
 //!     engine.set_peer(peer, kind, vec![owns.parse().expect("a network")]);
 //!     engine

@@ -5,11 +5,12 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 use vestibule_engine::core::{Engine, EngineConfig, PeerId, PeerKind};
 use vestibule_engine::generation::{GenerationConfig, GenerationId, PrivateKey};
 use vestibule_engine::packet::{Datagram, Datagrams, Frame, Frames, Gso, Offload};
 use vestibule_engine::policy::{Action, Policy};
+use vestibule_engine::random::Seed;
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
@@ -93,8 +94,9 @@ impl Pair {
     fn new() -> Self {
         let now = Instant::now();
         let (device_key, gateway_key) = (PrivateKey::new([1; 32]), PrivateKey::new([2; 32]));
-        let engine =
-            |key: &PrivateKey| Engine::new(EngineConfig { private_key: key.clone(), seed: [3, 4], max_flows: 64 }, now);
+        let engine = |key: &PrivateKey| {
+            Engine::new(EngineConfig::new(key.clone(), Seed::new(*key.expose()), SystemTime::now()), now)
+        };
         let (mut device, mut gateway) = (engine(&device_key), engine(&gateway_key));
         device.set_peer(PEER, PeerKind::Gateway, vec!["0.0.0.0/0".parse().unwrap()]);
         gateway.set_peer(PEER, PeerKind::Device, vec!["100.96.0.2/32".parse().unwrap()]);

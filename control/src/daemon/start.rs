@@ -23,10 +23,13 @@ use crate::{
 use std::{
     sync::Arc,
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 use tokio::sync::mpsc;
-use vestibule_engine::core::{Engine, EngineConfig};
+use vestibule_engine::{
+    core::{Engine, EngineConfig},
+    random::Seed,
+};
 use vestibule_platform::{
     adapter::{Tun, TunConfig},
     clock::{Clock, SystemClock},
@@ -57,11 +60,10 @@ pub async fn run(options: Options, announce: impl FnOnce(&Facts)) -> Result<(), 
     store.forget_bearers(|id| machine.state().slots.values().any(|kept| kept.id == id))?;
     let configuration = Configuration::new(&options.mdm, mdm::MAX_BYTES, super::configuration::parse, &store);
 
-    let seed = random::<16>()?;
-    let (left, right) = seed.split_at(8);
-    let half = |bytes: &[u8]| bytes.iter().fold(0, |all: u64, byte| all << 8 | u64::from(*byte));
-    let config =
-        EngineConfig { private_key: super::enrol::fresh_key()?, seed: [half(left), half(right)], max_flows: MAX_FLOWS };
+    let config = EngineConfig {
+        max_flows: MAX_FLOWS,
+        ..EngineConfig::new(super::enrol::fresh_key()?, Seed::new(random()?), SystemTime::now())
+    };
     let engine = Engine::new(config, Instant::now());
     let (handle, events, network) = match options.data_plane {
         DataPlane::Kernel => {

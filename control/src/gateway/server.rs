@@ -23,6 +23,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::task::JoinHandle;
 use vestibule_engine::core::{Engine, EngineConfig};
 use vestibule_engine::generation::PrivateKey;
+use vestibule_engine::random::Seed;
 use vestibule_platform::netcfg::Applied;
 use zeroize::Zeroizing;
 
@@ -227,8 +228,11 @@ fn step(error: super::app::StepError) -> GatewayError {
 }
 
 fn engine(private_key: &PrivateKey) -> Result<Engine, GatewayError> {
-    let seed = [u64::from_be_bytes(random()?), u64::from_be_bytes(random()?)];
-    let config = EngineConfig { private_key: private_key.clone(), seed, max_flows: MAX_FLOWS };
+    let seed = Seed::new(random()?);
+    let config = EngineConfig {
+        max_flows: MAX_FLOWS,
+        ..EngineConfig::new(private_key.clone(), seed, std::time::SystemTime::now())
+    };
     Ok(Engine::new(config, std::time::Instant::now()))
 }
 

@@ -2,7 +2,7 @@
 
 use super::{DropReason, Engine, Event, PeerKind, peer::Stage, send};
 use crate::generation::GenerationId;
-use crate::wireguard::{Opened, Sealed};
+use crate::wireguard::{Admission, COOKIE_LEN, Opened, Sealed};
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -14,35 +14,40 @@ impl Engine {
         source: SocketAddr,
         now: Instant,
     ) -> Result<(), DropReason> {
-        let mut cookie = [0; 64];
-        if let Err(reply) = self.responder.admit(source.ip(), message, &mut cookie) {
-            if let Some(reply) = reply {
-                self.transmits.push(source, reply);
+        let mut cookie = [0; COOKIE_LEN];
+        match self.responder.admit(source, message, &mut cookie, now) {
+            Admission::Admitted => {}
+            Admission::Cookie => {
+                self.transmits.push(source, &cookie);
                 self.counters.handshakes_sent.add(1);
+                return Err(DropReason::HandshakeRefused);
             }
-            return Err(DropReason::HandshakeRefused);
+            Admission::Refused => return Err(DropReason::HandshakeRefused),
         }
-        let initiation = self.responder.read(message).ok_or(DropReason::HandshakeRefused)?;
-        let &(slot, id) = self.initiators.get(&initiation.peer.0).ok_or(DropReason::UnexpectedHandshake)?;
+        let knock = self.responder.read(message).ok_or(DropReason::HandshakeRefused)?;
+        let &(slot, id) = self.initiators.get(&knock.peer).ok_or(DropReason::UnexpectedHandshake)?;
         let peer = &mut self.peers[slot];
         let kind = peer.kind;
         let (stage, generation) = peer.generation(id).ok_or(DropReason::UnexpectedHandshake)?;
         if stage == Stage::Draining || kind == PeerKind::Gateway {
             return Err(DropReason::UnexpectedHandshake);
         }
+        let initiation = self.responder.authenticate(knock, message, generation.session.shared());
+        let initiation = initiation.ok_or(DropReason::HandshakeRefused)?;
         // WireGuard paper, section 5.1: the timestamp must be greater than any seen from this key before.
-        if initiation.timestamp <= generation.last_handshake {
+        let timestamp = initiation.timestamp;
+        if timestamp <= generation.last_handshake {
             return Err(DropReason::StaleHandshake);
         }
         let mut reply = [0; 148];
-        match generation.session.open(source.ip(), message, &mut reply) {
+        match generation.session.respond(initiation, source.ip(), message, &mut reply, now) {
             Opened::Reply(len) => {
-                generation.last_handshake = initiation.timestamp;
+                generation.last_handshake = timestamp;
                 generation.endpoint.get_or_insert(source);
                 self.transmits.push(source, &reply[..len]);
                 self.counters.handshakes_sent.add(1);
-                let peer_public_key = initiation.peer;
-                self.events.push_back(Event::HandshakeSeen { peer_public_key, timestamp: initiation.timestamp });
+                let peer_public_key = generation.peer_public_key;
+                self.events.push_back(Event::HandshakeSeen { peer_public_key, timestamp });
                 self.wake_by(now + super::timers::TICK);
                 Ok(())
             }
@@ -66,14 +71,14 @@ impl Engine {
             return Err(DropReason::UnexpectedHandshake);
         }
         let mut reply = [0; 148];
-        match generation.session.open(source.ip(), message, &mut reply) {
+        match generation.session.answered(source.ip(), message, &mut reply, now) {
             Opened::Reply(len) => {
                 // The library answers with a keepalive, which confirms the new keys to the peer.
                 generation.answered(now);
                 generation.endpoint = Some(source);
                 self.transmits.push(source, &reply[..len]);
                 self.counters.handshakes.add(1);
-                self.flush_waiting(slot, id, source);
+                self.flush_waiting(slot, id, source, now);
                 self.confirm(slot, id);
                 Ok(())
             }
@@ -84,10 +89,10 @@ impl Engine {
     }
 
     /// Sends what waited inside the session for its keys.
-    pub(super) fn flush_waiting(&mut self, slot: usize, id: GenerationId, destination: SocketAddr) {
+    pub(super) fn flush_waiting(&mut self, slot: usize, id: GenerationId, destination: SocketAddr, now: Instant) {
         let Some((_, generation)) = self.peers[slot].generation(id) else { return };
         let room = &mut self.scratch[..];
-        while let Some(Sealed::Data { len, receiver, counter }) = generation.session.seal_waiting(room) {
+        while let Some(Sealed::Data { len, receiver, counter }) = generation.session.seal_waiting(room, now) {
             self.transmits.push(destination, &room[..len]);
             generation.last_sealed = Some((receiver, counter));
             generation.counters.sealed.add(1);

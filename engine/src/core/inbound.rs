@@ -58,7 +58,7 @@ impl Engine {
         }
 
         let room = self.deliveries.open_packet(segment.len());
-        let opened = match generation.session.open(source.ip(), segment, room) {
+        let opened = match generation.session.open(source.ip(), segment, room, now) {
             Opened::Packet(len) => Some(len),
             Opened::Keepalive => None,
             Opened::Replayed => return Err(DropReason::Replayed),
@@ -75,7 +75,7 @@ impl Engine {
                 self.confirm(slot, id);
             }
             if begins {
-                self.flush_waiting(slot, id, source);
+                self.flush_waiting(slot, id, source, now);
             }
         }
         let Some(len) = opened else { return Ok(()) };

@@ -25,14 +25,15 @@ pub use event::{CommitError, Event, PrepareError};
 use crate::classify::{FlowTable, FragmentTable};
 use crate::generation::{GenerationId, PrivateKey, PublicKey};
 use crate::packet::{DeliveryQueue, TransmitQueue};
-use crate::wireguard::Responder;
+use crate::random::{Random, Seed};
+use crate::wireguard::{Responder, SessionBackend, Sessions, Stamps};
 use index::Indices;
 use ipnet::IpNet;
 use peer::Peer;
 use routes::Routes;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 /// Fragmented packets under way that are remembered.
 const MAX_FRAGMENTED: usize = 1024;
@@ -59,16 +60,29 @@ pub enum PeerKind {
 pub struct EngineConfig {
     /// The static key at which unknown initiators knock (a gateway's key; any key for a device).
     pub private_key: PrivateKey,
-    /// Random, for the flow table's hash.
-    pub seed: [u64; 2],
+    /// Where all the engine's randomness comes from; fresh for every engine.
+    pub seed: Seed,
+    /// The wall clock at the time of [`Engine::new`], for handshake timestamps.
+    pub wall_clock: SystemTime,
     /// Most flows held at once; the oldest give way. 65,536 is a good device, 1,048,576 a good gateway.
     pub max_flows: usize,
+    /// Whose code keeps the WireGuard sessions.
+    pub backend: SessionBackend,
+}
+
+impl EngineConfig {
+    /// A device's settings: 65,536 flows, native sessions.
+    #[must_use]
+    pub fn new(private_key: PrivateKey, seed: Seed, wall_clock: SystemTime) -> Self {
+        Self { private_key, seed, wall_clock, max_flows: 65_536, backend: SessionBackend::default() }
+    }
 }
 
 /// A sans-IO tunnel engine. Feed it frames and datagrams, then drain [`Engine::transmits`], [`Engine::deliveries`] and
 /// [`Engine::poll_event`], and call [`Engine::handle_deadline`] when [`Engine::poll_deadline`] says so.
 pub struct Engine {
     responder: Responder,
+    sessions: Sessions,
     /// Slots are reused only by the peer that had them.
     peers: Vec<Peer>,
     slots: BTreeMap<PeerId, usize>,
@@ -94,15 +108,22 @@ impl Engine {
     /// A new engine without peers.
     #[must_use]
     pub fn new(config: EngineConfig, now: Instant) -> Self {
+        let mut random = Random::new(&config.seed);
+        let hash_seed = [random.bits(), random.bits()];
         Self {
-            responder: Responder::new(&config.private_key),
+            responder: Responder::new(&config.private_key, random.fork(), now),
+            sessions: Sessions {
+                backend: config.backend,
+                random,
+                stamps: Arc::new(Stamps::new(config.wall_clock, now)),
+            },
             peers: Vec::new(),
             slots: BTreeMap::new(),
             routes: Routes::default(),
             indices: Indices::default(),
             initiators: BTreeMap::new(),
-            flows: FlowTable::new(config.max_flows, config.seed),
-            fragments: FragmentTable::new(MAX_FRAGMENTED, config.seed),
+            flows: FlowTable::new(config.max_flows, hash_seed),
+            fragments: FragmentTable::new(MAX_FRAGMENTED, hash_seed),
             transmits: TransmitQueue::new(),
             deliveries: DeliveryQueue::default(),
             events: VecDeque::new(),

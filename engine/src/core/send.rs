@@ -21,7 +21,7 @@ pub(crate) fn seal(
     let Some(endpoint) = generation.endpoint else { return Err(DropReason::NoSession) };
     let mut outcome = Sealed::Failed;
     transmits.push_with(endpoint, (packet.len() + DATA_OVERHEAD).max(MIN_ROOM), |room| {
-        outcome = generation.session.seal(packet, room);
+        outcome = generation.session.seal(packet, room, now);
         match outcome {
             Sealed::Data { len, .. } => Some(len),
             // A gateway never initiates towards its devices.
@@ -51,7 +51,7 @@ pub(crate) fn seal(
 /// Sends a handshake initiation (again).
 pub(crate) fn initiate(generation: &mut Generation, transmits: &mut TransmitQueue, counters: &Counters, now: Instant) {
     let Some(endpoint) = generation.endpoint else { return };
-    if transmits.push_with(endpoint, MIN_ROOM, |room| Some(generation.session.initiate(room))) {
+    if transmits.push_with(endpoint, MIN_ROOM, |room| Some(generation.session.initiate(room, now))) {
         counters.handshakes_sent.add(1);
         generation.initiated(now);
     }

@@ -8,6 +8,7 @@ use crate::generation::{
     DRAIN_EARLY, DRAIN_MAX, DRAIN_MIN, Drain, Generation, GenerationConfig, GenerationId, MAX_DRAINING, Marker,
 };
 use crate::policy::Policy;
+use crate::wireguard::Role;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,7 +36,17 @@ impl Engine {
             self.end(stale);
         }
         let limiter = answers.then(|| self.responder.session_limiter());
-        let mut generation = Generation::new(peer, &config, limiter, &self.counters, now);
+        let role = match kind {
+            PeerKind::Gateway => Role::Device,
+            PeerKind::Device => Role::Gateway,
+            PeerKind::Plain => Role::Plain,
+        };
+        let session = self.sessions.open(&config, role, limiter, now);
+        let mut generation = Generation::new(peer, &config, session, &self.counters, now);
+        // Greatest handshake timestamps are kept per static key, not per generation.
+        let known = self.peers[slot].generations().filter(|known| known.peer_public_key == config.peer_public_key);
+        let greatest = known.map(|known| known.last_handshake).max().unwrap_or_default();
+        generation.last_handshake = generation.last_handshake.max(greatest);
         self.indices.insert(config.index, slot, config.id);
         if answers {
             self.initiators.insert(config.peer_public_key.0, (slot, config.id));

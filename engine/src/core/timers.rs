@@ -54,7 +54,6 @@ impl Engine {
         }
         if now >= self.timers.second_at {
             self.timers.second_at = now + SECOND;
-            self.responder.reset_count();
             self.expire_flows(SLICE, now);
         }
         if alive {
@@ -80,7 +79,7 @@ impl Engine {
         if kind != PeerKind::Gateway {
             // The gateway keeps an order until the device follows it or sends another.
             if tick {
-                let _ = preparing.session.tick(&mut self.scratch);
+                let _ = preparing.session.tick(&mut self.scratch, now, false);
             }
             return;
         }
@@ -94,11 +93,14 @@ impl Engine {
             run_session(preparing, kind, &mut self.scratch, &mut self.transmits, &self.counters, now);
         }
         if !preparing.ready {
-            if now >= preparing.retry_at() {
-                send::initiate(preparing, &mut self.transmits, &self.counters, now);
+            // A native session keeps its own times.
+            if !preparing.session.is_native() {
+                if now >= preparing.retry_at() {
+                    send::initiate(preparing, &mut self.transmits, &self.counters, now);
+                }
+                let retry = preparing.retry_at();
+                self.wake_by(retry);
             }
-            let retry = preparing.retry_at();
-            self.wake_by(retry);
         }
     }
 
@@ -112,7 +114,7 @@ impl Engine {
         let Peer { active: Some(active), kind, .. } = &mut self.peers[slot] else { return };
         if tick {
             run_session(active, *kind, &mut self.scratch, &mut self.transmits, &self.counters, now);
-            if *kind == PeerKind::Gateway && active.wants_rekey(now) {
+            if *kind == PeerKind::Gateway && !active.session.is_native() && active.wants_rekey(now) {
                 send::initiate(active, &mut self.transmits, &self.counters, now);
             }
         }
@@ -139,7 +141,18 @@ fn run_session(
     counters: &super::Counters,
     now: Instant,
 ) {
-    match generation.session.tick(room) {
+    if generation.session.is_native() {
+        while let Ok(len @ 1..) = generation.session.tick(room, now, generation.endpoint.is_some()) {
+            let Some(endpoint) = generation.endpoint else { return };
+            transmits.push(endpoint, &room[..len]);
+            if room[0] == 1 {
+                counters.handshakes_sent.add(1);
+                generation.initiated(now);
+            }
+        }
+        return;
+    }
+    match generation.session.tick(room, now, true) {
         Ok(0) => {}
         Ok(len) => {
             let initiation = room[0] == 1;
@@ -151,7 +164,7 @@ fn run_session(
             // A device paces its own attempts (see `RENEW_LATER`). The library believes that it has sent something; a
             // keepalive in its place keeps the gateway's library from beginning a handshake of its own.
             if initiation && kind == PeerKind::Gateway && now < generation.retry_at() {
-                if let Sealed::Data { len, .. } = generation.session.seal(&[], room) {
+                if let Sealed::Data { len, .. } = generation.session.seal(&[], room, now) {
                     transmits.push(endpoint, &room[..len]);
                 }
                 return;

@@ -4,7 +4,6 @@ use super::{GenerationConfig, GenerationId, PublicKey};
 use crate::core::{Counters, GenerationCounters, PeerId};
 use crate::policy::Policy;
 use crate::wireguard::Session;
-use boringtun::noise::rate_limiter::RateLimiter;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -101,7 +100,7 @@ impl Generation {
     pub(crate) fn new(
         peer: PeerId,
         config: &GenerationConfig,
-        limiter: Option<Arc<RateLimiter>>,
+        session: Session,
         counters: &Counters,
         now: Instant,
     ) -> Self {
@@ -110,7 +109,7 @@ impl Generation {
             id: config.id,
             swap_seq: config.swap_seq,
             policy: Arc::clone(&config.policy),
-            session: Session::new(config, limiter),
+            session,
             endpoint: config.endpoint,
             index: config.index & 0x00ff_ffff,
             peer_public_key: config.peer_public_key,
@@ -166,7 +165,7 @@ impl Generation {
 
     /// True when an authentic packet is the first of a session that the peer has just confirmed.
     pub(crate) fn begins_session(&self, receiver: u32) -> bool {
-        self.newest.is_none_or(|(session, _)| session != receiver && is_later(receiver, session))
+        self.newest.is_none_or(|(session, _)| session != receiver && self.session.is_later(receiver, session))
     }
 
     /// True when an authentic packet is the newest of this generation, which lets it move the endpoint.
@@ -174,16 +173,11 @@ impl Generation {
         let newer = match self.newest {
             None => true,
             Some((same, greatest)) if same == receiver => counter > greatest,
-            Some((other, _)) => is_later(receiver, other),
+            Some((other, _)) => self.session.is_later(receiver, other),
         };
         if newer {
             self.newest = Some((receiver, counter));
         }
         newer
     }
-}
-
-/// The library counts its sessions in the index's low byte.
-fn is_later(session: u32, than: u32) -> bool {
-    (session as u8).wrapping_sub(than as u8) < 128
 }

@@ -1,7 +1,10 @@
-//! WireGuard on boringtun: one `Tunn` per generation, behind `Session`.
+//! WireGuard: one session per generation, our own or boringtun's, behind [`Session`].
 //!
-//! What `Tunn` cannot do is done here: counters and indices are read from the wire format, and the handshake timestamp
-//! is checked per static key before a `Tunn` sees the initiation (a new `Tunn` would accept a replayed one).
+//! Who knocks, and with which timestamp, is found out by [`Responder`] before a session sees the initiation: greatest
+//! timestamps are kept per static key, and a new session would accept a replayed one.
+//!
+//! The native session by file: `noise` (symmetric state), `handshake` (both messages), `cookie` (macs, load),
+//! `transport` and `window` (keys in use), `timers` and `limits` (section 6 of the paper), `native` (all together).
 
 mod aead;
 mod cookie;
@@ -9,11 +12,21 @@ mod handshake;
 mod initiation;
 mod limits;
 mod message;
+mod native;
+mod native_handshake;
 mod noise;
 mod session;
+mod stamps;
+mod timers;
 mod transport;
+mod tunn;
+mod waiting;
 mod window;
 
+pub(crate) use cookie::Admission;
 pub(crate) use initiation::Responder;
-pub(crate) use message::{DATA_OVERHEAD, Message};
-pub(crate) use session::{Opened, Sealed, Session};
+pub(crate) use message::{COOKIE_LEN, DATA_OVERHEAD, Message};
+pub use session::SessionBackend;
+pub(crate) use session::{Opened, Sealed, Session, Sessions};
+pub(crate) use stamps::Stamps;
+pub(crate) use timers::Role;

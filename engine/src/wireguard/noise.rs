@@ -109,7 +109,8 @@ pub(crate) fn hash(parts: &[&[u8]]) -> [u8; 32] {
 pub(crate) fn mac<const N: usize>(key: &[u8; N], parts: &[&[u8]]) -> Blake2sMac<U16> {
     const { assert!(N <= 32) };
     #[expect(clippy::expect_used, reason = "BLAKE2s takes keys of up to 32 bytes, which is checked above")]
-    let mut state = <Blake2sMac<U16> as blake2::digest::KeyInit>::new_from_slice(key).expect("a key of at most 32 bytes");
+    let mut state =
+        <Blake2sMac<U16> as blake2::digest::KeyInit>::new_from_slice(key).expect("a key of at most 32 bytes");
     for part in parts {
         Update::update(&mut state, part);
     }

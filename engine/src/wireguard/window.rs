@@ -1,5 +1,7 @@
 //! Which counters a session has seen (WireGuard paper, section 5.4.6; the ring of blocks is RFC 6479's).
 
+use super::limits::REJECT_AFTER_MESSAGES;
+
 /// How far behind the greatest counter one may come and still be told apart from a replay: what a path of 10 Gb/s
 /// reorders within 10 ms.
 pub(crate) const WINDOW: u64 = 8192;
@@ -23,7 +25,7 @@ impl Window {
     #[inline]
     pub(crate) fn would_accept(&self, counter: u64) -> bool {
         if counter >= self.next {
-            return counter < u64::MAX;
+            return counter < REJECT_AFTER_MESSAGES;
         }
         let (block, bit) = place(counter);
         self.next - counter <= WINDOW && self.seen[block] & bit == 0
@@ -69,7 +71,7 @@ mod tests {
     impl Naive {
         fn accept(&mut self, counter: u64) -> bool {
             let greatest = self.0.last().copied();
-            let fresh = counter < u64::MAX
+            let fresh = counter < REJECT_AFTER_MESSAGES
                 && !self.0.contains(&counter)
                 && greatest.is_none_or(|greatest| counter > greatest || greatest + 1 - counter <= WINDOW);
             if fresh {
@@ -88,13 +90,13 @@ mod tests {
         assert!(window.accept(1) && !window.accept(1));
         assert!(window.accept(1 << 40));
         assert!(!window.would_accept((1 << 40) - WINDOW) && window.would_accept((1 << 40) - WINDOW + 1));
-        assert!(!window.accept(u64::MAX));
-        assert!(window.accept(u64::MAX - 1) && !window.accept(u64::MAX - 1));
+        assert!(!window.accept(u64::MAX) && !window.accept(REJECT_AFTER_MESSAGES));
+        assert!(window.accept(REJECT_AFTER_MESSAGES - 1) && !window.accept(REJECT_AFTER_MESSAGES - 1));
     }
 
     proptest! {
         #[test]
-        fn like_a_set(base in prop_oneof![Just(0_u64), 0..u64::MAX - 40_000, Just(u64::MAX - 40_000)],
+        fn like_a_set(base in prop_oneof![Just(0_u64), 0..u64::MAX - 60_000, Just(u64::MAX - 30_000)],
                       steps in prop::collection::vec(prop_oneof![
                           8 => -70_i64..200, 2 => -9_000_i64..9_000, 1 => -8_300_i64..-8_100, 1 => 8_100_i64..17_000
                       ], 1..600)) {

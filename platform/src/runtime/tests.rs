@@ -12,19 +12,20 @@ use crate::{
 use std::{
     net::SocketAddr,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 use vestibule_engine::{
     core::{EngineConfig, PeerId, PeerKind},
     generation::{GenerationConfig, GenerationId, PrivateKey},
     policy::{Action, Policy},
+    random::Seed,
 };
 
 const PEER: PeerId = PeerId(1);
 const SOON: Duration = Duration::from_secs(10);
 
 pub(super) fn engine(key: u8, kind: PeerKind, addresses: &str) -> Engine {
-    let config = EngineConfig { private_key: PrivateKey::new([key; 32]), seed: [1, 2], max_flows: 1000 };
+    let config = EngineConfig::new(PrivateKey::new([key; 32]), Seed::new([key; 32]), SystemTime::now());
     let mut engine = Engine::new(config, Instant::now());
     engine.set_peer(PEER, kind, vec![addresses.parse().unwrap()]);
     engine

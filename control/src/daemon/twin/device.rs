@@ -20,7 +20,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -30,6 +30,7 @@ use tokio::{
 use vestibule_engine::{
     core::{Engine, EngineConfig},
     generation::PrivateKey,
+    random::Seed,
 };
 use vestibule_platform::{
     adapter::memory::{MemoryHost, pair},
@@ -85,7 +86,7 @@ impl TestDevice {
         let (store, key) = Store::open(Box::new(vault.clone())).unwrap();
         let socket = hub.bind("192.0.2.9:0".parse().unwrap()).unwrap();
         let (adapter, host) = pair(1024, 1420);
-        let config = EngineConfig { private_key: PrivateKey::new([9; 32]), seed: [3, 4], max_flows: 4096 };
+        let config = EngineConfig::new(PrivateKey::new([9; 32]), Seed::new([3; 32]), SystemTime::now());
         let (handle, events) =
             Worker::spawn(Engine::new(config, Instant::now()), adapter, socket, "twin-device").unwrap();
         let network = Recorder::new();

@@ -14,13 +14,14 @@ use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 use tokio::sync::watch;
 use uuid::Uuid;
 use vestibule_engine::{
     core::{Engine, EngineConfig, Event, PeerId, PeerKind},
     generation::{GenerationConfig, GenerationId, PrivateKey, PublicKey},
+    random::Seed,
 };
 use vestibule_platform::{
     adapter::memory::{MemoryHost, pair},
@@ -66,7 +67,7 @@ impl TwinGateway {
     pub(crate) fn start(hub: &Hub) -> Arc<Self> {
         let key = PrivateKey::new([7; 32]);
         let endpoint = SocketAddr::from(([192, 0, 2, 1], 51820));
-        let config = EngineConfig { private_key: key.clone(), seed: [1, 2], max_flows: 4096 };
+        let config = EngineConfig::new(key.clone(), Seed::new([1; 32]), SystemTime::now());
         let (adapter, intranet) = pair(1024, 1420);
         let engine = Engine::new(config, Instant::now());
         let (handle, events) = Worker::spawn(engine, adapter, hub.bind(endpoint).unwrap(), "twin-gateway").unwrap();

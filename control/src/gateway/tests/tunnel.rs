@@ -8,10 +8,11 @@ use crossbeam_channel::Receiver;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use vestibule_engine::core::{Engine, EngineConfig, Event, PeerId, PeerKind};
 use vestibule_engine::generation::{GenerationConfig, GenerationId, PrivateKey, PublicKey};
 use vestibule_engine::policy::{Action, Policy};
+use vestibule_engine::random::Seed;
 use vestibule_platform::adapter::memory::{MemoryHost, pair};
 use vestibule_platform::runtime::{Handle, Worker};
 
@@ -27,7 +28,8 @@ struct Plane {
 
 impl Plane {
     fn new(gateway: &TestGateway) -> Self {
-        let config = EngineConfig { private_key: PrivateKey::new(random().unwrap()), seed: [1, 2], max_flows: 1024 };
+        let config =
+            EngineConfig::new(PrivateKey::new(random().unwrap()), Seed::new(random().unwrap()), SystemTime::now());
         let engine = Engine::new(config, Instant::now());
         let (adapter, host) = pair(256, 1420);
         let socket = gateway.network.bind("192.0.2.2:0".parse().unwrap()).unwrap();
