@@ -87,7 +87,11 @@ impl Counters {
     }
 
     pub(crate) fn dropped(&self, reason: DropReason) {
-        self.drops[reason as usize].add(1);
+        self.dropped_many(reason, 1);
+    }
+
+    pub(crate) fn dropped_many(&self, reason: DropReason, packets: u64) {
+        self.drops[reason as usize].add(packets);
     }
 
     pub(crate) fn open_generation(&self, id: GenerationId, identity: &Arc<str>) -> Arc<GenerationCounters> {

@@ -15,6 +15,8 @@ pub enum DropReason {
     NoSession,
     /// The packet waits for a handshake inside the session (not lost unless the handshake fails).
     Waiting,
+    /// Waited for a handshake and was given up: later packets needed the room, or the handshake failed.
+    GivenUp,
     /// The policy refused the flow; an answer was sent.
     Denied,
     /// A later fragment whose first one was not seen.
@@ -47,12 +49,13 @@ pub enum DropReason {
 
 impl DropReason {
     /// All reasons, in counter order.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Malformed,
         Self::NoRoute,
         Self::NoGeneration,
         Self::NoSession,
         Self::Waiting,
+        Self::GivenUp,
         Self::Denied,
         Self::FragmentWithoutFirst,
         Self::NotWireGuard,
@@ -78,6 +81,7 @@ impl DropReason {
             Self::NoGeneration => "no_generation",
             Self::NoSession => "no_session",
             Self::Waiting => "waiting",
+            Self::GivenUp => "given_up",
             Self::Denied => "denied",
             Self::FragmentWithoutFirst => "fragment_without_first",
             Self::NotWireGuard => "not_wireguard",

@@ -38,6 +38,7 @@ pub(crate) fn seal(
             Ok(())
         }
         Sealed::Waiting { initiation } => {
+            counters.dropped_many(DropReason::GivenUp, generation.session.take_given_up());
             if initiation > 0 && kind != PeerKind::Device {
                 counters.handshakes_sent.add(1);
                 generation.initiated(now);

@@ -3,12 +3,12 @@
 
 use super::*;
 use crate::random::Seed;
-use crate::wireguard::aead::{Open, Seal};
 use crate::wireguard::cookie::{Jar, is_for};
 use crate::wireguard::message::data_head;
 use crate::wireguard::transport::Keypair;
 use boringtun::noise::{Tunn, TunnResult};
 use std::time::Instant;
+use vestibule_aead::{Open, Seal};
 
 const PACKET: [u8; 28] = [0x45, 0, 0, 28, 0, 0, 0, 0, 64, 1, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, 8, 0, 0, 0, 0, 1, 0, 1];
 

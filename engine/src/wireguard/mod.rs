@@ -6,7 +6,6 @@
 //! The native session by file: `noise` (symmetric state), `handshake` (both messages), `cookie` (macs, load),
 //! `transport` and `window` (keys in use), `timers` and `limits` (section 6 of the paper), `native` (all together).
 
-mod aead;
 mod cookie;
 mod handshake;
 mod initiation;

@@ -3,7 +3,6 @@
 //! The data path works on [`Sealing`] and [`Opening`] and notes once per batch what it did; everything else, timers
 //! included, goes through [`Native::tick`] when [`Native::deadline`] has come. Handshakes are in `native_handshake.rs`.
 
-use super::aead::{Open, Seal};
 use super::cookie::Jar;
 use super::handshake::{Initiated, Parties};
 use super::limits::{LAST_MINUTE, REJECT_AFTER_TIME, REKEY_AFTER_MESSAGES, REKEY_AFTER_TIME};
@@ -17,6 +16,7 @@ use crate::generation::GenerationConfig;
 use crate::random::Random;
 use std::sync::Arc;
 use std::time::Instant;
+use vestibule_aead::{Open, Seal};
 
 /// Keys that were replaced and still open what is in flight: one more than the paper's, so that handshakes that cross
 /// do not push out the keys in use.

@@ -1,11 +1,11 @@
 //! A session's transport keys (WireGuard paper, sections 5.4.5 and 5.4.6): a half that seals and a half that opens,
 //! which share nothing and may be driven by two threads.
 
-use super::aead::Key;
 use super::limits::{REJECT_AFTER_MESSAGES, REJECT_AFTER_TIME};
 use super::noise::Secret;
 use super::window::Window;
 use std::time::Instant;
+use vestibule_aead::Key;
 
 /// Seals packets for the peer's session.
 pub(crate) struct Sealing {
@@ -109,8 +109,8 @@ impl Keypair {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::super::aead::{Open, Seal};
     use super::*;
+    use vestibule_aead::{Open, Seal};
     use zeroize::Zeroizing;
 
     fn pair(now: Instant) -> (Box<Keypair>, Box<Keypair>) {

@@ -12,10 +12,11 @@ use crate::{
     traffic::Traffic,
     wire::{self, Wire},
 };
-use std::{collections::BTreeMap, fmt::Write as _, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, fmt::Write as _, net::SocketAddr, time::{Duration, UNIX_EPOCH}};
 use vestibule_engine::{
     core::{Engine, EngineConfig, PeerId, PeerKind},
     generation::PrivateKey,
+    random::Seed,
 };
 
 /// What a simulation starts from.
@@ -94,11 +95,7 @@ impl Sim {
         let mut random = Random::new(settings.seed);
         let gateway_key = random.key();
         let engine = |random: &mut Random, key: [u8; 32], clock: &Clock| {
-            let config = EngineConfig {
-                private_key: PrivateKey::new(key),
-                seed: [random.bits(), random.bits()],
-                max_flows: 4096,
-            };
+            let config = config(key, random.key());
             Engine::new(config, clock.now())
         };
         let gateway = Node::new(engine(&mut random, gateway_key, &clock), ([198, 51, 100, 1], 51820).into());
@@ -324,6 +321,12 @@ impl Sim {
         }
         Err(text)
     }
+}
+
+/// An engine's settings.
+pub(crate) fn config(key: [u8; 32], seed: [u8; 32]) -> EngineConfig {
+    let wall_clock = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    EngineConfig { max_flows: 4096, ..EngineConfig::new(PrivateKey::new(key), Seed::new(seed), wall_clock) }
 }
 
 /// The gateway's name for a device.

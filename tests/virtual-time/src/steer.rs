@@ -5,13 +5,10 @@ use crate::{
     generations::{End, Life},
     node::Node,
     policy::PolicySpec,
-    sim::{Sim, peer_of},
+    sim::{Sim, config, peer_of},
 };
 use std::net::SocketAddr;
-use vestibule_engine::{
-    core::{Engine, EngineConfig, PeerId},
-    generation::PrivateKey,
-};
+use vestibule_engine::core::{Engine, PeerId};
 
 impl Sim {
     /// New rules for an identity: at the gateway now, at its devices after the control channel's delay.
@@ -80,9 +77,7 @@ impl Sim {
         for state in self.generations.all.values_mut() {
             state.gateway_half.life = Life::Gone;
         }
-        let seed = [self.random.bits(), self.random.bits()];
-        let private_key = PrivateKey::new(self.control.gateway_key);
-        let config = EngineConfig { private_key, seed, max_flows: 4096 };
+        let config = config(self.control.gateway_key, self.random.key());
         self.gateway = Node::new(Engine::new(config, self.clock.now()), self.gateway.address);
         self.add_peers();
         let kept: Vec<_> = self.control.orders.values().filter_map(|(_, label)| *label).collect();

@@ -4,11 +4,12 @@
 //! `cargo test --test boringtun_495 -- --nocapture` prints the table.
 
 use boringtun::x25519::{PublicKey, StaticSecret};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 use vestibule_engine::{
     core::{Engine, EngineConfig, PeerId, PeerKind},
     generation::{GenerationConfig, GenerationId, PrivateKey},
     policy::{Action, Policy},
+    random::Seed,
 };
 use vestibule_virtual_time::{
     Clock, Random,
@@ -65,7 +66,7 @@ fn plain(seed: u64, keepalives: [Option<u16>; 2], poll: u64, pattern: &Pattern<'
 
 /// An engine with one peer at the other end of the run.
 fn engine(kind: PeerKind, place: usize, ours: [u8; 32], theirs: [u8; 32], clock: &Clock) -> EngineEnd {
-    let config = EngineConfig { private_key: PrivateKey::new(ours), seed: [1, 2], max_flows: 64 };
+    let config = EngineConfig::new(PrivateKey::new(ours), Seed::new(ours), UNIX_EPOCH);
     let mut engine = Engine::new(config, clock.now());
     let peer = ([192, 0, 2, 7], 7).into();
     engine.set_peer(PeerId(1), kind, vec![ipnet::IpNet::new(address(1 - place).into(), 32).unwrap()]);

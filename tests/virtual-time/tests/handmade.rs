@@ -6,6 +6,7 @@ use vestibule_engine::{
     core::{DropReason, Engine, EngineConfig, Event, PeerId, PeerKind},
     generation::{GenerationConfig, GenerationId, PrivateKey},
     policy::{Action, Policy},
+    random::Seed,
 };
 use vestibule_virtual_time::{
     Clock,
@@ -31,7 +32,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let clock = Clock::start();
-        let config = EngineConfig { private_key: PrivateKey::new(GATEWAY), seed: [1, 2], max_flows: 64 };
+        let config = EngineConfig::new(PrivateKey::new(GATEWAY), Seed::new([1; 32]), std::time::UNIX_EPOCH);
         let mut engine = Engine::new(config, clock.now());
         engine.set_peer(PEER, PeerKind::Device, vec!["100.96.0.1/32".parse().unwrap()]);
         Self { clock, gateway: Node::new(engine, ([198, 51, 100, 1], 51820).into()), events: Vec::new() }
