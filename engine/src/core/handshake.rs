@@ -48,7 +48,7 @@ impl Engine {
                 self.counters.handshakes_sent.add(1);
                 let peer_public_key = generation.peer_public_key;
                 self.events.push_back(Event::HandshakeSeen { peer_public_key, timestamp });
-                self.wake_by(now + super::timers::TICK);
+                self.arm(slot, now);
                 Ok(())
             }
             _ => Err(DropReason::HandshakeRefused),
@@ -80,6 +80,7 @@ impl Engine {
                 self.counters.handshakes.add(1);
                 self.flush_waiting(slot, id, source, now);
                 self.confirm(slot, id);
+                self.arm(slot, now);
                 Ok(())
             }
             Opened::Nothing => Ok(()),
@@ -112,6 +113,16 @@ impl Engine {
         }
     }
 
+    /// Seconds between keepalives on the active generation's idle tunnel from now on, `None` for none; the first leaves
+    /// at once. Native sessions only.
+    pub fn set_persistent_keepalive(&mut self, peer: super::PeerId, seconds: Option<u16>, now: Instant) {
+        let Some(&slot) = self.slots.get(&peer) else { return };
+        if let Some(active) = &mut self.peers[slot].active {
+            active.session.set_persistent_keepalive(seconds, now);
+        }
+        self.arm(slot, now);
+    }
+
     /// Starts a new handshake of the active generation at once (after a resume, or when the gateway came back).
     pub fn rekey(&mut self, peer: super::PeerId, now: Instant) {
         let Some(&slot) = self.slots.get(&peer) else { return };
@@ -121,5 +132,6 @@ impl Engine {
         {
             send::initiate(generation, &mut self.transmits, &self.counters, now);
         }
+        self.arm(slot, now);
     }
 }

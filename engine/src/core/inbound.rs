@@ -77,6 +77,7 @@ impl Engine {
             if begins {
                 self.flush_waiting(slot, id, source, now);
             }
+            self.arm(slot, now);
         }
         let Some(len) = opened else { return Ok(()) };
 
@@ -163,5 +164,6 @@ impl Engine {
             Ok(()) => self.counters.answers.add(1),
             Err(reason) => self.counters.dropped(reason),
         }
+        self.arm(slot, now);
     }
 }

@@ -4,6 +4,7 @@
 
 mod control_packet;
 mod counters;
+mod deadlines;
 mod drop;
 mod event;
 mod handshake;
@@ -98,8 +99,8 @@ pub struct Engine {
     counters: Arc<Counters>,
     /// The last policy epoch given out; they are unlike across peers.
     last_epoch: u64,
-    wake_at: Option<Instant>,
-    timers: timers::Timers,
+    deadlines: deadlines::Deadlines,
+    housekeeping: timers::Housekeeping,
     /// For answers and handshakes that are not written in place.
     scratch: Box<[u8]>,
 }
@@ -129,8 +130,8 @@ impl Engine {
             events: VecDeque::new(),
             counters: Arc::new(Counters::default()),
             last_epoch: 0,
-            wake_at: None,
-            timers: timers::Timers::new(now),
+            deadlines: deadlines::Deadlines::default(),
+            housekeeping: timers::Housekeeping::default(),
             scratch: vec![0; SCRATCH].into_boxed_slice(),
         }
     }
@@ -149,12 +150,6 @@ impl Engine {
     /// Frames to write to the adapter; `clear` when written.
     pub fn deliveries(&mut self) -> &mut DeliveryQueue {
         &mut self.deliveries
-    }
-
-    /// When [`Self::handle_deadline`] wants to be called next.
-    #[must_use]
-    pub fn poll_deadline(&self) -> Option<Instant> {
-        self.wake_at
     }
 
     /// The next thing control must know, or `None`.
@@ -196,12 +191,6 @@ impl Engine {
         self.peers[slot].addresses.clear();
     }
 
-    fn wake_by(&mut self, at: Instant) {
-        if self.wake_at.is_none_or(|wake| at < wake) {
-            self.wake_at = Some(at);
-        }
-    }
-
     fn next_epoch(&mut self) -> u64 {
         self.last_epoch += 1;
         self.last_epoch
@@ -212,7 +201,7 @@ impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Engine")
             .field("peers", &self.slots.len())
-            .field("wake_at", &self.wake_at)
+            .field("deadline", &self.poll_deadline())
             .finish_non_exhaustive()
     }
 }

@@ -62,18 +62,14 @@ impl Engine {
             }
         }
 
-        let mut outcome = Ok(());
         segment::segments(frame, |packet| {
             let sealed = send::seal(active, kind, packet, &mut self.transmits, &self.counters, now);
             if let Err(reason) = sealed {
                 self.counters.dropped(reason);
-                outcome = Err(reason);
             }
         })
         .map_err(|_| DropReason::Malformed)?;
-        if outcome.is_err() {
-            self.wake_by(now + super::timers::TICK);
-        }
+        self.arm(slot, now);
         Ok(())
     }
 }

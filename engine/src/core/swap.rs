@@ -3,7 +3,7 @@
 use super::control_packet::ControlPacket;
 use super::peer::{Peer, Stage};
 use super::sweep::Sweeping;
-use super::{CommitError, Engine, Event, PeerId, PeerKind, PrepareError, send, timers};
+use super::{CommitError, Engine, Event, PeerId, PeerKind, PrepareError, send};
 use crate::generation::{
     DRAIN_EARLY, DRAIN_MAX, DRAIN_MIN, Drain, Generation, GenerationConfig, GenerationId, MAX_DRAINING, Marker,
 };
@@ -55,7 +55,6 @@ impl Engine {
         match kind {
             PeerKind::Gateway => {
                 send::initiate(&mut generation, &mut self.transmits, &self.counters, now);
-                self.wake_by(generation.retry_at());
                 self.peers[slot].preparing = Some(generation);
             }
             PeerKind::Device => self.peers[slot].preparing = Some(generation),
@@ -65,7 +64,7 @@ impl Engine {
                 self.switch(slot, now);
             }
         }
-        self.wake_by(now + timers::TICK);
+        self.look_at(slot, now);
         Ok(())
     }
 
@@ -155,7 +154,6 @@ impl Engine {
             old.marker = None;
             old.drain = Some(Drain { since: now, until: now + length, limit: None });
             peer.draining.push(old);
-            self.wake_by(now + length);
         }
         let peer = &mut self.peers[slot];
         peer.epoch = epoch;
@@ -164,13 +162,13 @@ impl Engine {
             Event::Committed { peer: peer.id, generation: committed.0, previous: previous_id, swap_seq: committed.1 };
         self.events.push_back(event);
         self.counters.commits.add(1);
-        self.wake_by(now);
+        self.deadlines.arm(slot, now);
     }
 
     fn new_epoch(&mut self, slot: usize, now: Instant) {
         self.peers[slot].epoch = self.next_epoch();
         self.peers[slot].sweeping = Some(Sweeping::start());
-        self.wake_by(now);
+        self.deadlines.arm(slot, now);
     }
 
     /// Makes room for one more draining generation; otherwise how long until there is.
@@ -204,7 +202,8 @@ impl Engine {
         if send::seal(active, *kind, &packet.encode(), &mut self.transmits, &self.counters, now).is_ok() {
             self.counters.control_sent.add(1);
         }
-        self.wake_by(marker.resend_at);
+        self.deadlines.arm(slot, marker.resend_at);
+        self.arm(slot, now);
     }
 
     /// An inner control packet, opened by generation `id`.

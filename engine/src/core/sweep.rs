@@ -82,10 +82,6 @@ impl Engine {
         self.deliveries.finish();
     }
 
-    pub(super) fn expire_flows(&mut self, budget: usize, now: Instant) {
-        self.flows.expire(now, budget);
-    }
-
     /// Closes a live flow at both ends.
     pub(super) fn close_flow(&mut self, slot: usize, flow: FlowId, now: Instant) {
         if let Some(closing) = self.flows.get(flow).and_then(Closing::of) {

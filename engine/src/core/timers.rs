@@ -1,63 +1,73 @@
-//! Deadlines: the library's timers, handshakes and markers sent again, the end of drains, sweeps.
+//! Deadlines: sessions' timers, handshakes and markers sent again, the end of drains, sweeps.
 
 use super::peer::Peer;
-use super::{Engine, Event, PeerKind, send};
-use crate::generation::{GenerationId, PREPARE_TIMEOUT};
+use super::{DropReason, Engine, Event, PeerKind, send};
+use crate::generation::{Generation, PREPARE_TIMEOUT};
 use crate::wireguard::Sealed;
 use std::time::{Duration, Instant};
 
-/// How often the library's timers are run.
-pub(super) const TICK: Duration = Duration::from_millis(250);
-/// How often idle flows are looked for, and the handshake flood window opens anew.
+/// How often idle flows are looked for,
 const SECOND: Duration = Duration::from_secs(1);
+/// and how often when no packet has come since the last look: a quiet process sleeps.
+const QUIET: Duration = Duration::from_secs(30);
 /// Pause between two slices of a sweep.
 const SLICE_PAUSE: Duration = Duration::from_millis(1);
 /// Flows looked at per slice.
 const SLICE: usize = 4096;
 
-#[derive(Debug)]
-pub(super) struct Timers {
-    tick_at: Instant,
-    second_at: Instant,
-}
-
-impl Timers {
-    pub(super) fn new(now: Instant) -> Self {
-        Self { tick_at: now, second_at: now }
-    }
+/// When idle flows are looked for next.
+#[derive(Debug, Default)]
+pub(super) struct Housekeeping {
+    at: Option<Instant>,
+    /// Packets by then.
+    seen: u64,
 }
 
 impl Engine {
+    /// When [`Self::handle_deadline`] wants to be called next.
+    #[must_use]
+    pub fn poll_deadline(&self) -> Option<Instant> {
+        self.deadlines.next().into_iter().chain(self.housekeeping.at).min()
+    }
+
     /// Timers: call when the deadline has come (early calls are harmless).
     pub fn handle_deadline(&mut self, now: Instant) {
-        if self.wake_at.is_none_or(|wake| now < wake) {
-            return;
-        }
-        self.wake_at = None;
-        let tick = now >= self.timers.tick_at;
-        if tick {
-            self.timers.tick_at = now + TICK;
-        }
-        let mut alive = false;
-        for slot in 0..self.peers.len() {
+        for slot in self.deadlines.take_due(now) {
             self.end_drains(slot, now);
-            self.run_preparing(slot, tick, now);
-            self.run_active(slot, tick, now);
-            let peer = &self.peers[slot];
-            alive |= peer.active.is_some() || peer.preparing.is_some();
-            if peer.sweeping.is_some() {
+            self.run_preparing(slot, now);
+            self.run_active(slot, now);
+            if self.peers[slot].sweeping.is_some() {
                 self.sweep(slot, SLICE, now);
-                if self.peers[slot].sweeping.is_some() {
-                    self.wake_by(now + SLICE_PAUSE);
-                }
+            }
+            if let Some(next) = self.peers[slot].next_deadline(now) {
+                self.deadlines.arm(slot, next);
             }
         }
-        if now >= self.timers.second_at {
-            self.timers.second_at = now + SECOND;
-            self.expire_flows(SLICE, now);
+        if self.housekeeping.at.is_some_and(|at| at <= now) {
+            let seen = self.counters.frames.get() + self.counters.datagrams.get();
+            let expired = self.flows.expire(now, SLICE);
+            let pause = if expired == 0 && seen == self.housekeeping.seen { QUIET } else { SECOND };
+            self.housekeeping = Housekeeping { at: (!self.flows.is_empty()).then(|| now + pause), seen };
         }
-        if alive {
-            self.wake_by(self.timers.tick_at);
+    }
+
+    /// After a generation has come: whatever is due for its peer.
+    pub(super) fn look_at(&mut self, slot: usize, now: Instant) {
+        if let Some(at) = self.peers[slot].next_deadline(now) {
+            self.deadlines.arm(slot, at);
+        }
+    }
+
+    /// After a batch, or whatever else a peer's sessions have seen: their timers may want an earlier look.
+    pub(super) fn arm(&mut self, slot: usize, now: Instant) {
+        let peer = &self.peers[slot];
+        let sessions = peer.active.iter().chain(&peer.preparing);
+        if let Some(at) = sessions.filter_map(|generation| generation.session.deadline()).min() {
+            self.deadlines.arm(slot, at);
+        }
+        let soon = now + SECOND;
+        if self.housekeeping.at.is_none_or(|at| at > soon) && !self.flows.is_empty() {
+            self.housekeeping.at = Some(soon);
         }
     }
 
@@ -68,73 +78,65 @@ impl Engine {
             let drained = self.peers[slot].draining.remove(at);
             self.end(drained);
         }
-        if let Some(until) = self.peers[slot].draining.iter().filter_map(|old| Some(old.drain?.until)).min() {
-            self.wake_by(until);
-        }
     }
 
-    fn run_preparing(&mut self, slot: usize, tick: bool, now: Instant) {
+    fn run_preparing(&mut self, slot: usize, now: Instant) {
         let Peer { preparing: Some(preparing), kind, .. } = &mut self.peers[slot] else { return };
         let kind = *kind;
         if kind != PeerKind::Gateway {
             // The gateway keeps an order until the device follows it or sends another.
-            if tick {
-                let _ = preparing.session.tick(&mut self.scratch, now, false);
-            }
+            let _ = preparing.session.tick(&mut self.scratch, now, false);
             return;
         }
         if !preparing.ready && now >= preparing.prepared_at + PREPARE_TIMEOUT {
             let (peer, generation) = (preparing.peer, preparing.id);
-            self.fail(slot, generation);
+            if let Some(failed) = self.peers[slot].preparing.take() {
+                self.end(failed);
+            }
             self.events.push_back(Event::Failed { peer, generation });
             return;
         }
-        if tick {
-            run_session(preparing, kind, &mut self.scratch, &mut self.transmits, &self.counters, now);
-        }
-        if !preparing.ready {
-            // A native session keeps its own times.
-            if !preparing.session.is_native() {
-                if now >= preparing.retry_at() {
-                    send::initiate(preparing, &mut self.transmits, &self.counters, now);
-                }
-                let retry = preparing.retry_at();
-                self.wake_by(retry);
-            }
+        run_session(preparing, kind, &mut self.scratch, &mut self.transmits, &self.counters, now);
+        if preparing.retries().is_some_and(|at| at <= now) {
+            send::initiate(preparing, &mut self.transmits, &self.counters, now);
         }
     }
 
-    fn fail(&mut self, slot: usize, generation: GenerationId) {
-        if let Some(failed) = self.peers[slot].preparing.take_if(|preparing| preparing.id == generation) {
-            self.end(failed);
-        }
-    }
-
-    fn run_active(&mut self, slot: usize, tick: bool, now: Instant) {
+    fn run_active(&mut self, slot: usize, now: Instant) {
         let Peer { active: Some(active), kind, .. } = &mut self.peers[slot] else { return };
-        if tick {
-            run_session(active, *kind, &mut self.scratch, &mut self.transmits, &self.counters, now);
-            if *kind == PeerKind::Gateway && !active.session.is_native() && active.wants_rekey(now) {
-                send::initiate(active, &mut self.transmits, &self.counters, now);
-            }
+        run_session(active, *kind, &mut self.scratch, &mut self.transmits, &self.counters, now);
+        if *kind == PeerKind::Gateway && !active.session.is_native() && active.wants_rekey(now) {
+            send::initiate(active, &mut self.transmits, &self.counters, now);
         }
         if let Some(marker) = &mut active.marker {
             let due = now >= marker.resend_at;
             if due {
                 marker.resent(now);
             }
-            let resend_at = marker.resend_at;
             if due {
                 self.send_marker(slot, now);
             }
-            self.wake_by(resend_at);
         }
     }
 }
 
-/// One tick of the library's timers, with what it wants to send.
+impl Peer {
+    /// When something is due for this peer.
+    fn next_deadline(&self, now: Instant) -> Option<Instant> {
+        let sessions = self.active.iter().chain(&self.preparing).filter_map(|generation| generation.session.deadline());
+        let marker = self.active.iter().filter_map(|active| Some(active.marker?.resend_at));
+        let trying = self.preparing.iter().filter(|preparing| self.kind == PeerKind::Gateway && !preparing.ready);
+        let trying = trying
+            .flat_map(|preparing| std::iter::once(preparing.prepared_at + PREPARE_TIMEOUT).chain(preparing.retries()));
+        let drains = self.draining.iter().map(|old| old.drain.map_or(now, |drain| drain.until));
+        let sweep = self.sweeping.iter().map(|_| now + SLICE_PAUSE);
+        sessions.chain(marker).chain(trying).chain(drains).chain(sweep).min()
+    }
+}
+
+/// A session's timers, with what they want to send.
 fn run_session(
-    generation: &mut crate::generation::Generation,
+    generation: &mut Generation,
     kind: PeerKind,
     room: &mut [u8],
     transmits: &mut crate::packet::TransmitQueue,
@@ -150,6 +152,7 @@ fn run_session(
                 generation.initiated(now);
             }
         }
+        counters.dropped_many(DropReason::GivenUp, generation.session.take_given_up());
         return;
     }
     match generation.session.tick(room, now, true) {

@@ -143,9 +143,15 @@ impl Generation {
         self.retry_pause = (self.retry_pause * 2).min(RETRY_MAX);
     }
 
-    /// When the next initiation is due while no answer has come.
+    /// When the next initiation is due while no answer has come. boringtun's sessions alone; a native one keeps its own
+    /// times.
     pub(crate) fn retry_at(&self) -> Instant {
         self.retry_at
+    }
+
+    /// The same, before the first answer: `None` when there is nothing to try again.
+    pub(crate) fn retries(&self) -> Option<Instant> {
+        (!self.ready && !self.session.is_native()).then_some(self.retry_at)
     }
 
     /// Notes that the peer answered our handshake.

@@ -88,7 +88,7 @@ impl Checker {
             IpAddr::V4(ip) => address[..4].copy_from_slice(&ip.octets()),
             IpAddr::V6(ip) => address.copy_from_slice(&ip.octets()),
         }
-        let cookie = mac(&*self.secret, &[&address, &source.port().to_be_bytes()]);
+        let cookie = mac(&self.secret, &[&address, &source.port().to_be_bytes()]);
         Zeroizing::new(cookie.finalize_fixed().into())
     }
 }

@@ -72,6 +72,7 @@ impl Native {
     }
 
     /// The half to seal with; `None` without keys that may be used, or when packets wait that must leave first.
+    #[allow(dead_code, reason = "for walks that work in batches")]
     pub(crate) fn sealing(&mut self, now: Instant) -> Option<&mut Sealing> {
         if !self.waiting.is_empty() {
             return None;

@@ -75,7 +75,7 @@ impl Sessions {
         match self.backend {
             SessionBackend::Native => {
                 let stamps = Arc::clone(&self.stamps);
-                Session::Native(Native::new(config, role, self.random.fork(), stamps, now))
+                Session::Native(Box::new(Native::new(config, role, self.random.fork(), stamps, now)))
             }
             SessionBackend::Boringtun => Session::Library(Box::new(Library::new(config, limiter)), now + LIBRARY_TICK),
         }
@@ -85,7 +85,7 @@ impl Sessions {
 /// A session with its peer.
 pub(crate) enum Session {
     /// Ours.
-    Native(Native),
+    Native(Box<Native>),
     /// boringtun's, and when its timers are run next.
     Library(Box<Library>, Instant),
 }
@@ -93,6 +93,7 @@ pub(crate) enum Session {
 impl Session {
     /// The half to seal a batch with. `None`: there are no keys, packets wait that must leave first, or it is
     /// boringtun's; then [`Self::seal`] knows what to do. Note what was sealed by [`Self::sent_data`].
+    #[allow(dead_code, reason = "for walks that work in batches")]
     pub(crate) fn sealing(&mut self, now: Instant) -> Option<&mut Sealing> {
         match self {
             Self::Native(native) => native.sealing(now),
@@ -102,10 +103,18 @@ impl Session {
 
     /// The half that opens what names our index `receiver`; `None` also for boringtun's. Note what was opened by
     /// [`Self::received`].
+    #[allow(dead_code, reason = "for walks that work in batches")]
     pub(crate) fn opening(&mut self, receiver: u32, now: Instant) -> Option<&mut Opening> {
         match self {
             Self::Native(native) => native.opening(receiver, now),
             Self::Library(..) => None,
+        }
+    }
+
+    /// Seconds between keepalives on an idle tunnel from now on. boringtun's cannot be changed.
+    pub(crate) fn set_persistent_keepalive(&mut self, seconds: Option<u16>, now: Instant) {
+        if let Self::Native(native) = self {
+            native.timers.set_persistent(seconds, now);
         }
     }
 
@@ -115,6 +124,7 @@ impl Session {
     }
 
     /// Once per batch that was sealed through [`Self::sealing`]. `keepalive_only`: no packet had content.
+    #[allow(dead_code, reason = "for walks that work in batches")]
     pub(crate) fn sent_data(&mut self, now: Instant, keepalive_only: bool) {
         if let Self::Native(native) = self {
             native.sent_data(now, keepalive_only);
@@ -123,6 +133,7 @@ impl Session {
 
     /// Once per batch that was opened through [`Self::opening`] and was authentic. `data`: a packet had content. True
     /// when the peer has just confirmed new keys by it.
+    #[allow(dead_code, reason = "for walks that work in batches")]
     pub(crate) fn received(&mut self, receiver: u32, now: Instant, data: bool) -> bool {
         match self {
             Self::Native(native) => native.received(receiver, now, data),
