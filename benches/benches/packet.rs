@@ -6,7 +6,7 @@
 use criterion::{BatchSize, Criterion, Throughput};
 use std::hint::black_box;
 use std::net::Ipv4Addr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use vestibule_engine::classify::{Direction, FlowKey, FlowTable};
 use vestibule_engine::packet::header::{TCP, Tcp};
 use vestibule_engine::packet::{DeliveryQueue, Frame, Gso, Headers, Offload, checksum, segments};
@@ -16,7 +16,11 @@ const MSS: usize = 1380;
 const PACKETS: usize = 47;
 
 fn main() {
-    let mut criterion = Criterion::default().configure_from_args();
+    let mut criterion = Criterion::default()
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2))
+        .sample_size(30)
+        .configure_from_args();
     split(&mut criterion);
     merge(&mut criterion);
     classify(&mut criterion);
