@@ -1,52 +1,79 @@
-//! One message under any nonce, with additional data: for vectors and for what is not the packet path.
+//! One message alone, with any nonce and additional data: for vectors, and for short packets, whose Poly1305 is done
+//! sooner block by block than the powers for eight at a time are made.
 
-use super::chacha::{self, LANES};
+use super::chacha::{self, Counters, LANES};
 use super::memory::{lane, wipe};
 use super::scalar::Poly1305;
-use super::wave::{Job, put};
+use super::wave::put;
 use super::{Key, V};
 use std::arch::x86_64::*;
 
-/// En- or decrypts one message and leaves its tag.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2")]
-pub(super) fn run<const OPEN: bool>(key: &Key, aad: &[u8], job: &mut Job<'_>) {
-    let mut stream = [_mm512_setzero_si512(); LANES];
-    make(key, job.nonce, 0, &mut stream);
-    let mut mac = Poly1305::new(std::array::from_fn(|i| lane(&stream[0], i)));
-    mac.padded(aad);
-    if OPEN {
-        mac.padded(job.body);
-    }
-    // The first block is Poly1305's key, the text begins with the second.
-    let (mut block, mut skip, mut from, mut to) = (0, 1, job.body, &mut *job.out);
-    while !to.is_empty() {
-        if block != 0 {
-            make(key, job.nonce, block, &mut stream);
-        }
-        let count = to.len().min((LANES - skip) * 64);
-        let (now, next) = to.split_at_mut(count);
-        put(&stream[skip..], &from[..count], now);
-        (from, to) = (&from[count..], next);
-        (block, skip) = (block + LANES as u32, 0);
-    }
-    if !OPEN {
-        mac.padded(job.out);
-    }
-    mac.lengths(aad.len(), job.body.len());
-    job.tag = mac.tag();
-    wipe(&mut stream);
+/// A message on its way through.
+pub(super) struct Message<'a> {
+    pub(super) nonce: [u32; 3],
+    pub(super) aad: &'a [u8],
+    pub(super) body: &'a [u8],
+    /// As long as `body`.
+    pub(super) out: &'a mut [u8],
 }
 
-/// Sixteen blocks from number `block` on.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2")]
-fn make(key: &Key, nonce: [u32; 3], block: u32, stream: &mut [V; LANES]) {
-    let mut counters = [_mm512_setzero_si512(); 4];
-    let lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-    counters[0] = _mm512_add_epi32(lane, _mm512_set1_epi32(block.cast_signed()));
-    for i in 0..3 {
-        counters[1 + i] = _mm512_set1_epi32(nonce[i].cast_signed());
+/// En- or decrypts one message and gives the tag of its encrypted text.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2,bmi2,adx")]
+pub(super) fn run<const OPEN: bool>(key: &Key, message: Message<'_>) -> [u8; 16] {
+    let Message { nonce, aad, body, out } = message;
+    let mut stream = [_mm512_setzero_si512(); LANES];
+    // The first block is Poly1305's key, the text begins with the second. What is opened is authenticated between the
+    // rounds of later blocks, for which the key has to be there early.
+    let made = match out.len() {
+        193..=448 if !OPEN => few::<2>(key, nonce, 0, &mut stream, || ()),
+        449.. if !OPEN => few::<3>(key, nonce, 0, &mut stream, || ()),
+        _ => few::<1>(key, nonce, 0, &mut stream, || ()),
+    };
+    let mut mac = Poly1305::new(std::array::from_fn(|i| lane(&stream[0], i)));
+    mac.padded(aad);
+    let mut done = out.len().min((made - 1) * 64);
+    put(&stream[1..made], &body[..done], &mut out[..done]);
+    let mut taken = 0;
+    while done < out.len() {
+        let block = 1 + (done / 64) as u32;
+        let hole = || {
+            if OPEN && let Some(next) = body.get(taken..).and_then(|text| text.first_chunk()) {
+                mac.four(next);
+                taken += 64;
+            }
+        };
+        let made = match out.len() - done {
+            0..=256 => few::<1>(key, nonce, block, &mut stream, hole),
+            257..=512 => few::<2>(key, nonce, block, &mut stream, hole),
+            _ => {
+                chacha::sixteen(&key.0, numbered(nonce, block), &mut stream, hole);
+                LANES
+            }
+        };
+        let to = out.len().min(done + made * 64);
+        put(&stream[..made], &body[done..to], &mut out[done..to]);
+        done = to;
     }
-    let mut words = chacha::words(&key.0, counters, || ());
-    chacha::blocks(&words, stream);
-    wipe(&mut words);
+    mac.padded(if OPEN { &body[taken..] } else { &out[taken..] });
+    mac.lengths(aad.len(), body.len());
+    wipe(&mut stream);
+    mac.tag()
+}
+
+/// `4 * N` blocks of one message, from number `block` on; gives their number.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2,bmi2,adx")]
+#[inline]
+fn few<const N: usize>(key: &Key, nonce: [u32; 3], block: u32, stream: &mut [V; LANES], hole: impl FnMut()) -> usize {
+    chacha::few::<N>(&key.0, numbered(nonce, block), stream, hole);
+    4 * N
+}
+
+/// The counters of sixteen blocks of one message, from number `block` on.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2,bmi2,adx")]
+#[inline]
+fn numbered(nonce: [u32; 3], block: u32) -> Counters {
+    let lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    let [a, b, c] = nonce.map(u32::cast_signed);
+    let block = _mm512_add_epi32(lane, _mm512_set1_epi32(block.cast_signed()));
+    [block, _mm512_set1_epi32(a), _mm512_set1_epi32(b), _mm512_set1_epi32(c)]
 }

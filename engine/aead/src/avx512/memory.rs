@@ -4,7 +4,7 @@ use super::V;
 use std::arch::x86_64::*;
 
 /// 64 bytes.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2,bmi2,adx")]
 #[inline]
 pub(super) fn load(bytes: &[u8; 64]) -> V {
     // SAFETY: the reference covers the 64 bytes read; the instruction asks for no alignment.
@@ -12,7 +12,7 @@ pub(super) fn load(bytes: &[u8; 64]) -> V {
 }
 
 /// Puts 64 bytes.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2,bmi2,adx")]
 #[inline]
 pub(super) fn store(bytes: &mut [u8; 64], value: V) {
     // SAFETY: the reference covers the 64 bytes written; the instruction asks for no alignment.
@@ -20,7 +20,7 @@ pub(super) fn store(bytes: &mut [u8; 64], value: V) {
 }
 
 /// At most 64 bytes, zeros behind them.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2,bmi2,adx")]
 #[inline]
 pub(super) fn load_part(bytes: &[u8]) -> V {
     // SAFETY: the mask names at most `bytes.len()` bytes from the start, and the instruction touches no others.
@@ -28,7 +28,7 @@ pub(super) fn load_part(bytes: &[u8]) -> V {
 }
 
 /// Puts the first `bytes.len()` (at most 64) bytes of `value`.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2,bmi2,adx")]
 #[inline]
 pub(super) fn store_part(bytes: &mut [u8], value: V) {
     // SAFETY: the mask names at most `bytes.len()` bytes from the start, and the instruction touches no others.
@@ -36,7 +36,7 @@ pub(super) fn store_part(bytes: &mut [u8], value: V) {
 }
 
 /// 128 bytes, or fewer with zeros behind them.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2,bmi2,adx")]
 #[inline]
 pub(super) fn load_pair(bytes: &[u8]) -> [V; 2] {
     let (first, second) = bytes.split_at(bytes.len().min(64));
@@ -52,7 +52,7 @@ pub(super) fn lane(value: &V, index: usize) -> u64 {
 }
 
 /// Overwrites secrets, in a way the compiler does not leave out.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2,bmi2,adx")]
 #[inline]
 pub(super) fn wipe(secrets: &mut [V]) {
     for secret in secrets {

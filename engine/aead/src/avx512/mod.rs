@@ -7,16 +7,18 @@
 
 mod chacha;
 mod general;
+mod mac;
 mod memory;
 mod poly;
+mod powers;
 mod scalar;
 mod wave;
 
 use crate::key::{Open, Refused, Seal, TAG_LEN};
-use poly::WAVE;
+use general::Message;
 use std::sync::OnceLock;
 use subtle::ConstantTimeEq;
-use wave::Job;
+use wave::Packet;
 use zeroize::Zeroize;
 
 type V = std::arch::x86_64::__m512i;
@@ -34,6 +36,8 @@ pub(crate) fn is_available() -> bool {
             && is_x86_feature_detected!("avx512vl")
             && is_x86_feature_detected!("avx512ifma")
             && is_x86_feature_detected!("avx512vbmi2")
+            && is_x86_feature_detected!("bmi2")
+            && is_x86_feature_detected!("adx")
     })
 }
 
@@ -45,33 +49,29 @@ impl Key {
     }
 
     pub(crate) fn seal(&self, packets: &mut [Seal<'_>]) {
-        for packets in packets.chunks_mut(WAVE) {
-            // SAFETY: a `Key` exists only where every instruction named by the callee does, see `new`.
-            unsafe { seal_wave(self, packets) };
-        }
+        // SAFETY: a `Key` exists only where every instruction named by the callee does, see `new`.
+        unsafe { seal_batch(self, packets) };
     }
 
     pub(crate) fn open(&self, packets: &mut [Open<'_>]) {
-        for packets in packets.chunks_mut(WAVE) {
-            // SAFETY: as in `seal`.
-            unsafe { open_wave(self, packets) };
-        }
+        // SAFETY: as in `seal`.
+        unsafe { open_batch(self, packets) };
     }
 
     pub(crate) fn seal_with(&self, nonce: &[u8; 12], aad: &[u8], plaintext: &[u8], out: &mut [u8]) {
         let Some((out, tag)) = out.split_last_chunk_mut::<TAG_LEN>() else { return };
-        let mut job = Job { nonce: nonce_words(nonce), body: plaintext, out, ..Job::default() };
+        let message = Message { nonce: nonce_words(nonce), aad, body: plaintext, out };
         // SAFETY: as in `seal`.
-        unsafe { general::run::<false>(self, aad, &mut job) };
-        *tag = job.tag;
+        let tag_made = unsafe { general::run::<false>(self, message) };
+        *tag = tag_made;
     }
 
     pub(crate) fn open_with(&self, nonce: &[u8; 12], aad: &[u8], sealed: &[u8], out: &mut [u8]) -> Result<(), Refused> {
         let Some((body, tag)) = sealed.split_last_chunk::<TAG_LEN>() else { return Err(Refused) };
-        let mut job = Job { nonce: nonce_words(nonce), body, out, ..Job::default() };
+        let message = Message { nonce: nonce_words(nonce), aad, body, out };
         // SAFETY: as in `seal`.
-        unsafe { general::run::<true>(self, aad, &mut job) };
-        if job.tag.ct_eq(tag).into() {
+        let tag_made = unsafe { general::run::<true>(self, message) };
+        if tag_made.ct_eq(tag).into() {
             return Ok(());
         }
         out.fill(0);
@@ -85,41 +85,97 @@ impl Drop for Key {
     }
 }
 
-/// Seals up to [`WAVE`] packets.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2")]
-fn seal_wave(key: &Key, packets: &mut [Seal<'_>]) {
-    let mut jobs = <[Job<'_>; WAVE]>::default();
-    let mut tags: [&mut [u8]; WAVE] = Default::default();
-    let count = packets.len();
-    for ((packet, job), tag) in packets.iter_mut().zip(&mut jobs).zip(&mut tags) {
-        let nonce = counter_words(packet.counter);
-        let (out, space) = packet.out.split_at_mut(packet.head.len() + packet.body.len());
-        *job = Job { nonce, head: packet.head, body: packet.body, out, tag: [0; 16] };
-        *tag = space;
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2,bmi2,adx")]
+fn seal_batch(key: &Key, packets: &mut [Seal<'_>]) {
+    if !is_brief(packets) {
+        return wave::run(key, packets);
     }
-    wave::run::<false>(key, &mut jobs[..count]);
-    for (job, tag) in jobs.iter().zip(&mut tags).take(count) {
-        tag.copy_from_slice(&job.tag);
+    for packet in packets {
+        let nonce = counter_words(packet.counter);
+        if let (true, Some((out, tag))) = (packet.head.is_empty(), packet.out.split_last_chunk_mut::<TAG_LEN>()) {
+            *tag = general::run::<false>(key, Message { nonce, aad: &[], body: packet.body, out });
+        } else {
+            wave::run(key, std::slice::from_mut(packet));
+        }
     }
 }
 
-/// Opens up to [`WAVE`] packets.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2")]
-fn open_wave(key: &Key, packets: &mut [Open<'_>]) {
-    let mut jobs = <[Job<'_>; WAVE]>::default();
-    let count = packets.len();
-    for (packet, job) in packets.iter_mut().zip(&mut jobs) {
-        let body = &packet.sealed[..packet.out.len()];
-        *job = Job { nonce: counter_words(packet.counter), body, out: packet.out, ..Job::default() };
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2,bmi2,adx")]
+fn open_batch(key: &Key, packets: &mut [Open<'_>]) {
+    if is_brief(packets) {
+        for packet in packets.iter_mut() {
+            let (nonce, body) = (counter_words(packet.counter), &packet.sealed[..packet.out.len()]);
+            let tag = general::run::<true>(key, Message { nonce, aad: &[], body, out: packet.out });
+            packet.conclude(&tag);
+        }
+    } else {
+        wave::run(key, packets);
     }
-    wave::run::<true>(key, &mut jobs[..count]);
-    let tags = jobs.map(|job| job.tag);
-    for (packet, tag) in packets.iter_mut().zip(tags) {
-        // A packet shorter than a tag has none to compare with; slices of different lengths are not equal.
-        packet.authentic = tag.ct_eq(&packet.sealed[packet.out.len()..]).into();
+    for packet in packets {
         if !packet.authentic {
             packet.out.fill(0);
         }
+    }
+}
+
+/// Whether the packets are so few and short that one by one (`general`) is faster than all at once (`wave`). Measured:
+/// see docs/decisions/0011-avx512-aead.md.
+fn is_brief(packets: &[impl Packet]) -> bool {
+    match packets {
+        [packet] => packet.encrypted().len() <= 704,
+        [a, b] => a.encrypted().len().max(b.encrypted().len()) <= 128,
+        _ => false,
+    }
+}
+
+impl Packet for Seal<'_> {
+    const OPENED: bool = false;
+
+    #[inline]
+    fn nonce(&self) -> [u32; 3] {
+        counter_words(self.counter)
+    }
+
+    #[inline]
+    fn texts(&mut self) -> (&[u8], &[u8], &mut [u8]) {
+        let len = self.head.len() + self.body.len();
+        (self.head, self.body, &mut self.out[..len])
+    }
+
+    #[inline]
+    fn encrypted(&self) -> &[u8] {
+        &self.out[..self.head.len() + self.body.len()]
+    }
+
+    #[inline]
+    fn conclude(&mut self, tag: &[u8; TAG_LEN]) {
+        let len = self.head.len() + self.body.len();
+        self.out[len..].copy_from_slice(tag);
+    }
+}
+
+impl Packet for Open<'_> {
+    const OPENED: bool = true;
+
+    #[inline]
+    fn nonce(&self) -> [u32; 3] {
+        counter_words(self.counter)
+    }
+
+    #[inline]
+    fn texts(&mut self) -> (&[u8], &[u8], &mut [u8]) {
+        (&[], &self.sealed[..self.out.len()], self.out)
+    }
+
+    #[inline]
+    fn encrypted(&self) -> &[u8] {
+        &self.sealed[..self.out.len()]
+    }
+
+    #[inline]
+    fn conclude(&mut self, tag: &[u8; TAG_LEN]) {
+        // A packet shorter than a tag has none to compare with; slices of different lengths are not equal.
+        self.authentic = tag.ct_eq(&self.sealed[self.out.len()..]).into();
     }
 }
 

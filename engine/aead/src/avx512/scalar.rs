@@ -20,7 +20,7 @@ impl Poly1305 {
     }
 
     /// Takes in `bytes` as whole blocks, the last one filled up with zeros.
-    #[inline]
+    #[target_feature(enable = "bmi2,adx")]
     pub(super) fn padded(&mut self, bytes: &[u8]) {
         let (whole, rest) = bytes.as_chunks::<16>();
         for block in whole {
@@ -30,6 +30,15 @@ impl Poly1305 {
             let mut block = [0; 16];
             block[..rest.len()].copy_from_slice(rest);
             self.block(u128::from_le_bytes(block));
+        }
+    }
+
+    /// Takes in four blocks.
+    #[target_feature(enable = "bmi2,adx")]
+    #[inline]
+    pub(super) fn four(&mut self, bytes: &[u8; 64]) {
+        for block in bytes.as_chunks::<16>().0 {
+            self.block(u128::from_le_bytes(*block));
         }
     }
 
@@ -60,19 +69,13 @@ impl Poly1305 {
 
     /// The tag.
     pub(super) fn tag(self) -> [u8; 16] {
+        // h - p is h + 5 - 2^130; it is taken if it is not negative.
         let low = u128::from(self.h[0]) | u128::from(self.h[1]) << 64;
-        tag(low, self.h[2], self.pad)
+        let (less, carry) = low.overflowing_add(5);
+        let mask = u128::from((self.h[2] + u64::from(carry)) >> 2).wrapping_neg();
+        let reduced = (low & !mask) | (less & mask);
+        reduced.wrapping_add(u128::from(self.pad[0]) | u128::from(self.pad[1]) << 64).to_le_bytes()
     }
-}
-
-/// The tag of `low + high * 2^128`, which is below 2 (2^130 - 5).
-#[inline]
-pub(super) fn tag(low: u128, high: u64, pad: [u64; 2]) -> [u8; 16] {
-    // h - p is h + 5 - 2^130; it is taken if it is not negative.
-    let (less, carry) = low.overflowing_add(5);
-    let mask = u128::from((high + u64::from(carry)) >> 2).wrapping_neg();
-    let reduced = (low & !mask) | (less & mask);
-    reduced.wrapping_add(u128::from(pad[0]) | u128::from(pad[1]) << 64).to_le_bytes()
 }
 
 impl Drop for Poly1305 {

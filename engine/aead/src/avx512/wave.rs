@@ -1,23 +1,82 @@
-//! Up to eight packets at a time: their key blocks and blocks of key stream are made as one row of blocks, sixteen at a
-//! time, across the packets' borders; Poly1305 runs between the rounds, over text that is ready.
+//! A batch of packets as one row of blocks, made sixteen at a time across the packets' borders: at the start of each wave
+//! of eight packets their key blocks, then the key stream of each. Poly1305 runs between the rounds, over text that is
+//! ready by then.
 
 use super::chacha::{self, Counters, LANES};
+use super::mac::{Mac, Site, tags};
 use super::memory::{load, load_part, store, store_part, wipe};
-use super::poly::{Mac, Powers, WAVE};
+use super::powers::{Powers, WAVE};
 use super::{Key, V};
 use std::arch::x86_64::*;
 
 /// One packet on its way through.
-#[derive(Default)]
-pub(super) struct Job<'a> {
-    pub(super) nonce: [u32; 3],
-    /// The text that comes in: `head`, whole blocks, and `body`.
-    pub(super) head: &'a [u8],
-    pub(super) body: &'a [u8],
-    /// Takes the text that goes out.
-    pub(super) out: &'a mut [u8],
-    /// Takes the tag of the encrypted text, whichever of the two that is.
-    pub(super) tag: [u8; 16],
+pub(super) trait Packet {
+    /// The encrypted text is what comes in, so that it is there from the start.
+    const OPENED: bool;
+    fn nonce(&self) -> [u32; 3];
+    /// What comes in, as `head` (whole blocks) and `body`, and where the result goes.
+    fn texts(&mut self) -> (&[u8], &[u8], &mut [u8]);
+    /// The encrypted text, whichever of the two that is.
+    fn encrypted(&self) -> &[u8];
+    /// Takes the encrypted text's tag.
+    fn conclude(&mut self, tag: &[u8; 16]);
+}
+
+/// En- or decrypts a batch and tells each packet its tag.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2,bmi2,adx")]
+#[inline]
+pub(super) fn run<P: Packet>(key: &Key, packets: &mut [P]) {
+    if packets.len() <= WAVE {
+        run_with::<P, 1>(key, packets);
+    } else {
+        run_with::<P, 2>(key, packets);
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2,bmi2,adx")]
+#[inline]
+fn run_with<P: Packet, const SLOTS: usize>(key: &Key, packets: &mut [P]) {
+    let mut stream = [_mm512_setzero_si512(); LANES];
+    let mut row = Row::new();
+    let mut tags =
+        Tags::<SLOTS> { packet: 0, mac: Mac::new(), keyed: 0, powers: std::array::from_fn(|_| Powers::none()) };
+    while row.next.packet < packets.len() {
+        let ready = row.next;
+        row.fill(packets, &mut tags.keyed);
+        match row.lanes {
+            0..=4 => chacha::few::<1>(&key.0, row.counters, &mut stream, || tags.catch_up(packets, ready)),
+            5..=8 => chacha::few::<2>(&key.0, row.counters, &mut stream, || tags.catch_up(packets, ready)),
+            9..=12 => chacha::few::<3>(&key.0, row.counters, &mut stream, || tags.catch_up(packets, ready)),
+            _ => {
+                let hole = || tags.advance::<P, BetweenRounds<SLOTS>>(packets, ready);
+                chacha::sixteen(&key.0, row.counters, &mut stream, hole);
+            }
+        }
+        for span in &row.spans[..row.used] {
+            apply(&stream[span.lane..span.lane + span.count], *span, &mut packets[span.packet]);
+        }
+        if let Some(lane) = row.keys {
+            tags.start(&stream, lane, packets, row.next);
+        }
+    }
+    while tags.packet < packets.len() {
+        tags.catch_up(packets, row.next);
+    }
+    tags.wipe();
+    wipe(&mut stream);
+}
+
+struct BetweenRounds<const SLOTS: usize>;
+struct Alone<const SLOTS: usize>;
+impl<const SLOTS: usize> Site for BetweenRounds<SLOTS> {}
+impl<const SLOTS: usize> Site for Alone<SLOTS> {}
+impl<P: Packet, S: Site> Site for (P, S) {}
+
+/// A packet's block.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    packet: usize,
+    block: usize,
 }
 
 /// Blocks of one packet in neighbouring lanes.
@@ -29,104 +88,94 @@ struct Span {
     count: usize,
 }
 
-/// En- or decrypts up to [`WAVE`] packets and leaves their tags.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2")]
-pub(super) fn run<const OPEN: bool>(key: &Key, jobs: &mut [Job<'_>]) {
-    let mut stream = [_mm512_setzero_si512(); LANES];
-    let mut counters = [_mm512_setzero_si512(); 4];
-    for (lane, job) in jobs.iter().enumerate() {
-        add_span(&mut counters, Span { lane, count: 1, ..Span::default() }, job.nonce, 0);
-    }
-    let mut cursor = Cursor { packet: 0, block: 0 };
-    let mut spans = [Span::default(); LANES];
-    let mut used = cursor.fill(jobs, jobs.len(), &mut counters, &mut spans);
-    let mut words = chacha::words(&key.0, counters, || ());
-    let mut powers = Powers::new(words.first_chunk().unwrap_or(&[_mm512_setzero_si512(); 8]));
-    chacha::blocks(&words, &mut stream);
-    apply(&stream, &spans[..used], jobs);
-
-    let mut macs = Macs { packet: 0, mac: Mac::new(0, jobs[0].out.len()) };
-    while cursor.packet < jobs.len() {
-        let ready = cursor;
-        counters = [_mm512_setzero_si512(); 4];
-        used = cursor.fill(jobs, 0, &mut counters, &mut spans);
-        words = chacha::words(&key.0, counters, || macs.advance::<OPEN>(&powers, jobs, ready));
-        chacha::blocks(&words, &mut stream);
-        apply(&stream, &spans[..used], jobs);
-    }
-    while macs.packet < jobs.len() {
-        macs.advance::<OPEN>(&powers, jobs, cursor);
-    }
-    powers.wipe();
-    wipe(&mut stream);
-    wipe(&mut words);
+/// What the lanes are given to.
+struct Row {
+    /// The first block that has not had its turn.
+    next: Place,
+    counters: Counters,
+    spans: [Span; LANES],
+    used: usize,
+    /// The first of the lanes that make a wave's keys, if there are such.
+    keys: Option<usize>,
+    lanes: usize,
 }
 
-/// The next block to make.
-#[derive(Clone, Copy)]
-struct Cursor {
-    packet: usize,
-    block: usize,
-}
-
-impl Cursor {
-    /// Gives the lanes from `lane` on to the next blocks, and tells how many spans that made.
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2")]
+impl Row {
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2,bmi2,adx")]
     #[inline]
-    fn fill(&mut self, jobs: &[Job<'_>], mut lane: usize, counters: &mut Counters, spans: &mut [Span; LANES]) -> usize {
-        let mut used = 0;
-        while lane < LANES && self.packet < jobs.len() {
-            let job = &jobs[self.packet];
-            let blocks = job.out.len().div_ceil(64);
-            let count = (blocks - self.block).min(LANES - lane);
+    fn new() -> Self {
+        let counters = [_mm512_setzero_si512(); 4];
+        Self { next: Place::default(), counters, spans: [Span::default(); LANES], used: 0, keys: None, lanes: 0 }
+    }
+
+    /// Gives the lanes to the next blocks. `keyed` counts the waves that have had their keys.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2,bmi2,adx")]
+    #[inline]
+    fn fill<P: Packet>(&mut self, packets: &mut [P], keyed: &mut usize) {
+        (self.used, self.keys, self.lanes) = (0, None, 0);
+        while self.lanes < LANES && self.next.packet < packets.len() {
+            if self.next.packet == *keyed * WAVE {
+                let wave = &packets[self.next.packet..packets.len().min(self.next.packet + WAVE)];
+                if self.lanes + wave.len() > LANES || self.keys.is_some() {
+                    break;
+                }
+                self.keys = Some(self.lanes);
+                *keyed += 1;
+                for packet in wave {
+                    self.count(packet.nonce(), 0, 1);
+                }
+                continue;
+            }
+            let packet = &mut packets[self.next.packet];
+            let blocks = packet.encrypted().len().div_ceil(64);
+            let count = (blocks - self.next.block).min(LANES - self.lanes);
             if count > 0 {
-                spans[used] = Span { packet: self.packet, block: self.block, lane, count };
-                add_span(counters, spans[used], job.nonce, 1);
-                used += 1;
-                lane += count;
-                self.block += count;
+                let Place { packet: number, block } = self.next;
+                self.spans[self.used] = Span { packet: number, block, lane: self.lanes, count };
+                self.used += 1;
+                self.count(packet.nonce(), 1 + block, count);
+                self.next.block += count;
             }
-            if self.block == blocks {
-                *self = Self { packet: self.packet + 1, block: 0 };
+            if self.next.block == blocks {
+                self.next = Place { packet: self.next.packet + 1, block: 0 };
             }
         }
-        used
     }
-}
 
-/// Sets the counters of a span's lanes; the packet's block 0 has the counter `first`.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2")]
-#[inline]
-fn add_span(counters: &mut Counters, span: Span, nonce: [u32; 3], first: usize) {
-    let lanes = (((1_u32 << span.count) - 1) << span.lane) as u16;
-    let lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-    let start = (first + span.block).wrapping_sub(span.lane);
-    counters[0] = _mm512_mask_add_epi32(counters[0], lanes, lane, _mm512_set1_epi32(start as i32));
-    for i in 0..3 {
-        counters[1 + i] = _mm512_mask_set1_epi32(counters[1 + i], lanes, nonce[i].cast_signed());
-    }
-}
-
-/// Puts the key stream on the text.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2")]
-#[inline]
-fn apply(stream: &[V; LANES], spans: &[Span], jobs: &mut [Job<'_>]) {
-    for span in spans {
-        let job = &mut jobs[span.packet];
-        let (from, to) = (span.block * 64, (span.block + span.count) * 64);
-        let to = to.min(job.out.len());
-        let stream = &stream[span.lane..span.lane + span.count];
-        let split = job.head.len().clamp(from, to);
-        let (head, body) = job.out[from..to].split_at_mut(split - from);
-        let (head_stream, body_stream) = stream.split_at(head.len() / 64);
-        if !head.is_empty() {
-            put(head_stream, &job.head[from..split], head);
+    /// Gives lanes to `count` blocks from the one with the counter `first` on.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2,bmi2,adx")]
+    #[inline]
+    fn count(&mut self, nonce: [u32; 3], first: usize, count: usize) {
+        let lanes = (((1_u32 << count) - 1) << self.lanes) as u16;
+        let lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+        let start = _mm512_set1_epi32(first.wrapping_sub(self.lanes) as i32);
+        self.counters[0] = _mm512_mask_add_epi32(self.counters[0], lanes, lane, start);
+        for (counter, word) in self.counters[1..].iter_mut().zip(nonce) {
+            *counter = _mm512_mask_set1_epi32(*counter, lanes, word.cast_signed());
         }
-        put(body_stream, &job.body[split - job.head.len().min(split)..][..body.len()], body);
+        self.lanes += count;
     }
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2")]
+/// Puts the key stream on some of a packet's blocks.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2,bmi2,adx")]
+#[inline]
+fn apply<P: Packet>(stream: &[V], span: Span, packet: &mut P) {
+    let (head, body, out) = packet.texts();
+    let from = span.block * 64;
+    let to = out.len().min(from + span.count * 64);
+    let split = head.len().clamp(from, to);
+    let (head_stream, body_stream) = stream.split_at((split - from) / 64);
+    if split > from {
+        put(head_stream, &head[from..split], &mut out[from..split]);
+    }
+    if to > split {
+        put(body_stream, &body[split - head.len()..to - head.len()], &mut out[split..to]);
+    }
+}
+
+/// Puts the key stream on text.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2,bmi2,adx")]
 #[inline]
 pub(super) fn put(stream: &[V], from: &[u8], to: &mut [u8]) {
     let (from, from_rest) = from.as_chunks::<64>();
@@ -139,36 +188,75 @@ pub(super) fn put(stream: &[V], from: &[u8], to: &mut [u8]) {
     }
 }
 
-/// The packets' Poly1305, one after the other.
-struct Macs {
+/// The packets' tags, one after the other.
+struct Tags<const SLOTS: usize> {
+    /// The packet whose turn it is.
     packet: usize,
     mac: Mac,
+    /// Waves whose keys have been given lanes.
+    keyed: usize,
+    /// The powers of the wave at work and, if there are several, the next one's.
+    powers: [Powers; SLOTS],
 }
 
-impl Macs {
-    /// Takes one step if the text for it is there: all text of packets before `ready`, and its blocks before that one.
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2")]
+impl<const SLOTS: usize> Tags<SLOTS> {
+    /// Takes the keys of the newest wave.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2,bmi2,adx")]
     #[inline]
-    fn advance<const OPEN: bool>(&mut self, powers: &Powers, jobs: &mut [Job<'_>], ready: Cursor) {
-        let Some(job) = jobs.get_mut(self.packet) else { return };
-        let text: &[u8] = if OPEN { job.body } else { job.out };
-        let there = if OPEN || self.packet < ready.packet {
+    fn start<P: Packet>(&mut self, stream: &[V; LANES], lane: usize, packets: &mut [P], ready: Place) {
+        let wave = self.keyed - 1;
+        while self.packet + SLOTS * WAVE < (wave + 1) * WAVE {
+            self.catch_up(packets, ready);
+        }
+        let mut blocks = [_mm512_setzero_si512(); WAVE];
+        let count = WAVE.min(LANES - lane);
+        blocks[..count].copy_from_slice(&stream[lane..lane + count]);
+        self.powers[wave % SLOTS].start(blocks);
+    }
+
+    /// One step outside of the rounds.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2,bmi2,adx")]
+    #[inline(never)]
+    fn catch_up<P: Packet>(&mut self, packets: &mut [P], ready: Place) {
+        self.advance::<P, Alone<SLOTS>>(packets, ready);
+    }
+
+    /// Takes one step if the text for it is there: all text of packets before `ready`, and its blocks before that one.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2,bmi2,adx")]
+    #[inline]
+    fn advance<P: Packet, S: Site>(&mut self, packets: &mut [P], ready: Place) {
+        let wave = self.packet / WAVE;
+        let Some(packet) = packets.get(self.packet) else { return };
+        let powers = &mut self.powers[wave % SLOTS];
+        if !powers.are_ready() {
+            if powers.are_there() {
+                powers.advance();
+            }
+            return;
+        }
+        let text = packet.encrypted();
+        let there = if P::OPENED || self.packet < ready.packet {
             text.len()
         } else if self.packet == ready.packet {
-            ready.block * 64
+            text.len().min(ready.block * 64)
         } else {
-            0
+            return;
         };
-        if let Some(step) = text.get(self.mac.done()..there).and_then(|text| text.first_chunk()) {
-            self.mac.step(powers, step);
-        } else if there == text.len() {
-            job.tag = self.mac.finish(powers, &text[self.mac.done()..]);
+        if self.mac.advance::<(P, S)>(powers, self.packet % WAVE, text, there) {
             self.packet += 1;
-            if let Some(next) = jobs.get(self.packet) {
-                self.mac = Mac::new(self.packet, next.out.len());
+            if self.packet.is_multiple_of(WAVE) || self.packet == packets.len() {
+                let tags = tags(powers);
+                packets[wave * WAVE..self.packet].iter_mut().zip(&tags).for_each(|(packet, tag)| packet.conclude(tag));
+                powers.wipe();
             }
         }
     }
-}
 
-const _: () = assert!(WAVE <= LANES / 2, "the key blocks' words are taken from the first eight lanes");
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2,bmi2,adx")]
+    fn wipe(&mut self) {
+        self.mac.wipe();
+        for powers in &mut self.powers {
+            powers.wipe();
+        }
+    }
+}
