@@ -78,8 +78,9 @@ fn merge(criterion: &mut Criterion) {
             bencher.iter(|| {
                 queue.clear();
                 for (packet, headers) in packets.iter().zip(&headers) {
-                    queue.open_packet(packet.len())[..packet.len()].copy_from_slice(packet);
-                    queue.deliver(packet.len(), headers);
+                    let (start, room) = queue.open(packet.len());
+                    room.copy_from_slice(packet);
+                    queue.deliver(start..start + packet.len(), headers);
                 }
                 queue.finish();
                 black_box(queue.frames().count())

@@ -31,7 +31,7 @@
 //! }
 //! /// Carries what `from` wants to send to `to`.
 //! fn carry(from: &mut Engine, source: SocketAddr, to: &mut Engine, now: Instant) {
-//!     let sent = from.transmits().batches().iter().rev().map(|batch| (batch.bytes().to_vec(), batch.segment)).collect();
+//!     let sent = from.transmits().batches().rev().map(|batch| (batch.bytes().to_vec(), batch.segment)).collect();
 //!     from.transmits().release(usize::MAX);
 //!     to.handle_datagrams(&mut Lent(sent, Vec::new(), source), now);
 //! }

@@ -115,13 +115,13 @@ impl World {
         for transmit in self.device.transmits().batches() {
             self.to_gateway.push_back((address(2), transmit.segment, transmit.bytes().to_vec()));
         }
-        let all = self.device.transmits().batches().len();
+        let all = self.device.transmits().len();
         self.device.transmits().release(all);
         for transmit in self.gateway.transmits().batches() {
             assert_eq!(transmit.destination, address(2));
             self.to_device.push_back((address(1), transmit.segment, transmit.bytes().to_vec()));
         }
-        let all = self.gateway.transmits().batches().len();
+        let all = self.gateway.transmits().len();
         self.gateway.transmits().release(all);
         for (engine, out) in [(&mut self.device, &mut self.at_device), (&mut self.gateway, &mut self.at_gateway)] {
             out.extend(engine.deliveries().frames().map(|frame| frame.pieces().collect::<Vec<_>>().concat()));

@@ -1,96 +1,220 @@
 //! Inbound: socket -> WireGuard -> classify -> policy -> adapter.
 //!
 //! 1. The socket lends a batch of datagrams; one may hold many segments (GRO), of several generations.
-//! 2. Each segment's receiver index names the generation, whose keys open it into the deliveries' arena.
+//! 2. Each segment's receiver index names the generation, whose keys open it, and the segments after it that are for
+//!    the same session, into the deliveries' arena.
 //! 3. The identity whose key opened the packet judges it; a denied one is answered through the tunnel.
 //! 4. What is allowed joins its flow's super-packet for the adapter.
 
-use super::control_packet::ControlPacket;
+use super::control_packet::{CONTROL_LEN, ControlPacket};
 use super::judge::{Judge, Judged, Walk};
 use super::peer::{Peer, Stage};
 use super::{DropReason, Engine, Event, PeerKind, send};
 use crate::generation::GenerationId;
 use crate::packet::header::Headers;
 use crate::packet::{Datagrams, answer};
-use crate::wireguard::{Message, Opened};
+use crate::wireguard::{DATA_HEADER, Message, Opened};
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
+use vestibule_aead::{Open, TAG_LEN};
+
+/// Packets that are handed to the cipher at a time.
+const GROUP: usize = 8;
+
+/// A data message of a group.
+#[derive(Clone, Default)]
+struct Packet {
+    counter: u64,
+    /// Where its plaintext is in the deliveries' arena.
+    range: Range<usize>,
+    authentic: bool,
+}
 
 impl Engine {
     /// A batch from the socket. Fills [`Self::deliveries`] and [`Self::transmits`].
     pub fn handle_datagrams(&mut self, datagrams: &mut impl Datagrams, now: Instant) {
         while let Some(datagram) = datagrams.next_datagram() {
-            for segment in datagram.bytes.chunks(datagram.stride.max(1)) {
-                self.counters.datagrams.add(1);
-                if let Err(reason) = self.inbound(segment, datagram.source, now) {
-                    self.counters.dropped(reason);
-                }
+            let stride = datagram.stride.max(1);
+            let mut rest = &datagram.bytes[..];
+            while !rest.is_empty() {
+                let taken = match self.inbound(rest, stride, datagram.source, now) {
+                    Ok(taken) => taken,
+                    Err(reason) => {
+                        self.counters.dropped(reason);
+                        1
+                    }
+                };
+                self.counters.datagrams.add(taken as u64);
+                rest = rest.get(taken * stride..).unwrap_or_default();
             }
         }
         self.deliveries.finish();
     }
 
-    fn inbound(&mut self, segment: &[u8], source: SocketAddr, now: Instant) -> Result<(), DropReason> {
+    /// Handles the first segment of `segments`, and those after it that one call opens with it; returns how many.
+    fn inbound(
+        &mut self,
+        segments: &[u8],
+        stride: usize,
+        source: SocketAddr,
+        now: Instant,
+    ) -> Result<usize, DropReason> {
+        let segment = &segments[..stride.min(segments.len())];
         match Message::parse(segment).ok_or(DropReason::NotWireGuard)? {
-            Message::Data { receiver, counter } => self.data(segment, source, (receiver, counter), now),
-            Message::Initiation => self.handle_initiation(segment, source, now),
+            Message::Data { receiver, counter } => {
+                let found = self.indices.find(receiver).ok_or(DropReason::UnknownIndex)?;
+                if let Some(taken) = self.open_group(found, receiver, segments, stride, source, now) {
+                    return Ok(taken);
+                }
+                self.open_one(found, (receiver, counter), segment, source, now)?;
+            }
+            Message::Initiation => self.handle_initiation(segment, source, now)?,
             Message::Response { receiver } | Message::Cookie { receiver } => {
-                self.handle_answer(segment, receiver, source, now)
+                self.handle_answer(segment, receiver, source, now)?;
             }
         }
+        Ok(1)
     }
 
-    fn data(
+    /// Opens the messages for one session at the start of `segments`. `None`: the session does not open batches.
+    fn open_group(
         &mut self,
+        (slot, id): (usize, GenerationId),
+        receiver: u32,
+        segments: &[u8],
+        stride: usize,
+        source: SocketAddr,
+        now: Instant,
+    ) -> Option<usize> {
+        let (_, generation) = self.peers[slot].generation(id)?;
+        let limit = generation.drain.and_then(|drain| drain.limit).filter(|(session, _)| *session == receiver);
+        let opening = generation.session.opening(receiver, now)?;
+        let (base, mut room) = self.deliveries.open(segments.len().min(GROUP * stride));
+        let mut at = base;
+        let mut batch: [Open<'_>; GROUP] =
+            std::array::from_fn(|_| Open { counter: 0, sealed: &[], out: &mut [], authentic: false });
+        let mut packets: [Packet; GROUP] = Default::default();
+        let (mut taken, mut count) = (0, 0);
+        for segment in segments.chunks(stride).take(GROUP) {
+            let Some(Message::Data { receiver: to, counter }) = Message::parse(segment) else { break };
+            if to != receiver {
+                break;
+            }
+            taken += 1;
+            if limit.is_some_and(|(_, last)| counter > last) {
+                self.counters.dropped(DropReason::PastMarker);
+                continue;
+            }
+            if !opening.window.would_accept(counter) {
+                self.counters.dropped(DropReason::Replayed);
+                continue;
+            }
+            let sealed = &segment[DATA_HEADER..];
+            let (out, behind) = room.split_at_mut(sealed.len() - TAG_LEN);
+            packets[count] = Packet { counter, range: at..at + out.len(), authentic: false };
+            at += out.len();
+            batch[count] = Open { counter, sealed, out, authentic: false };
+            room = behind;
+            count += 1;
+        }
+        opening.key().open(&mut batch[..count]);
+        for (packet, opened) in packets.iter_mut().zip(&batch[..count]) {
+            packet.authentic = opened.authentic;
+        }
+        let packets = &mut packets[..count];
+        let (mut newest, mut data) = (None, false);
+        for packet in packets.iter_mut() {
+            if !packet.authentic {
+                self.counters.dropped(DropReason::Refused);
+            } else if opening.window.accept(packet.counter) {
+                newest = newest.max(Some(packet.counter));
+                data |= !packet.range.is_empty();
+            } else {
+                packet.authentic = false;
+                self.counters.dropped(DropReason::Replayed);
+            }
+        }
+        if let Some(newest) = newest {
+            generation.session.received(receiver, now, data);
+            self.heard((slot, id), (receiver, newest), source, now);
+        }
+        for packet in packets {
+            if packet.authentic
+                && !packet.range.is_empty()
+                && let Err(reason) = self.opened(slot, id, packet.range.clone(), now)
+            {
+                self.counters.dropped(reason);
+            }
+        }
+        Some(taken)
+    }
+
+    /// Opens one message by the session's own means.
+    fn open_one(
+        &mut self,
+        (slot, id): (usize, GenerationId),
+        (receiver, counter): (u32, u64),
         segment: &[u8],
         source: SocketAddr,
-        (receiver, counter): (u32, u64),
         now: Instant,
     ) -> Result<(), DropReason> {
-        let (slot, id) = self.indices.find(receiver).ok_or(DropReason::UnknownIndex)?;
-        let peer = &mut self.peers[slot];
-        let kind = peer.kind;
-        let (mut stage, generation) = peer.generation(id).ok_or(DropReason::UnknownIndex)?;
+        let (_, generation) = self.peers[slot].generation(id).ok_or(DropReason::UnknownIndex)?;
         let limit = generation.drain.and_then(|drain| drain.limit);
         if limit.is_some_and(|(session, last)| session == receiver && counter > last) {
             return Err(DropReason::PastMarker);
         }
-
-        let room = self.deliveries.open_packet(segment.len());
+        let (start, room) = self.deliveries.open(segment.len());
         let opened = match generation.session.open(source.ip(), segment, room, now) {
-            Opened::Packet(len) => Some(len),
+            Opened::Packet(len) => Some(start..start + len),
             Opened::Keepalive => None,
             Opened::Replayed => return Err(DropReason::Replayed),
             _ => return Err(DropReason::Refused),
         };
-        if stage != Stage::Draining {
-            let begins = generation.begins_session(receiver);
-            if generation.is_newest(receiver, counter) && generation.endpoint != Some(source) {
-                generation.endpoint = Some(source);
-                self.events.push_back(Event::EndpointMoved { peer: generation.peer, generation: id, endpoint: source });
-            }
-            if !generation.ready {
-                self.counters.handshakes.add(1);
-                self.confirm(slot, id);
-            }
-            if begins {
-                self.flush_waiting(slot, id, source, now);
-            }
-            self.arm(slot, now);
-        }
-        let Some(len) = opened else { return Ok(()) };
+        self.heard((slot, id), (receiver, counter), source, now);
+        opened.map_or(Ok(()), |range| self.opened(slot, id, range, now))
+    }
 
-        let room = self.deliveries.open_packet(segment.len());
-        let headers = Headers::parse(&room[..len]).map_err(|_| DropReason::Malformed)?;
+    /// An authentic message came from `source`: it may move the endpoint, and the first one confirms the keys.
+    fn heard(
+        &mut self,
+        (slot, id): (usize, GenerationId),
+        (receiver, counter): (u32, u64),
+        source: SocketAddr,
+        now: Instant,
+    ) {
+        let Some((stage, generation)) = self.peers[slot].generation(id) else { return };
+        if stage == Stage::Draining {
+            return;
+        }
+        let begins = generation.begins_session(receiver);
+        if generation.is_newest(receiver, counter) && generation.endpoint != Some(source) {
+            generation.endpoint = Some(source);
+            self.events.push_back(Event::EndpointMoved { peer: generation.peer, generation: id, endpoint: source });
+        }
+        if !generation.ready {
+            self.counters.handshakes.add(1);
+            self.confirm(slot, id);
+        }
+        if begins {
+            self.flush_waiting(slot, id, source, now);
+        }
+        self.arm(slot, now);
+    }
+
+    /// An inner packet lies opened in the deliveries' arena.
+    fn opened(&mut self, slot: usize, id: GenerationId, range: Range<usize>, now: Instant) -> Result<(), DropReason> {
+        let packet = self.deliveries.packet(range.clone());
+        let headers = Headers::parse(packet).map_err(|_| DropReason::Malformed)?;
+        let kind = self.peers[slot].kind;
         if kind != PeerKind::Plain && ControlPacket::claims(headers.source, headers.destination, headers.protocol) {
-            let mut control = [0; super::control_packet::CONTROL_LEN];
-            if len != control.len() {
-                return Err(DropReason::StaleControl);
-            }
-            control.copy_from_slice(&room[..len]);
+            let control = packet.get(..headers.total_len).and_then(|bytes| bytes.first_chunk());
+            let control: [u8; CONTROL_LEN] =
+                *control.filter(|_| headers.total_len == CONTROL_LEN).ok_or(DropReason::StaleControl)?;
             return if self.handle_control(slot, id, &control, now) { Ok(()) } else { Err(DropReason::StaleControl) };
         }
+        let (mut stage, _) = self.peers[slot].generation(id).ok_or(DropReason::UnknownIndex)?;
         if stage == Stage::Preparing {
             if kind != PeerKind::Device || !self.commit_from_device(slot, id, now) {
                 return Err(DropReason::NotCommitted);
@@ -101,16 +225,15 @@ impl Engine {
             return Err(DropReason::SourceNotAllowed);
         }
         self.counters.opened.add(1);
-        match self.judge_inbound(slot, id, stage, len, &headers, now)? {
+        match self.judge_inbound(slot, id, stage, range.clone(), &headers, now)? {
             Judged::Allow => {
-                self.deliveries.deliver(len, &headers);
+                self.deliveries.deliver(range, &headers);
                 self.counters.delivered.add(1);
                 Ok(())
             }
             Judged::Drop(reason) => Err(reason),
             Judged::Deny { closes } => {
-                let packet = &self.deliveries.open_packet(len)[..len];
-                let answered = answer::deny(packet, &headers, None, &mut self.scratch);
+                let answered = answer::deny(self.deliveries.packet(range), &headers, None, &mut self.scratch);
                 if let Some(len) = answered {
                     self.seal_answer(slot, len, now);
                 }
@@ -127,7 +250,7 @@ impl Engine {
         slot: usize,
         id: GenerationId,
         stage: Stage,
-        len: usize,
+        range: Range<usize>,
         headers: &Headers,
         now: Instant,
     ) -> Result<Judged, DropReason> {
@@ -136,8 +259,7 @@ impl Engine {
         let active = peer.active.as_ref().filter(|_| stage == Stage::Draining).map(|active| Arc::clone(&active.policy));
         let (_, generation) = peer.generation(id).ok_or(DropReason::UnknownIndex)?;
         generation.counters.opened.add(1);
-        generation.counters.opened_bytes.add(len as u64);
-        let packet = &self.deliveries.open_packet(len)[..len];
+        generation.counters.opened_bytes.add(headers.total_len as u64);
         let mut judge = Judge {
             flows: &mut self.flows,
             fragments: &mut self.fragments,
@@ -149,6 +271,7 @@ impl Engine {
             from_device: kind != PeerKind::Gateway,
             now,
         };
+        let packet = self.deliveries.packet(range);
         Ok(if stage == Stage::Draining {
             judge.draining(packet, headers, active.as_deref())
         } else {

@@ -14,6 +14,7 @@ mod judge;
 mod outbound;
 mod peer;
 mod routes;
+mod seal;
 mod send;
 mod swap;
 mod sweep;
@@ -103,6 +104,9 @@ pub struct Engine {
     housekeeping: timers::Housekeeping,
     /// For answers and handshakes that are not written in place.
     scratch: Box<[u8]>,
+    staging: Box<seal::Staging>,
+    /// Padding never makes a packet longer than this.
+    mtu: usize,
 }
 
 impl Engine {
@@ -133,6 +137,8 @@ impl Engine {
             deadlines: deadlines::Deadlines::default(),
             housekeeping: timers::Housekeeping::default(),
             scratch: vec![0; SCRATCH].into_boxed_slice(),
+            staging: seal::Staging::new(),
+            mtu: 1280,
         }
     }
 
@@ -189,6 +195,11 @@ impl Engine {
         }
         self.routes.remove(slot);
         self.peers[slot].addresses.clear();
+    }
+
+    /// Tells the adapter's MTU in bytes (1280, IPv6's least, unless told): padding never makes a packet longer.
+    pub fn set_mtu(&mut self, mtu: u32) {
+        self.mtu = mtu as usize;
     }
 
     fn next_epoch(&mut self) -> u64 {

@@ -3,13 +3,13 @@
 //! 1. The adapter lends a batch of frames; each is one packet or one super-packet of a single flow.
 //! 2. The headers are parsed once, the destination names the peer (cryptokey routing). Control packets are ours alone.
 //! 3. The flow's verdict is looked up once per frame; a denied one is answered back to the adapter.
-//! 4. The frame is cut into packets in place, and each is sealed straight into the batch for the socket.
+//! 4. The frame is cut into packets, and all are sealed from where they lie straight into the batch for the socket.
 
 use super::control_packet::ControlPacket;
 use super::judge::{Judge, Judged, Walk};
-use super::{DropReason, Engine, PeerKind, peer::Peer, send};
+use super::{DropReason, Engine, PeerKind, peer::Peer, seal, send};
 use crate::packet::header::Headers;
-use crate::packet::{Frame, Frames, Gso, answer, segment};
+use crate::packet::{Cut, Frame, Frames, Gso, Head, answer};
 use std::time::Instant;
 
 impl Engine {
@@ -62,15 +62,35 @@ impl Engine {
             }
         }
 
-        segment::segments(frame, |packet| {
-            let sealed = send::seal(active, kind, packet, &mut self.transmits, &self.counters, now);
-            if let Err(reason) = sealed {
-                self.counters.dropped(reason);
-            }
-        })
-        .map_err(|_| DropReason::Malformed)?;
+        let cut = Cut::new(frame).map_err(|_| DropReason::Malformed)?;
+        let sealed =
+            seal::seal_frame(active, &cut, self.mtu, &mut self.staging, &mut self.transmits, &self.counters, now);
+        let outcome = sealed.unwrap_or_else(|| self.seal_one_by_one(slot, &cut, now));
         self.arm(slot, now);
-        Ok(())
+        outcome
+    }
+
+    /// For sessions that have no keys yet, and for the library's: it seals one packet at a time, from one piece.
+    fn seal_one_by_one(&mut self, slot: usize, cut: &Cut<'_>, now: Instant) -> Result<(), DropReason> {
+        let Peer { active: Some(active), kind, .. } = &mut self.peers[slot] else {
+            return Err(DropReason::NoGeneration);
+        };
+        let mut head = Head::new();
+        let mut last = Ok(());
+        for number in 0..cut.count() {
+            let rest = cut.packet(number, &mut head);
+            let (start, end) = self.scratch.split_at_mut(head.bytes().len());
+            start.copy_from_slice(head.bytes());
+            end[..rest.len()].copy_from_slice(rest);
+            let packet = &self.scratch[..head.bytes().len() + rest.len()];
+            if let Err(reason) = send::seal(active, *kind, packet, &mut self.transmits, &self.counters, now) {
+                // The caller counts the last.
+                if let Err(former) = std::mem::replace(&mut last, Err(reason)) {
+                    self.counters.dropped(former);
+                }
+            }
+        }
+        last
     }
 }
 

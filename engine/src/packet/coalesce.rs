@@ -1,14 +1,17 @@
-//! Merging TCP packets of one flow into super-packets on their way to the adapter.
+//! Merging TCP packets, and UDP datagrams, of one flow into super-packets on their way to the adapter.
 
 use super::checksum::{checksum, pseudo_header, transport_verifies};
-use super::header::{Headers, TCP, Tcp};
+use super::header::{Headers, TCP, Tcp, Transport, UDP};
 use super::{DeliveryQueue, Gso, Offload};
 use std::net::IpAddr;
+use std::ops::Range;
 
 /// Flows that can be merged at a time. A batch seldom holds packets of more than a handful of busy ones.
 const MAX_OPEN: usize = 16;
-/// Most packets in a super-packet. 48 full ones fill 64 KiB; the gather list must stay well below IOV_MAX (1024).
+/// Most packets in a super-packet. 48 full TCP segments fill 64 KiB, and the gather list must stay well below IOV_MAX
+/// (1024). For UDP it is what the kernel itself sends in one (`UDP_MAX_SEGMENTS`).
 const MAX_PIECES: usize = 128;
+const MAX_DATAGRAMS: usize = 64;
 /// Longest super-packet: the IPv4 total length's limit, and IPv6's without jumbograms.
 const MAX_TOTAL: usize = 65_535;
 
@@ -18,6 +21,8 @@ pub(super) struct OpenFlows {
     flows: Vec<OpenFlow>,
     /// Which one gives way next when all places are taken.
     next_victim: usize,
+    /// The adapter takes UDP super-packets.
+    udp: bool,
 }
 
 impl OpenFlows {
@@ -35,54 +40,107 @@ struct OpenFlow {
     chain: usize,
     /// Where its first packet is in the arena.
     start: usize,
-    /// Where TCP starts in it, and where its payload does.
+    /// Where the transport header starts in it, and where its payload does.
     transport_offset: usize,
     header_len: usize,
     /// Payload bytes of each packet so far.
     size: usize,
     total_len: usize,
-    next_seq: u32,
+    /// TCP: what follows on; `None` for UDP.
+    next_seq: Option<u32>,
     next_id: u16,
     /// The first packet's checksums were verified, which is put off until a second packet wants to join.
     verified: bool,
     pushed: bool,
 }
 
-impl DeliveryQueue {
-    /// Room for a packet of up to `len` bytes at the arena's end. It is not part of any frame until
-    /// [`Self::deliver`]; a second call without one gives the same room again.
-    pub fn open_packet(&mut self, len: usize) -> &mut [u8] {
-        self.reserve(len)
+/// What of a packet decides whether it merges.
+struct Candidate {
+    ports: (u16, u16),
+    /// TCP's alone.
+    tcp: Option<Tcp>,
+    /// Bytes of the transport header.
+    header_len: usize,
+    payload_len: usize,
+}
+
+impl Candidate {
+    /// `None` for what has no ports to tell its flow by, or is never merged with anything.
+    fn of(headers: &Headers) -> Option<Self> {
+        match headers.transport {
+            _ if headers.is_fragment() => None,
+            Transport::Tcp(tcp) => Some(Self {
+                ports: (tcp.source_port, tcp.destination_port),
+                tcp: Some(tcp),
+                header_len: tcp.header_len,
+                payload_len: tcp.payload_len,
+            }),
+            Transport::Udp { source_port, destination_port } => Some(Self {
+                ports: (source_port, destination_port),
+                tcp: None,
+                header_len: 8,
+                payload_len: headers.transport_len().saturating_sub(8),
+            }),
+            _ => None,
+        }
     }
 
-    /// Appends the packet in the first `len` bytes of the room just opened; `headers` are its own. Padding behind the
-    /// packet is left out. It joins an open super-packet of its flow where that changes nothing for the receiver:
-    /// packets within a flow keep their order.
-    pub fn deliver(&mut self, len: usize, headers: &Headers) {
-        let start = self.used;
-        let end = start + len.min(headers.total_len);
-        if end <= start || end > self.arena.len() {
+    fn pushed(&self) -> bool {
+        self.tcp.is_some_and(|tcp| tcp.has(Tcp::PSH))
+    }
+
+    /// Data without IP options or extension headers; of TCP, with ACK and perhaps PSH; of UDP, with a checksum and no
+    /// bytes behind the datagram.
+    fn is_mergeable(&self, packet: &[u8], headers: &Headers) -> bool {
+        let offset = headers.transport_offset;
+        let plain = offset == if headers.source.is_ipv4() { 20 } else { 40 };
+        let kind = match self.tcp {
+            Some(tcp) => tcp.flags & !Tcp::PSH == Tcp::ACK,
+            None => {
+                let field = |at: usize| u16::from_be_bytes([packet[offset + at], packet[offset + at + 1]]);
+                field(6) != 0 && usize::from(field(4)) == headers.transport_len()
+            }
+        };
+        plain && kind && self.payload_len > 0
+    }
+}
+
+impl DeliveryQueue {
+    /// Whether UDP datagrams are merged as well: the adapter's other side must know how to cut them.
+    pub fn merge_udp(&mut self, takes: bool) {
+        self.open.udp = takes;
+    }
+
+    /// Appends the packet at `range` of the arena, which the caller has opened by [`Self::open`] and written;
+    /// `headers` are the packet's own. Padding behind it is left out. It joins an open super-packet of its flow where
+    /// that changes nothing for the receiver: packets within a flow keep their order.
+    pub fn deliver(&mut self, range: Range<usize>, headers: &Headers) {
+        let start = range.start;
+        let end = start + range.len().min(headers.total_len);
+        if end <= start || end > self.used {
             return; // nothing was written
         }
-        let Some(tcp) = headers.tcp().copied().filter(|_| !headers.is_fragment()) else {
-            if headers.is_fragment() && headers.protocol == TCP {
+        let Some(candidate) = Candidate::of(headers).filter(|candidate| candidate.tcp.is_some() || self.open.udp)
+        else {
+            if headers.is_fragment() && matches!(headers.protocol, TCP | UDP) {
                 self.close_pair(headers);
             }
             self.append(start..end, Offload::default());
             return;
         };
-        let mergeable = is_mergeable(headers, &tcp) && end - start == headers.total_len;
-        if let Some(at) = self.open.find(headers, &tcp) {
-            if mergeable && self.joins(at, headers, &tcp) {
-                self.join(at, headers, &tcp);
+        let packet = &self.arena[start..end];
+        let mergeable = packet.len() == headers.total_len && candidate.is_mergeable(packet, headers);
+        if let Some(at) = self.open.find(headers, &candidate) {
+            if mergeable && self.joins(at, start, headers, &candidate) {
+                self.join(at, start, headers, &candidate);
                 return;
             }
             self.close(at);
         }
         let chain = self.append(start..end, Offload::default());
         // A pushed packet may end a super-packet, never begin one.
-        if mergeable && !tcp.has(Tcp::PSH) {
-            self.open_flow(chain, start, headers, &tcp);
+        if mergeable && !candidate.pushed() {
+            self.open_flow(chain, start, headers, &candidate);
         }
     }
 
@@ -91,9 +149,12 @@ impl DeliveryQueue {
         while !self.open.flows.is_empty() {
             self.close(self.open.flows.len() - 1);
         }
+        if self.chains.is_empty() {
+            self.used = 0;
+        }
     }
 
-    fn open_flow(&mut self, chain: usize, start: usize, headers: &Headers, tcp: &Tcp) {
+    fn open_flow(&mut self, chain: usize, start: usize, headers: &Headers, candidate: &Candidate) {
         if self.open.flows.len() == MAX_OPEN {
             self.open.next_victim = (self.open.next_victim + 1) % MAX_OPEN;
             self.close(self.open.next_victim);
@@ -101,36 +162,37 @@ impl DeliveryQueue {
         self.open.flows.push(OpenFlow {
             source: headers.source,
             destination: headers.destination,
-            ports: (tcp.source_port, tcp.destination_port),
+            ports: candidate.ports,
             chain,
             start,
             transport_offset: headers.transport_offset,
-            header_len: headers.transport_offset + tcp.header_len,
-            size: tcp.payload_len,
+            header_len: headers.transport_offset + candidate.header_len,
+            size: candidate.payload_len,
             total_len: headers.total_len,
-            next_seq: tcp.next_seq(),
+            next_seq: candidate.tcp.map(|tcp| tcp.next_seq()),
             next_id: u16::from_be_bytes([self.arena[start + 4], self.arena[start + 5]]).wrapping_add(1),
             verified: false,
             pushed: false,
         });
     }
 
-    /// Whether the packet at the arena's end may join the open super-packet `at`.
-    fn joins(&mut self, at: usize, headers: &Headers, tcp: &Tcp) -> bool {
+    /// Whether the packet at `start` may join the open super-packet `at`.
+    fn joins(&mut self, at: usize, start: usize, headers: &Headers, candidate: &Candidate) -> bool {
         let flow = &mut self.open.flows[at];
-        let fits = tcp.seq == flow.next_seq
-            && tcp.payload_len <= flow.size
-            && flow.total_len + tcp.payload_len <= MAX_TOTAL
+        let fits = candidate.tcp.map(|tcp| tcp.seq) == flow.next_seq
+            && candidate.payload_len <= flow.size
+            && flow.total_len + candidate.payload_len <= MAX_TOTAL
             && flow.transport_offset == headers.transport_offset
-            && flow.header_len == headers.transport_offset + tcp.header_len
-            && self.chains[flow.chain].count < MAX_PIECES;
+            && flow.header_len == headers.transport_offset + candidate.header_len
+            && self.chains[flow.chain].count < if candidate.tcp.is_some() { MAX_PIECES } else { MAX_DATAGRAMS };
         if !fits {
             return false;
         }
         let first = &self.arena[flow.start..flow.start + flow.header_len + flow.size];
-        let packet = &self.arena[self.used..self.used + headers.total_len];
-        if !same_ip(first, packet, flow.next_id) || !same_tcp(&first[..flow.header_len], packet, flow.transport_offset)
-        {
+        let packet = &self.arena[start..start + headers.total_len];
+        let same_transport =
+            candidate.tcp.is_none() || same_tcp(&first[..flow.header_len], packet, flow.transport_offset);
+        if !same_ip(first, packet, flow.next_id) || !same_transport {
             return false;
         }
         // The receiver's kernel will trust the merged payload: it must not be handed what it would have thrown away.
@@ -138,14 +200,14 @@ impl DeliveryQueue {
         flow.verified && verifies(packet, headers)
     }
 
-    fn join(&mut self, at: usize, headers: &Headers, tcp: &Tcp) {
+    fn join(&mut self, at: usize, start: usize, headers: &Headers, candidate: &Candidate) {
         let flow = &mut self.open.flows[at];
-        let payload = self.used + flow.header_len..self.used + headers.total_len;
-        flow.total_len += tcp.payload_len;
-        flow.next_seq = tcp.next_seq();
+        let payload = start + flow.header_len..start + headers.total_len;
+        flow.total_len += candidate.payload_len;
+        flow.next_seq = candidate.tcp.map(|tcp| tcp.next_seq());
         flow.next_id = flow.next_id.wrapping_add(1);
-        flow.pushed = tcp.has(Tcp::PSH);
-        let ends = flow.pushed || tcp.payload_len < flow.size;
+        flow.pushed = candidate.pushed();
+        let ends = flow.pushed || candidate.payload_len < flow.size;
         let chain = flow.chain;
         self.extend(chain, payload);
         if ends {
@@ -170,16 +232,20 @@ impl DeliveryQueue {
         } else {
             headers[4..6].copy_from_slice(&transport_len.to_be_bytes());
         }
-        let tcp = &mut headers[flow.transport_offset..];
-        if flow.pushed {
-            tcp[13] |= Tcp::PSH;
-        }
-        let partial = pseudo_header(flow.source, flow.destination, TCP, transport_len).fold();
-        tcp[16..18].copy_from_slice(&partial.to_be_bytes());
-        chain.offload = Offload {
-            gso: Some(Gso::Tcp { size: flow.size as u16 }),
-            checksum: Some((flow.transport_offset as u16, 16)),
+        let transport = &mut headers[flow.transport_offset..];
+        let size = flow.size as u16;
+        let (protocol, field, gso) = if flow.next_seq.is_some() {
+            if flow.pushed {
+                transport[13] |= Tcp::PSH;
+            }
+            (TCP, 16, Gso::Tcp { size })
+        } else {
+            transport[4..6].copy_from_slice(&transport_len.to_be_bytes());
+            (UDP, 6, Gso::Udp { size })
         };
+        let partial = pseudo_header(flow.source, flow.destination, protocol, transport_len).fold();
+        transport[field..field + 2].copy_from_slice(&partial.to_be_bytes());
+        chain.offload = Offload { gso: Some(gso), checksum: Some((flow.transport_offset as u16, field as u16)) };
     }
 
     /// A fragment has no ports to tell its flow by: it ends all between its two addresses.
@@ -192,18 +258,14 @@ impl DeliveryQueue {
 }
 
 impl OpenFlows {
-    fn find(&self, headers: &Headers, tcp: &Tcp) -> Option<usize> {
-        let ports = (tcp.source_port, tcp.destination_port);
+    fn find(&self, headers: &Headers, candidate: &Candidate) -> Option<usize> {
         self.flows.iter().position(|flow| {
-            flow.ports == ports && flow.source == headers.source && flow.destination == headers.destination
+            flow.ports == candidate.ports
+                && flow.next_seq.is_some() == candidate.tcp.is_some()
+                && flow.source == headers.source
+                && flow.destination == headers.destination
         })
     }
-}
-
-/// Data with ACK, perhaps PSH, and no IP options or extension headers.
-fn is_mergeable(headers: &Headers, tcp: &Tcp) -> bool {
-    let plain = headers.transport_offset == if headers.source.is_ipv4() { 20 } else { 40 };
-    plain && tcp.flags & !Tcp::PSH == Tcp::ACK && tcp.payload_len > 0
 }
 
 /// Whether two plain IP headers agree in all that is not derived from the length. `id` is the identification that a

@@ -109,8 +109,9 @@ proptest! {
                 bytes[32] = 0x50;
             }
             let Ok(headers) = Headers::parse(&bytes) else { continue };
-            queue.open_packet(bytes.len())[..bytes.len()].copy_from_slice(&bytes);
-            queue.deliver(len, &headers);
+            let (start, room) = queue.open(bytes.len());
+            room.copy_from_slice(&bytes);
+            queue.deliver(start..start + len, &headers);
         }
         queue.finish();
         prop_assert!(queue.frames().all(|frame| !frame.is_empty()));

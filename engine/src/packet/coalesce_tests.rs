@@ -7,10 +7,10 @@ use crate::packet::{Frame, segments};
 fn deliver(queue: &mut DeliveryQueue, packet: &[u8]) {
     let headers = Headers::parse(packet).unwrap();
     // Padding, as WireGuard leaves it.
-    let room = queue.open_packet(packet.len() + 16);
+    let (start, room) = queue.open(packet.len() + 16);
     room[..packet.len()].copy_from_slice(packet);
     room[packet.len()..].fill(0xee);
-    queue.deliver(packet.len() + 5, &headers);
+    queue.deliver(start..start + packet.len() + 5, &headers);
 }
 
 fn deliver_all(packets: &[Vec<u8>]) -> DeliveryQueue {
@@ -247,8 +247,8 @@ fn a_cleared_queue_starts_afresh_in_the_same_memory() {
 fn nothing_delivered_is_nothing() {
     let headers = Headers::parse(&Segment::default().build()).unwrap();
     let mut queue = DeliveryQueue::default();
-    queue.deliver(0, &headers);
-    queue.deliver(100, &headers); // no room was opened
+    queue.deliver(0..0, &headers);
+    queue.deliver(0..100, &headers); // no room was opened
     queue.finish();
     assert!(queue.is_empty());
 }
@@ -269,3 +269,5 @@ fn mask_id(mut packet: Vec<u8>) -> Vec<u8> {
 
 #[path = "coalesce_properties.rs"]
 mod properties;
+#[path = "coalesce_udp_tests.rs"]
+mod udp_tests;

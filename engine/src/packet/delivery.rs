@@ -4,6 +4,9 @@ use super::Offload;
 use super::coalesce::OpenFlows;
 use std::ops::Range;
 
+/// The arena grows by this many bytes.
+const GROWTH: usize = 1 << 16;
+
 /// One frame for the adapter: pieces of the queue's arena that follow each other on the wire (gather write).
 #[derive(Debug)]
 pub struct Delivery<'a> {
@@ -77,7 +80,7 @@ pub(super) struct Chain {
 
 /// Decrypted packets for the adapter, in order. One arena holds their bytes; it is reused batch after batch.
 ///
-/// A packet is written into the room that [`Self::open_packet`] gives and joins the queue by [`Self::deliver`];
+/// A packet is written into the room that [`Self::open`] gives and joins the queue by [`Self::deliver`];
 /// [`Self::finish`] ends the batch.
 #[derive(Debug, Default)]
 pub struct DeliveryQueue {
@@ -114,6 +117,23 @@ impl DeliveryQueue {
         self.open.clear();
     }
 
+    /// Room for `len` bytes: where it is in the arena, and its bytes, which hold what an earlier packet left there. It
+    /// is no part of any frame until [`Self::deliver`], and given back only with all other room.
+    pub fn open(&mut self, len: usize) -> (usize, &mut [u8]) {
+        let (start, end) = (self.used, self.used + len);
+        if self.arena.len() < end {
+            self.arena.resize(end.next_multiple_of(GROWTH), 0);
+        }
+        self.used = end;
+        (start, &mut self.arena[start..end])
+    }
+
+    /// Bytes of the arena, which the caller has opened and written.
+    #[must_use]
+    pub fn packet(&self, range: Range<usize>) -> &[u8] {
+        &self.arena[range]
+    }
+
     /// Appends one packet that is finished and must not be merged (an answer, a fragment). No later packet is merged
     /// into one before it.
     pub fn push(&mut self, packet: &[u8]) {
@@ -121,28 +141,19 @@ impl DeliveryQueue {
             return;
         }
         self.finish();
-        let start = self.used;
-        self.reserve(packet.len())[..packet.len()].copy_from_slice(packet);
+        let (start, room) = self.open(packet.len());
+        room.copy_from_slice(packet);
         self.append(start..start + packet.len(), Offload::default());
     }
 
-    /// Room for `len` bytes at the arena's end; not part of any frame until `append`.
-    pub(super) fn reserve(&mut self, len: usize) -> &mut [u8] {
-        let end = self.used + len;
-        if self.arena.len() < end {
-            self.arena.resize(end.next_power_of_two().max(1 << 16), 0);
-        }
-        &mut self.arena[self.used..end]
-    }
-
-    /// Makes `bytes` (inside the last reservation) a frame of its own; returns the frame's number.
+    /// Makes `bytes` of the arena a frame of its own; returns the frame's number.
     pub(super) fn append(&mut self, bytes: Range<usize>, offload: Offload) -> usize {
         let link = self.link(bytes);
         self.chains.push(Chain { first: link, last: link, count: 1, offload });
         self.chains.len() - 1
     }
 
-    /// Adds `bytes` (inside the last reservation) to the end of frame number `chain`.
+    /// Adds `bytes` of the arena to the end of frame number `chain`.
     pub(super) fn extend(&mut self, chain: usize, bytes: Range<usize>) {
         let link = self.link(bytes);
         let chain = &mut self.chains[chain];
@@ -152,7 +163,6 @@ impl DeliveryQueue {
     }
 
     fn link(&mut self, bytes: Range<usize>) -> usize {
-        self.used = self.used.max(bytes.end);
         self.links.push(Link { bytes, next: usize::MAX });
         self.links.len() - 1
     }

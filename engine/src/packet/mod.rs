@@ -14,5 +14,5 @@ mod transmit;
 pub use delivery::{Delivery, DeliveryQueue};
 pub use header::{Fragment, Headers, Malformed, Tcp, Transport};
 pub use lend::{Datagram, Datagrams, Frame, Frames, Gso, Offload};
-pub use segment::{SegmentError, segments};
+pub use segment::{Cut, Head, SegmentError, segments};
 pub use transmit::{MAX_BATCH, MAX_SEGMENTS, Transmit, TransmitQueue};

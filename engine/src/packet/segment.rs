@@ -1,8 +1,9 @@
-//! Cutting super-packets into packets, in place.
+//! Cutting super-packets into packets, without moving their payload.
 
 use super::checksum::{Sum, checksum, pseudo_header};
 use super::header::{Headers, Tcp, Transport, UDP};
 use super::{Frame, Gso};
+use std::ops::Range;
 
 /// Why a frame from the adapter cannot be cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,36 +38,109 @@ pub enum SegmentError {
 
 /// Most header bytes of a super-packet: 60 of IPv4 or 40 of IPv6 with some extensions, and 60 of TCP.
 pub const MAX_HEADERS: usize = 256;
+/// A head is a whole number of ChaCha20 blocks, so that the cipher takes head and rest as they are.
+pub const HEAD_ALIGNMENT: usize = 64;
 
-/// Hands each packet of `frame` to `each`, with complete checksums, and returns their number.
+/// A frame, ready to be cut into packets.
 ///
-/// No payload moves: the headers of each later packet are written over the end of the one before, which `each` has
-/// finished with by then.
-///
-/// # Errors
-/// What the kernel left undone does not fit the bytes; `each` was not called then.
-pub fn segments(frame: Frame<'_>, mut each: impl FnMut(&mut [u8])) -> Result<usize, SegmentError> {
-    let Frame { bytes, offload } = frame;
-    let Some(gso) = offload.gso else {
+/// No payload moves: each packet is a [`Head`], written anew, and a part of the frame that follows it.
+pub struct Cut<'a> {
+    bytes: &'a [u8],
+    /// `None`: the frame is one finished packet.
+    plan: Option<Plan>,
+}
+
+impl<'a> Cut<'a> {
+    /// Looks at what the kernel left undone, and completes the checksum of a lone packet in place.
+    ///
+    /// # Errors
+    /// What the kernel left undone does not fit the bytes.
+    pub fn new(frame: Frame<'a>) -> Result<Self, SegmentError> {
+        let Frame { bytes, offload } = frame;
+        if let Some(gso) = offload.gso {
+            let plan = Plan::new(bytes, gso)?;
+            return Ok(Self { bytes, plan: Some(plan) });
+        }
         if let Some((start, offset)) = offload.checksum {
             complete_checksum(bytes, start, offset)?;
         }
-        each(bytes);
-        return Ok(1);
-    };
-    let plan = Plan::new(bytes, gso)?;
-    let mut template = [0; MAX_HEADERS];
-    let template = &mut template[..plan.header_len];
-    template.copy_from_slice(&bytes[..plan.header_len]);
-    for number in 0..plan.count {
-        let start = number * plan.size;
-        let payload = plan.size.min(plan.payload - start);
-        let packet = &mut bytes[start..start + plan.header_len + payload];
-        packet[..plan.header_len].copy_from_slice(template);
-        plan.complete(packet, number);
-        each(packet);
+        Ok(Self { bytes, plan: None })
     }
-    Ok(plan.count)
+
+    /// How many packets the frame becomes; at least one.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.plan.as_ref().map_or(1, |plan| plan.count)
+    }
+
+    /// Length in bytes of packet `number`, which is below [`Self::count`]. All but the last are equally long.
+    #[must_use]
+    pub fn packet_len(&self, number: usize) -> usize {
+        self.plan.as_ref().map_or(self.bytes.len(), |plan| plan.header_len + plan.payload(number).len())
+    }
+
+    /// Writes the start of packet `number` (below [`Self::count`]) into `head`, and returns the rest of its payload.
+    #[must_use]
+    pub fn packet(&self, number: usize, head: &mut Head) -> &'a [u8] {
+        let Some(plan) = &self.plan else {
+            head.len = 0;
+            return self.bytes;
+        };
+        let payload = &self.bytes[plan.header_len..][plan.payload(number)];
+        let wanted = plan.header_len.next_multiple_of(HEAD_ALIGNMENT) - plan.header_len;
+        let (first, rest) = payload.split_at(wanted.min(payload.len()));
+        head.len = plan.header_len + first.len();
+        head.bytes[..plan.header_len].copy_from_slice(&self.bytes[..plan.header_len]);
+        head.bytes[plan.header_len..head.len].copy_from_slice(first);
+        plan.complete(&mut head.bytes[..head.len], rest, number);
+        rest
+    }
+}
+
+/// The start of a packet: its headers and as much payload as makes its length a multiple of [`HEAD_ALIGNMENT`]; less only
+/// when the packet ends before. Empty for a packet that was left as it is.
+#[derive(Clone, Debug)]
+pub struct Head {
+    bytes: [u8; MAX_HEADERS],
+    len: usize,
+}
+
+impl Head {
+    /// An empty one.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { bytes: [0; MAX_HEADERS], len: 0 }
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+impl Default for Head {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Hands each packet of `frame` to `each`, with complete checksums, and returns their number. For tests and for adapters
+/// without segmentation: it copies each packet together; the packet path uses [`Cut`].
+///
+/// # Errors
+/// What the kernel left undone does not fit the bytes; `each` was not called then.
+pub fn segments(frame: Frame<'_>, mut each: impl FnMut(&[u8])) -> Result<usize, SegmentError> {
+    let cut = Cut::new(frame)?;
+    let (mut head, mut packet) = (Head::new(), Vec::new());
+    for number in 0..cut.count() {
+        let rest = cut.packet(number, &mut head);
+        packet.clear();
+        packet.extend_from_slice(head.bytes());
+        packet.extend_from_slice(rest);
+        each(&packet);
+    }
+    Ok(cut.count())
 }
 
 /// How a super-packet is cut. The numbers were checked against its bytes.
@@ -76,7 +150,7 @@ struct Plan {
     /// Where the checksum is, from the transport header.
     checksum_offset: usize,
     size: usize,
-    payload: usize,
+    payload_len: usize,
     count: usize,
     /// The checksum is to be left out: UDP over IPv4 may, with a zero.
     unsummed: bool,
@@ -99,24 +173,30 @@ impl Plan {
             return Err(SegmentError::HeaderLength { got: header_len });
         }
         let size = usize::from(size);
-        let payload = headers.total_len - header_len;
+        let payload_len = headers.total_len - header_len;
         let field = headers.transport_offset + checksum_offset;
         let unsummed = headers.protocol == UDP && headers.source.is_ipv4() && bytes[field..field + 2] == [0, 0];
-        let count = payload.div_ceil(size).max(1);
-        Ok(Self { headers, header_len, checksum_offset, size, payload, count, unsummed })
+        let count = payload_len.div_ceil(size).max(1);
+        Ok(Self { headers, header_len, checksum_offset, size, payload_len, count, unsummed })
     }
 
-    /// Makes the headers of `packet`, copied from the super-packet, those of its segment `number`.
-    fn complete(&self, packet: &mut [u8], number: usize) {
-        let transport_len = packet.len() - self.headers.transport_offset;
+    /// Where the payload of packet `number` is in the whole one's.
+    fn payload(&self, number: usize) -> Range<usize> {
+        let start = (number * self.size).min(self.payload_len);
+        start..(start + self.size).min(self.payload_len)
+    }
+
+    /// Makes the headers of segment `number`: `head` starts with the super-packet's, `rest` follows it on the wire.
+    fn complete(&self, head: &mut [u8], rest: &[u8], number: usize) {
+        let len = head.len() + rest.len();
+        let transport_len = len - self.headers.transport_offset;
         if self.headers.source.is_ipv4() {
-            self.complete_v4(packet, number);
+            complete_v4(head, len as u16, number);
         } else {
             // At most the super-packet's own length, which came from this field.
-            let len = (packet.len() - 40) as u16;
-            packet[4..6].copy_from_slice(&len.to_be_bytes());
+            head[4..6].copy_from_slice(&((len - 40) as u16).to_be_bytes());
         }
-        let transport = &mut packet[self.headers.transport_offset..];
+        let transport = &mut head[self.headers.transport_offset..];
         match self.headers.transport {
             Transport::Tcp(tcp) => {
                 let seq = tcp.seq.wrapping_add((number * self.size) as u32);
@@ -138,20 +218,20 @@ impl Plan {
         let field = self.checksum_offset..self.checksum_offset + 2;
         transport[field.clone()].fill(0);
         let Headers { source, destination, protocol, .. } = self.headers;
-        let sum = pseudo_header(source, destination, protocol, transport_len as u16).with(transport);
+        // A head that has a rest is of even length.
+        let sum = pseudo_header(source, destination, protocol, transport_len as u16).with(transport).with(rest);
         transport[field].copy_from_slice(&never_zero(sum).to_be_bytes());
     }
+}
 
-    fn complete_v4(&self, packet: &mut [u8], number: usize) {
-        let len = packet.len() as u16;
-        packet[2..4].copy_from_slice(&len.to_be_bytes());
-        let id = u16::from_be_bytes([packet[4], packet[5]]).wrapping_add(number as u16);
-        packet[4..6].copy_from_slice(&id.to_be_bytes());
-        let header_len = usize::from(packet[0] & 0x0f) * 4;
-        packet[10..12].fill(0);
-        let sum = checksum(&packet[..header_len]);
-        packet[10..12].copy_from_slice(&sum.to_be_bytes());
-    }
+fn complete_v4(head: &mut [u8], len: u16, number: usize) {
+    head[2..4].copy_from_slice(&len.to_be_bytes());
+    let id = u16::from_be_bytes([head[4], head[5]]).wrapping_add(number as u16);
+    head[4..6].copy_from_slice(&id.to_be_bytes());
+    let header_len = usize::from(head[0] & 0x0f) * 4;
+    head[10..12].fill(0);
+    let sum = checksum(&head[..header_len]);
+    head[10..12].copy_from_slice(&sum.to_be_bytes());
 }
 
 /// The field holds the pseudo header's sum; the bytes from `start` to the end are still to be added.

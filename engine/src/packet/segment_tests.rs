@@ -199,4 +199,18 @@ proptest! {
         }
         prop_assert_eq!(joined, segment.payload);
     }
+
+    #[test]
+    fn heads_are_whole_blocks_and_the_rest_is_the_frames_own(v6: bool, options in 0usize..11, payload in 0usize..4000, size in 1u16..1500) {
+        let whole = Segment { v6, options: vec![1; options * 4], payload: vec![7; payload], ..Default::default() };
+        let (mut bytes, mut head) = (whole.build(), Head::new());
+        let range = bytes.as_ptr_range();
+        let cut = Cut::new(Frame { bytes: &mut bytes, offload: tso(size) }).unwrap();
+        for number in 0..cut.count() {
+            let rest = cut.packet(number, &mut head);
+            prop_assert_eq!(head.bytes().len() + rest.len(), cut.packet_len(number));
+            prop_assert!(rest.is_empty() || head.bytes().len() % HEAD_ALIGNMENT == 0);
+            prop_assert!(rest.is_empty() || range.contains(&rest.as_ptr()));
+        }
+    }
 }

@@ -1,29 +1,31 @@
 //! Datagrams on their way to the socket, laid out as GSO/USO batches.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 /// Most segments in one GSO batch (Linux `UDP_MAX_SEGMENTS`; Windows takes 512).
 pub const MAX_SEGMENTS: usize = 64;
 /// Most payload bytes in one GSO batch: 65,535 less the IPv4 and UDP headers.
 pub const MAX_BATCH: usize = 65_507;
+/// The arena grows by this many bytes.
+const GROWTH: usize = 1 << 16;
 
-/// Datagrams of equal size for one destination, back to back in one buffer; the last one may be shorter.
-#[derive(Debug)]
-pub struct Transmit {
+/// Datagrams of equal size for one destination, back to back; the last one may be shorter.
+#[derive(Clone, Copy, Debug)]
+pub struct Transmit<'a> {
     /// Where to.
     pub destination: SocketAddr,
     /// Size of each datagram but the last. At most [`MAX_SEGMENTS`] of them fit.
     pub segment: usize,
-    bytes: Vec<u8>,
+    bytes: &'a [u8],
     count: usize,
-    closed: bool,
 }
 
-impl Transmit {
+impl<'a> Transmit<'a> {
     /// The datagrams, back to back.
     #[must_use]
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
     }
 
     /// How many datagrams [`Self::bytes`] holds.
@@ -33,12 +35,26 @@ impl Transmit {
     }
 }
 
-/// Datagrams in the order in which they must leave. Buffers are pooled: once the pool is warm, nothing allocates.
+/// Where a batch lies in the arena.
+#[derive(Clone, Copy, Debug)]
+struct Batch {
+    destination: SocketAddr,
+    segment: usize,
+    start: usize,
+    end: usize,
+    count: usize,
+    /// A shorter datagram was its last.
+    closed: bool,
+}
+
+/// Datagrams in the order in which they must leave, back to back in one arena. It is reused as soon as all are sent, and
+/// never shrinks: once it is warm, nothing allocates, and no byte is written before its datagram is.
 #[derive(Debug, Default)]
 pub struct TransmitQueue {
-    ready: Vec<Transmit>,
-    pool: Vec<Vec<u8>>,
-    scratch: Vec<u8>,
+    batches: VecDeque<Batch>,
+    arena: Vec<u8>,
+    /// Where the next datagram goes.
+    used: usize,
 }
 
 impl TransmitQueue {
@@ -49,30 +65,74 @@ impl TransmitQueue {
     }
 
     /// The batches in sending order.
+    pub fn batches(&self) -> impl ExactSizeIterator<Item = Transmit<'_>> + DoubleEndedIterator {
+        self.batches.iter().map(|batch| Transmit {
+            destination: batch.destination,
+            segment: batch.segment,
+            bytes: &self.arena[batch.start..batch.end],
+            count: batch.count,
+        })
+    }
+
+    /// How many batches there are.
     #[must_use]
-    pub fn batches(&self) -> &[Transmit] {
-        &self.ready
+    pub fn len(&self) -> usize {
+        self.batches.len()
     }
 
     /// True when there is nothing to send.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.ready.is_empty()
+        self.batches.is_empty()
     }
 
-    /// How many buffers there are, pooled ones included: never more than batches were ready at one time.
+    /// Bytes of memory held, for datagrams that wait and for those to come.
     #[must_use]
-    pub fn buffers(&self) -> usize {
-        self.pool.len() + self.ready.len()
+    pub fn capacity(&self) -> usize {
+        self.arena.len()
     }
 
-    /// Takes the first `count` batches off the queue, back into the pool.
+    /// Takes the first `count` batches off the queue.
     pub fn release(&mut self, count: usize) {
-        for transmit in self.ready.drain(..count.min(self.ready.len())) {
-            let mut bytes = transmit.bytes;
-            bytes.clear();
-            self.pool.push(bytes);
+        self.batches.drain(..count.min(self.batches.len()));
+        let Some(first) = self.batches.front() else {
+            self.used = 0;
+            return;
+        };
+        // What waits moves to the front once it is less than what has left: each byte moves at most once for its own.
+        let start = first.start;
+        if start > self.used - start {
+            self.arena.copy_within(start..self.used, 0);
+            self.used -= start;
+            for batch in &mut self.batches {
+                batch.start -= start;
+                batch.end -= start;
+            }
         }
+    }
+
+    /// Appends up to `count` datagrams of `len` bytes each, and gives their bytes, which hold what an earlier datagram
+    /// left there: the caller writes all of them. At least one fits; fewer than `count` do when a batch ends. A
+    /// datagram of another length than the batch's joins it as its last when shorter, and begins a new one when longer.
+    ///
+    /// Returns an empty slice when `count` is 0 or `len` is not between 1 and [`MAX_BATCH`].
+    pub fn reserve(&mut self, destination: SocketAddr, len: usize, count: usize) -> &mut [u8] {
+        if count == 0 || len == 0 || len > MAX_BATCH {
+            return &mut [];
+        }
+        let fits = match self.batches.back() {
+            Some(last) if last.takes(destination, len) => {
+                let room = (MAX_BATCH - (last.end - last.start)) / len;
+                count.min(room).min(MAX_SEGMENTS - last.count).min(if len < last.segment { 1 } else { count })
+            }
+            _ => count.min(MAX_BATCH / len).min(MAX_SEGMENTS),
+        };
+        let start = self.used;
+        self.room(len * fits);
+        for _ in 0..fits {
+            self.append(destination, len);
+        }
+        &mut self.arena[start..start + len * fits]
     }
 
     /// Appends one datagram of at most `room` bytes that `write` produces. `write` gets `room` bytes and returns how
@@ -85,51 +145,11 @@ impl TransmitQueue {
         room: usize,
         write: impl FnOnce(&mut [u8]) -> Option<usize>,
     ) -> bool {
-        let joins = self.ready.last().is_some_and(|last| {
-            !last.closed
-                && last.destination == destination
-                && last.count < MAX_SEGMENTS
-                && last.bytes.len() + room <= MAX_BATCH
-        });
-        if !joins {
-            let mut bytes = self.pool.pop().unwrap_or_else(|| Vec::with_capacity(MAX_BATCH));
-            bytes.clear();
-            self.ready.push(Transmit { destination, segment: 0, bytes, count: 0, closed: false });
+        let used = write(self.room(room)).unwrap_or(0).min(room);
+        if used > 0 {
+            self.append(destination, used);
         }
-        let Some(last) = self.ready.last_mut() else { return false };
-        let start = last.bytes.len();
-        last.bytes.resize(start + room, 0);
-        let used = write(&mut last.bytes[start..]).unwrap_or(0).min(room);
-        last.bytes.truncate(start + used);
-        if used == 0 {
-            if last.count == 0 {
-                let len = self.ready.len() - 1;
-                if let Some(empty) = self.ready.drain(len..).next() {
-                    self.pool.push(empty.bytes);
-                }
-            }
-            return false;
-        }
-        if last.count == 0 {
-            last.segment = used;
-            last.count = 1;
-        } else if used == last.segment {
-            last.count += 1;
-        } else if used < last.segment {
-            last.count += 1;
-            last.closed = true;
-        } else {
-            // Larger than its predecessors: it starts a batch of its own.
-            self.scratch.clear();
-            self.scratch.extend_from_slice(&last.bytes[start..]);
-            last.bytes.truncate(start);
-            last.closed = true;
-            let mut bytes = self.pool.pop().unwrap_or_else(|| Vec::with_capacity(MAX_BATCH));
-            bytes.clear();
-            bytes.extend_from_slice(&self.scratch);
-            self.ready.push(Transmit { destination, segment: used, bytes, count: 1, closed: false });
-        }
-        true
+        used > 0
     }
 
     /// Appends one finished datagram.
@@ -139,11 +159,46 @@ impl TransmitQueue {
             Some(datagram.len())
         })
     }
+
+    /// `len` bytes behind the last datagram.
+    fn room(&mut self, len: usize) -> &mut [u8] {
+        let end = self.used + len;
+        if self.arena.len() < end {
+            self.arena.resize(end.next_multiple_of(GROWTH), 0);
+        }
+        &mut self.arena[self.used..end]
+    }
+
+    /// Makes the first `len` bytes of the room a datagram.
+    fn append(&mut self, destination: SocketAddr, len: usize) {
+        let (start, end) = (self.used, self.used + len);
+        self.used = end;
+        match self.batches.back_mut() {
+            Some(last) if last.takes(destination, len) => {
+                last.end = end;
+                last.count += 1;
+                last.closed = len < last.segment;
+            }
+            _ => self.batches.push_back(Batch { destination, segment: len, start, end, count: 1, closed: false }),
+        }
+    }
+}
+
+impl Batch {
+    /// Whether a datagram of `len` bytes may be its next.
+    fn takes(&self, destination: SocketAddr, len: usize) -> bool {
+        !self.closed
+            && self.destination == destination
+            && self.count < MAX_SEGMENTS
+            && len <= self.segment
+            && self.end - self.start + len <= MAX_BATCH
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn to(port: u16) -> SocketAddr {
         SocketAddr::from(([192, 0, 2, 1], port))
@@ -155,7 +210,7 @@ mod tests {
         for len in [100, 100, 40, 100] {
             assert!(queue.push(to(1), &vec![7; len]));
         }
-        let shape: Vec<_> = queue.batches().iter().map(|t| (t.segment, t.datagrams(), t.bytes().len())).collect();
+        let shape: Vec<_> = queue.batches().map(|t| (t.segment, t.datagrams(), t.bytes().len())).collect();
         assert_eq!(shape, [(100, 3, 240), (100, 1, 100)]);
     }
 
@@ -165,10 +220,10 @@ mod tests {
         queue.push(to(1), &[1; 50]);
         queue.push(to(1), &[2; 60]);
         queue.push(to(2), &[3; 60]);
-        let shape: Vec<_> = queue.batches().iter().map(|t| (t.destination.port(), t.bytes().to_vec())).collect();
+        let shape: Vec<_> = queue.batches().map(|t| (t.destination.port(), t.bytes().to_vec())).collect();
         assert_eq!(shape, [(1, vec![1; 50]), (1, vec![2; 60]), (2, vec![3; 60])]);
         queue.release(2);
-        assert_eq!(queue.batches().len(), 1);
+        assert_eq!(queue.len(), 1);
     }
 
     #[test]
@@ -180,7 +235,7 @@ mod tests {
         for batch in queue.batches() {
             assert!(batch.datagrams() <= MAX_SEGMENTS && batch.bytes().len() <= MAX_BATCH);
         }
-        assert_eq!(queue.batches().iter().map(Transmit::datagrams).sum::<usize>(), 200);
+        assert_eq!(queue.batches().map(|batch| batch.datagrams()).sum::<usize>(), 200);
     }
 
     #[test]
@@ -188,5 +243,62 @@ mod tests {
         let mut queue = TransmitQueue::new();
         assert!(!queue.push_with(to(1), 100, |_| None));
         assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn reserved_datagrams_fill_batches_to_the_brim() {
+        let mut queue = TransmitQueue::new();
+        let (mut left, mut number) = (100, 0u8);
+        while left > 0 {
+            let room = queue.reserve(to(1), 1452, left);
+            assert!(!room.is_empty() && room.len().is_multiple_of(1452));
+            left -= room.len() / 1452;
+            for datagram in room.chunks_mut(1452) {
+                datagram.fill(number);
+                number += 1;
+            }
+        }
+        assert_eq!(queue.reserve(to(1), 80, 3).len(), 80, "a shorter one ends a batch");
+        assert_eq!(queue.reserve(to(1), 80, 3).len(), 240);
+        let shape: Vec<_> = queue.batches().map(|t| (t.segment, t.datagrams())).collect();
+        assert_eq!(shape, [(1452, 45), (1452, 45), (1452, 11), (80, 3)]);
+        let bytes: Vec<u8> =
+            queue.batches().flat_map(|batch| batch.bytes().chunks(batch.segment).map(|d| d[0])).collect();
+        assert_eq!(bytes[..100], (0..100).collect::<Vec<u8>>());
+        assert!(queue.reserve(to(1), 80, 0).is_empty() && queue.reserve(to(1), 0, 1).is_empty());
+        assert!(queue.reserve(to(1), MAX_BATCH + 1, 1).is_empty());
+    }
+
+    proptest! {
+        /// Whatever is pushed, reserved and released in whatever order: the queue is a queue.
+        #[test]
+        fn it_is_a_queue(steps in prop::collection::vec((0u16..3, 1usize..3000, 0usize..60, 0usize..4), 1..60)) {
+            let mut queue = TransmitQueue::new();
+            let mut expected = VecDeque::new();
+            let mut stamp = 0u8;
+            for (port, len, count, released) in steps {
+                let room = queue.reserve(to(port), len, count);
+                for datagram in room.chunks_mut(len) {
+                    stamp = stamp.wrapping_add(1);
+                    datagram.fill(stamp);
+                    expected.push_back((port, vec![stamp; len]));
+                }
+                if count == 0 {
+                    stamp = stamp.wrapping_add(1);
+                    queue.push(to(port), &vec![stamp; len]);
+                    expected.push_back((port, vec![stamp; len]));
+                }
+                let leaving: usize = queue.batches().take(released).map(|batch| batch.datagrams()).sum();
+                queue.release(released);
+                expected.drain(..leaving);
+                let mut held = Vec::new();
+                for batch in queue.batches() {
+                    prop_assert!(batch.datagrams() <= MAX_SEGMENTS && batch.bytes().len() <= MAX_BATCH);
+                    prop_assert_eq!(batch.bytes().chunks(batch.segment).len(), batch.datagrams());
+                    held.extend(batch.bytes().chunks(batch.segment).map(|d| (batch.destination.port(), d.to_vec())));
+                }
+                prop_assert_eq!(held, Vec::from(expected.clone()));
+            }
+        }
     }
 }

@@ -2,6 +2,8 @@
 
 /// Bytes that sealing adds: type and reserved 4, receiver index 4, counter 8, tag 16.
 pub(crate) const DATA_OVERHEAD: usize = 32;
+/// Those of them that come first.
+pub(crate) const DATA_HEADER: usize = 16;
 
 /// Type 1: type 4, sender index 4, ephemeral 32, sealed static 48, sealed timestamp 28, mac1 16, mac2 16.
 pub(crate) const INITIATION_LEN: usize = 148;
@@ -13,6 +15,15 @@ pub(crate) const COOKIE_LEN: usize = 64;
 pub(crate) const MACS: usize = 32;
 /// Type 4's plain part: type 4, receiver index 4, counter 8.
 pub(crate) const DATA_HEAD: usize = 16;
+
+/// The plain start of a data message (paper, section 5.4.6).
+#[inline]
+pub(crate) fn data_header(receiver: u32, counter: u64) -> [u8; DATA_HEADER] {
+    let mut header = [4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    header[4..8].copy_from_slice(&receiver.to_le_bytes());
+    header[8..].copy_from_slice(&counter.to_le_bytes());
+    header
+}
 
 /// A datagram's kind and the fields that are readable without keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

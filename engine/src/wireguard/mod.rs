@@ -24,8 +24,9 @@ mod window;
 
 pub(crate) use cookie::Admission;
 pub(crate) use initiation::Responder;
-pub(crate) use message::{COOKIE_LEN, DATA_OVERHEAD, Message};
+pub(crate) use message::{COOKIE_LEN, DATA_HEADER, DATA_OVERHEAD, Message, data_header};
 pub use session::SessionBackend;
 pub(crate) use session::{Opened, Sealed, Session, Sessions};
 pub(crate) use stamps::Stamps;
 pub(crate) use timers::Role;
+pub(crate) use transport::Sealing;

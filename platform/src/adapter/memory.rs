@@ -99,6 +99,10 @@ impl Adapter for MemoryAdapter {
     fn mtu(&self) -> u32 {
         self.mtu
     }
+
+    fn cuts_udp(&self) -> bool {
+        true
+    }
 }
 
 struct Lent<'a>(std::slice::IterMut<'a, HostFrame>);

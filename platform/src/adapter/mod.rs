@@ -34,6 +34,9 @@ pub trait Adapter: Waitable + Send {
 
     /// Largest packet the host sends into this adapter, in bytes.
     fn mtu(&self) -> u32;
+
+    /// Whether the host cuts UDP super-packets that are written to it. Wintun never does; Linux does since 6.2.
+    fn cuts_udp(&self) -> bool;
 }
 
 /// What one batch from an adapter was.

@@ -50,6 +50,10 @@ impl Adapter for Tun {
     fn mtu(&self) -> u32 {
         match self.0 {}
     }
+
+    fn cuts_udp(&self) -> bool {
+        match self.0 {}
+    }
 }
 
 struct Nothing<'a>(&'a Infallible);

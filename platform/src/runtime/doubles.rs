@@ -38,7 +38,7 @@ impl Socket for Narrow {
         if self.full.load(Ordering::SeqCst) {
             return Ok(SendReport { blocked: true, ..SendReport::default() });
         }
-        let sent = queue.batches().iter().map(|batch| batch.datagrams() as u64).sum();
+        let sent = queue.batches().map(|batch| batch.datagrams() as u64).sum();
         self.sent.fetch_add(sent, Ordering::SeqCst);
         queue.release(usize::MAX);
         Ok(SendReport { sent, calls: 1, ..SendReport::default() })
@@ -93,6 +93,10 @@ impl Adapter for Gone {
 
     fn mtu(&self) -> u32 {
         1420
+    }
+
+    fn cuts_udp(&self) -> bool {
+        true
     }
 }
 

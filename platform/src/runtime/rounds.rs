@@ -46,7 +46,7 @@ type Step<T = ()> = Result<T, StopReason>;
 
 impl<A: Adapter, S: Socket> Rounds<A, S> {
     pub(super) fn new(
-        engine: Engine,
+        mut engine: Engine,
         mut adapter: A,
         mut socket: S,
         bell: Bell,
@@ -54,6 +54,8 @@ impl<A: Adapter, S: Socket> Rounds<A, S> {
         events: Sender<Event>,
         counters: Arc<StageCounters>,
     ) -> Self {
+        engine.set_mtu(adapter.mtu());
+        engine.deliveries().merge_udp(adapter.cuts_udp());
         adapter.attach(&bell);
         socket.attach(&bell);
         Self {
@@ -115,7 +117,7 @@ impl<A: Adapter, S: Socket> Rounds<A, S> {
     }
 
     fn may_receive(&mut self) -> bool {
-        self.socket_ready && self.engine.transmits().batches().len() < MAX_UNSENT
+        self.socket_ready && self.engine.transmits().len() < MAX_UNSENT
     }
 
     fn wait(&mut self) -> Step {
@@ -130,7 +132,7 @@ impl<A: Adapter, S: Socket> Rounds<A, S> {
             })
         };
         // With its queue full the worker asks for nothing but room: input would only wake it in vain.
-        let readable = !self.socket_ready && self.engine.transmits().batches().len() < MAX_UNSENT;
+        let readable = !self.socket_ready && self.engine.transmits().len() < MAX_UNSENT;
         let interest = Interest {
             adapter: if self.blocked { None } else { self.adapter.handle() },
             socket: if readable || self.blocked { self.socket.handle() } else { None },

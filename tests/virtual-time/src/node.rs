@@ -85,14 +85,14 @@ pub struct Node {
     pub wakeups: u64,
     /// What went wrong in this node alone.
     pub complaints: Vec<String>,
-    most_batches: usize,
+    most_bytes: usize,
 }
 
 impl Node {
     /// Wraps an engine.
     #[must_use]
     pub fn new(engine: Engine, address: SocketAddr) -> Self {
-        Self { engine, address, wakeups: 0, complaints: Vec::new(), most_batches: 0 }
+        Self { engine, address, wakeups: 0, complaints: Vec::new(), most_bytes: 0 }
     }
 
     /// A batch from the adapter.
@@ -148,11 +148,12 @@ impl Node {
             }
             output.datagrams.extend(pieces.map(|piece| (batch.destination, piece.to_vec())));
         }
-        let count = queue.batches().len();
+        self.most_bytes = self.most_bytes.max(queue.batches().map(|batch| batch.bytes().len()).sum());
+        let count = queue.len();
         queue.release(count);
-        self.most_batches = self.most_batches.max(count + 1);
-        if queue.buffers() > self.most_batches {
-            let text = format!("{} send buffers for at most {} batches at a time", queue.buffers(), self.most_batches);
+        // Room for one more batch and the largest datagram, rounded up.
+        if queue.capacity() > self.most_bytes + (256 << 10) {
+            let text = format!("{} bytes held for at most {} at a time", queue.capacity(), self.most_bytes);
             self.complaints.push(text);
         }
         let deliveries = self.engine.deliveries();

@@ -38,6 +38,7 @@ pub struct Tun {
     device: OwnedFd,
     name: String,
     mtu: u32,
+    cuts_udp: bool,
     /// Header and frame of the read under way. Frames are read one by one, as the engine asks for them: one hot buffer
     /// serves the whole batch.
     buffer: Box<[u8]>,
@@ -71,6 +72,7 @@ impl Tun {
             device,
             name: name.to_owned(),
             mtu: config.mtu,
+            cuts_udp: udp,
             buffer: vec![0; FRAME_AT + MAX_FRAME].into_boxed_slice(),
             report: ReadReport::default(),
             failed: None,
@@ -154,6 +156,10 @@ impl Adapter for Tun {
 
     fn mtu(&self) -> u32 {
         self.mtu
+    }
+
+    fn cuts_udp(&self) -> bool {
+        self.cuts_udp
     }
 }
 

@@ -51,8 +51,9 @@ fn relay(from: &mut Tun, to: &mut Tun, queue: &mut DeliveryQueue, seen: &mut See
         seen.largest = seen.largest.max(frame.bytes.len());
         segments(frame, |packet| {
             let headers = Headers::parse(packet).unwrap();
-            queue.open_packet(packet.len())[..packet.len()].copy_from_slice(packet);
-            queue.deliver(packet.len(), &headers);
+            let (start, room) = queue.open(packet.len());
+            room.copy_from_slice(packet);
+            queue.deliver(start..start + packet.len(), &headers);
         })
         .unwrap();
     }

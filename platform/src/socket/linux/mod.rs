@@ -65,30 +65,29 @@ impl Udp {
 
     /// Sends whole batches, as many per call as fit.
     fn send_batches(&mut self, queue: &mut TransmitQueue, report: &mut SendReport) -> io::Result<()> {
-        let count = queue.batches().len().min(SEND_MESSAGES);
+        let Some(first) = queue.batches().next() else { return Ok(()) };
+        let count = queue.len().min(SEND_MESSAGES);
         // The array is filled up with copies of the first batch, which `count` keeps from being sent.
-        let first = self.message(&queue.batches()[0]);
-        let mut messages = [first; SEND_MESSAGES];
+        let mut messages = [self.message(&first); SEND_MESSAGES];
         for (message, batch) in messages.iter_mut().zip(queue.batches()).skip(1) {
-            *message = self.message(batch);
+            *message = self.message(&batch);
         }
         report.calls += 1;
         match sys::send(self.socket.as_fd(), &messages[..count]) {
             Ok(sent) => {
-                report.sent += queue.batches()[..sent].iter().map(datagrams).sum::<u64>();
+                report.sent += queue.batches().take(sent).map(|batch| datagrams(&batch)).sum::<u64>();
                 queue.release(sent);
                 Ok(())
             }
             Err(Errno::EINTR) => Ok(()),
-            Err(error) if queue.batches()[0].datagrams() > 1 && refuses_segmentation(error) => {
+            Err(error) if first.datagrams() > 1 && refuses_segmentation(error) => {
                 report.segmented += 1;
                 // A batch beyond one path's MTU is that path's affair; the other two are the system's word.
                 self.gso &= error == Errno::EMSGSIZE;
                 self.send_one_by_one(queue, report)
             }
             Err(error) => {
-                let lost = datagrams(&queue.batches()[0]);
-                if failed(error, lost, report)? {
+                if failed(error, datagrams(&first), report)? {
                     queue.release(1);
                 }
                 Ok(())
@@ -98,7 +97,7 @@ impl Udp {
 
     /// Sends the queue's first batch datagram by datagram, from where an earlier call had to stop.
     fn send_one_by_one(&mut self, queue: &mut TransmitQueue, report: &mut SendReport) -> io::Result<()> {
-        let batch = &queue.batches()[0];
+        let Some(batch) = queue.batches().next() else { return Ok(()) };
         let destination = self.destination(batch.destination);
         let rest = batch.bytes().chunks(batch.segment.max(1)).skip(self.progress);
         for bytes in rest {
@@ -119,13 +118,13 @@ impl Udp {
         Ok(())
     }
 
-    fn message<'a>(&self, batch: &'a Transmit) -> Outgoing<'a> {
+    fn message<'a>(&self, batch: &Transmit<'a>) -> Outgoing<'a> {
         let segment = if batch.datagrams() > 1 { u16::try_from(batch.segment).ok() } else { None };
         Outgoing { destination: self.destination(batch.destination), bytes: batch.bytes(), segment }
     }
 }
 
-fn datagrams(batch: &Transmit) -> u64 {
+fn datagrams(batch: &Transmit<'_>) -> u64 {
     batch.datagrams() as u64
 }
 
@@ -167,7 +166,8 @@ impl Socket for Udp {
     fn send(&mut self, queue: &mut TransmitQueue) -> io::Result<SendReport> {
         let mut report = SendReport::default();
         while !queue.is_empty() && !report.blocked {
-            if self.progress > 0 || (!self.gso && queue.batches()[0].datagrams() > 1) {
+            let several = queue.batches().next().is_some_and(|first| first.datagrams() > 1);
+            if self.progress > 0 || (!self.gso && several) {
                 self.send_one_by_one(queue, &mut report)?;
             } else {
                 self.send_batches(queue, &mut report)?;

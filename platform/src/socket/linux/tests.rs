@@ -142,11 +142,11 @@ fn fill_up(gso: bool) {
     });
     one.gso = gso;
     let mut queue = queue(to, &sent);
-    let whole = queue.batches().len();
+    let whole = queue.len();
     let report = one.send(&mut queue).unwrap();
     assert_eq!(one.progress > 0, !gso, "{report:?}");
     assert!(report.blocked && report.dropped() == 0, "{report:?}");
-    assert!(!queue.is_empty() && queue.batches().len() <= whole);
+    assert!(!queue.is_empty() && queue.len() <= whole);
     right.run(|| crate::netcfg::linux_testing::add_address("wire", "10.8.0.77/24"));
     let bell = Bell::new().unwrap();
     let mut times = 0;
