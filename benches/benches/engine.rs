@@ -196,7 +196,7 @@ struct Received(Vec<(usize, Vec<u8>)>, usize, SocketAddr);
 impl Received {
     fn from(sender: &mut Engine, source: SocketAddr) -> Self {
         let batches =
-            sender.transmits().batches().iter().map(|batch| (batch.segment, batch.bytes().to_vec())).collect();
+            sender.transmits().batches().map(|batch| (batch.segment, batch.bytes().to_vec())).collect();
         sender.transmits().release(usize::MAX);
         Self(batches, 0, source)
     }
