@@ -2,6 +2,7 @@
 
 use super::DropReason;
 use crate::generation::GenerationId;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -21,7 +22,7 @@ impl Counter {
     }
 }
 
-/// Counters of one generation. Bytes are inner bytes.
+/// Counters of one generation. Bytes are inner bytes where nothing else is said.
 #[derive(Debug)]
 pub struct GenerationCounters {
     /// Which one.
@@ -36,6 +37,10 @@ pub struct GenerationCounters {
     pub opened: Counter,
     /// Bytes opened.
     pub opened_bytes: Counter,
+    /// Bytes of the datagrams sent, handshakes and overhead included: what `wg` shows.
+    pub tx_bytes: Counter,
+    /// The same of authentic datagrams received.
+    pub rx_bytes: Counter,
 }
 
 /// Counters of verdicts, drop reasons, stages and generations, readable while the engine runs.
@@ -70,7 +75,7 @@ pub struct Counters {
     /// Markers and acknowledgements sent.
     pub control_sent: Counter,
     drops: [Counter; DropReason::ALL.len()],
-    generations: Mutex<Vec<Arc<GenerationCounters>>>,
+    generations: Mutex<BTreeMap<GenerationId, Arc<GenerationCounters>>>,
 }
 
 impl Counters {
@@ -80,10 +85,10 @@ impl Counters {
         self.drops[reason as usize].get()
     }
 
-    /// Counters of the generations that live now.
+    /// Counters of the generations that live now, by id.
     #[must_use]
     pub fn generations(&self) -> Vec<Arc<GenerationCounters>> {
-        self.generations.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.generations.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
     pub(crate) fn dropped(&self, reason: DropReason) {
@@ -102,13 +107,15 @@ impl Counters {
             sealed_bytes: Counter::default(),
             opened: Counter::default(),
             opened_bytes: Counter::default(),
+            tx_bytes: Counter::default(),
+            rx_bytes: Counter::default(),
         });
-        self.generations.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&counters));
+        self.generations.lock().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::clone(&counters));
         counters
     }
 
     pub(crate) fn close_generation(&self, id: GenerationId) {
         self.retired.add(1);
-        self.generations.lock().unwrap_or_else(PoisonError::into_inner).retain(|open| open.id != id);
+        self.generations.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }
 }

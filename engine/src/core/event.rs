@@ -49,6 +49,13 @@ pub enum Event {
         /// Generation.
         generation: GenerationId,
     },
+    /// Plain peers only: both ends have new keys. The caller's clock says when, which `wg` shows as the latest handshake.
+    HandshakeCompleted {
+        /// Peer.
+        peer: PeerId,
+        /// Generation.
+        generation: GenerationId,
+    },
     /// Persist before answering anything else: the greatest handshake timestamp seen from this key.
     HandshakeSeen {
         /// The initiator's static key.

@@ -43,6 +43,8 @@ impl Engine {
         match generation.session.respond(initiation, source.ip(), message, &mut reply, now) {
             Opened::Reply(len) => {
                 generation.last_handshake = timestamp;
+                generation.counters.rx_bytes.add(message.len() as u64);
+                generation.counters.tx_bytes.add(len as u64);
                 generation.endpoint.get_or_insert(source);
                 self.transmits.push(source, &reply[..len]);
                 self.counters.handshakes_sent.add(1);
@@ -75,9 +77,12 @@ impl Engine {
             Opened::Reply(len) => {
                 // The library answers with a keepalive, which confirms the new keys to the peer.
                 generation.answered(now);
+                generation.counters.rx_bytes.add(message.len() as u64);
+                generation.counters.tx_bytes.add(len as u64);
                 generation.endpoint = Some(source);
                 self.transmits.push(source, &reply[..len]);
                 self.counters.handshakes.add(1);
+                self.handshake_completed(slot, id, receiver);
                 self.flush_waiting(slot, id, source, now);
                 self.confirm(slot, id);
                 self.arm(slot, now);
@@ -95,6 +100,7 @@ impl Engine {
         let room = &mut self.scratch[..];
         while let Some(Sealed::Data { len, receiver, counter }) = generation.session.seal_waiting(room, now) {
             self.transmits.push(destination, &room[..len]);
+            generation.counters.tx_bytes.add(len as u64);
             generation.last_sealed = Some((receiver, counter));
             generation.counters.sealed.add(1);
             self.counters.sealed.add(1);

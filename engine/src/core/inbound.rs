@@ -13,7 +13,7 @@ use super::{DropReason, Engine, Event, PeerKind, send};
 use crate::generation::GenerationId;
 use crate::packet::header::Headers;
 use crate::packet::{Datagrams, answer};
-use crate::wireguard::{DATA_HEADER, Message, Opened};
+use crate::wireguard::{DATA_HEADER, DATA_OVERHEAD, Message, Opened};
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
@@ -124,19 +124,21 @@ impl Engine {
             packet.authentic = opened.authentic;
         }
         let packets = &mut packets[..count];
-        let (mut newest, mut data) = (None, false);
+        let (mut newest, mut data, mut bytes) = (None, false, 0);
         for packet in packets.iter_mut() {
             if !packet.authentic {
                 self.counters.dropped(DropReason::Refused);
             } else if opening.window.accept(packet.counter) {
                 newest = newest.max(Some(packet.counter));
                 data |= !packet.range.is_empty();
+                bytes += packet.range.len() + DATA_OVERHEAD;
             } else {
                 packet.authentic = false;
                 self.counters.dropped(DropReason::Replayed);
             }
         }
         if let Some(newest) = newest {
+            generation.counters.rx_bytes.add(bytes as u64);
             generation.session.received(receiver, now, data);
             self.heard((slot, id), (receiver, newest), source, now);
         }
@@ -172,6 +174,7 @@ impl Engine {
             Opened::Replayed => return Err(DropReason::Replayed),
             _ => return Err(DropReason::Refused),
         };
+        generation.counters.rx_bytes.add(segment.len() as u64);
         self.heard((slot, id), (receiver, counter), source, now);
         opened.map_or(Ok(()), |range| self.opened(slot, id, range, now))
     }
@@ -198,6 +201,7 @@ impl Engine {
             self.confirm(slot, id);
         }
         if begins {
+            self.handshake_completed(slot, id, receiver);
             self.flush_waiting(slot, id, source, now);
         }
         self.arm(slot, now);
@@ -221,7 +225,7 @@ impl Engine {
             }
             stage = Stage::Active;
         }
-        if !self.peers[slot].owns(headers.source) {
+        if self.routes.owner(headers.source) != Some(slot) {
             return Err(DropReason::SourceNotAllowed);
         }
         self.counters.opened.add(1);

@@ -2,6 +2,7 @@
 //!
 //! Read `outbound.rs` and `inbound.rs` for the walks, `swap.rs` for the life of a generation.
 
+mod configure;
 mod control_packet;
 mod counters;
 mod deadlines;
@@ -20,6 +21,7 @@ mod swap;
 mod sweep;
 mod timers;
 
+pub use configure::PeerStatistics;
 pub use counters::{Counter, Counters, GenerationCounters};
 pub use drop::DropReason;
 pub use event::{CommitError, Event, PrepareError};
@@ -29,6 +31,7 @@ use crate::generation::{GenerationId, PrivateKey, PublicKey};
 use crate::packet::{DeliveryQueue, TransmitQueue};
 use crate::random::{Random, Seed};
 use crate::wireguard::{Responder, SessionBackend, Sessions, Stamps};
+use configure::Traffic;
 use index::Indices;
 use ipnet::IpNet;
 use peer::Peer;
@@ -176,13 +179,13 @@ impl Engine {
     }
 
     /// Adds a peer that owns `addresses` inside the tunnel (a device: `0.0.0.0/0` and `::/0` for its gateway).
-    /// Replaces the addresses when the peer exists; its kind stays what it was.
+    /// Replaces the addresses when the peer exists; its kind stays what it was. A prefix that another peer had moves.
     pub fn set_peer(&mut self, peer: PeerId, kind: PeerKind, addresses: Vec<IpNet>) {
         let slot = *self.slots.entry(peer).or_insert_with(|| {
             self.peers.push(Peer::new(peer, kind, Vec::new()));
             self.peers.len() - 1
         });
-        self.routes.set(slot, &addresses);
+        self.routes.set(slot, &self.peers[slot].addresses, &addresses);
         self.peers[slot].addresses = addresses;
     }
 
@@ -193,8 +196,9 @@ impl Engine {
         for generation in all {
             self.retire(peer, generation, now);
         }
-        self.routes.remove(slot);
-        self.peers[slot].addresses.clear();
+        let addresses = std::mem::take(&mut self.peers[slot].addresses);
+        self.routes.remove(slot, &addresses);
+        self.peers[slot].ended = Traffic::default();
     }
 
     /// Tells the adapter's MTU in bytes (1280, IPv6's least, unless told): padding never makes a packet longer.

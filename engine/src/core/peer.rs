@@ -1,10 +1,12 @@
 //! A peer and its generations.
 
+use super::configure::Traffic;
 use super::sweep::Sweeping;
 use super::{PeerId, PeerKind};
 use crate::generation::{Generation, GenerationId};
+use crate::policy::Policy;
 use ipnet::IpNet;
-use std::net::IpAddr;
+use std::sync::Arc;
 
 /// Which part a generation plays for its peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +23,7 @@ pub(crate) enum Stage {
 pub(crate) struct Peer {
     pub(crate) id: PeerId,
     pub(crate) kind: PeerKind,
+    /// As they were given; another peer may have got some since.
     pub(crate) addresses: Vec<IpNet>,
     pub(crate) active: Option<Generation>,
     pub(crate) preparing: Option<Generation>,
@@ -32,6 +35,8 @@ pub(crate) struct Peer {
     pub(crate) highest_seq: u64,
     /// Flows judged under an older epoch may be left.
     pub(crate) sweeping: Option<Sweeping>,
+    /// Of the generations that have ended.
+    pub(crate) ended: Traffic,
 }
 
 impl Peer {
@@ -46,12 +51,8 @@ impl Peer {
             epoch: 0,
             highest_seq: 0,
             sweeping: None,
+            ended: Traffic::default(),
         }
-    }
-
-    /// True when `source` is an inner address of this peer.
-    pub(crate) fn owns(&self, source: IpAddr) -> bool {
-        self.addresses.iter().any(|net| net.contains(&source))
     }
 
     pub(crate) fn generation(&mut self, id: GenerationId) -> Option<(Stage, &mut Generation)> {
@@ -62,6 +63,11 @@ impl Peer {
             return Some((Stage::Preparing, preparing));
         }
         self.draining.iter_mut().find(|g| g.id == id).map(|g| (Stage::Draining, g))
+    }
+
+    /// True when `rules` are those of the active generation.
+    pub(crate) fn rules_are(&self, rules: &Arc<Policy>) -> bool {
+        self.active.as_ref().is_some_and(|active| Arc::ptr_eq(&active.policy, rules))
     }
 
     pub(crate) fn generations(&self) -> impl Iterator<Item = &Generation> {

@@ -42,7 +42,7 @@ pub(crate) fn seal_frame(
     let Some(endpoint) = generation.endpoint else { return Some(Err(DropReason::NoSession)) };
     let sealing = generation.session.sealing(now)?;
     let first = sealing.reserve(count as u64)?;
-    let mut number = 0;
+    let (mut number, mut sent) = (0, 0);
     while number < count {
         let len = padded_len(cut.packet_len(number), mtu);
         let run = if padded_len(cut.packet_len(count - 1), mtu) == len { count - number } else { count - 1 - number };
@@ -50,6 +50,7 @@ pub(crate) fn seal_frame(
         if room.is_empty() {
             return Some(Err(DropReason::Malformed));
         }
+        sent += room.len();
         for group in room.chunks_mut(GROUP * (len + DATA_OVERHEAD)) {
             number += seal_group(sealing, cut, number, first, len, staging, group);
         }
@@ -59,6 +60,7 @@ pub(crate) fn seal_frame(
     let bytes = (count - 1) * cut.packet_len(0) + cut.packet_len(count - 1);
     generation.counters.sealed.add(count as u64);
     generation.counters.sealed_bytes.add(bytes as u64);
+    generation.counters.tx_bytes.add(sent as u64);
     counters.sealed.add(count as u64);
     Some(Ok(()))
 }

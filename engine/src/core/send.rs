@@ -30,8 +30,9 @@ pub(crate) fn seal(
         }
     });
     match outcome {
-        Sealed::Data { receiver, counter, .. } => {
+        Sealed::Data { len, receiver, counter } => {
             generation.last_sealed = Some((receiver, counter));
+            generation.counters.tx_bytes.add(len as u64);
             generation.counters.sealed.add(1);
             generation.counters.sealed_bytes.add(packet.len() as u64);
             counters.sealed.add(1);
@@ -41,6 +42,7 @@ pub(crate) fn seal(
             counters.dropped_many(DropReason::GivenUp, generation.session.take_given_up());
             if initiation > 0 && kind != PeerKind::Device {
                 counters.handshakes_sent.add(1);
+                generation.counters.tx_bytes.add(initiation as u64);
                 generation.initiated(now);
             }
             Err(DropReason::Waiting)
@@ -52,8 +54,14 @@ pub(crate) fn seal(
 /// Sends a handshake initiation (again).
 pub(crate) fn initiate(generation: &mut Generation, transmits: &mut TransmitQueue, counters: &Counters, now: Instant) {
     let Some(endpoint) = generation.endpoint else { return };
-    if transmits.push_with(endpoint, MIN_ROOM, |room| Some(generation.session.initiate(room, now))) {
+    let mut len = 0;
+    let pushed = transmits.push_with(endpoint, MIN_ROOM, |room| {
+        len = generation.session.initiate(room, now);
+        Some(len)
+    });
+    if pushed {
         counters.handshakes_sent.add(1);
+        generation.counters.tx_bytes.add(len as u64);
         generation.initiated(now);
     }
 }

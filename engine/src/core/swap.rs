@@ -149,6 +149,7 @@ impl Engine {
         let rtt = next.rtt;
         let previous = peer.active.replace(next);
         let previous_id = previous.as_ref().map(|generation| generation.id);
+        let previous_rules = previous.as_ref().map(|generation| Arc::clone(&generation.policy));
         if let Some(mut old) = previous {
             let length = (rtt.max(old.rtt) * 3).clamp(DRAIN_MIN, DRAIN_MAX);
             old.marker = None;
@@ -157,7 +158,11 @@ impl Engine {
         }
         let peer = &mut self.peers[slot];
         peer.epoch = epoch;
-        peer.sweeping = Some(Sweeping::start());
+        // Without a former generation, or under the same rules, no flow can be denied that was allowed.
+        let same_rules = previous_rules.is_none_or(|former| peer.rules_are(&former));
+        if peer.kind != PeerKind::Plain || !same_rules {
+            peer.sweeping = Some(Sweeping::start());
+        }
         let event =
             Event::Committed { peer: peer.id, generation: committed.0, previous: previous_id, swap_seq: committed.1 };
         self.events.push_back(event);
@@ -251,6 +256,7 @@ impl Engine {
         if self.initiators.get(&key).is_some_and(|(_, id)| *id == generation.id) {
             self.initiators.remove(&key);
         }
+        self.fold(&generation);
         self.counters.close_generation(generation.id);
         self.events.push_back(Event::Retired { peer: generation.peer, generation: generation.id });
     }

@@ -147,6 +147,7 @@ fn run_session(
         while let Ok(len @ 1..) = generation.session.tick(room, now, generation.endpoint.is_some()) {
             let Some(endpoint) = generation.endpoint else { return };
             transmits.push(endpoint, &room[..len]);
+            generation.counters.tx_bytes.add(len as u64);
             if room[0] == 1 {
                 counters.handshakes_sent.add(1);
                 generation.initiated(now);
@@ -169,10 +170,12 @@ fn run_session(
             if initiation && kind == PeerKind::Gateway && now < generation.retry_at() {
                 if let Sealed::Data { len, .. } = generation.session.seal(&[], room, now) {
                     transmits.push(endpoint, &room[..len]);
+                    generation.counters.tx_bytes.add(len as u64);
                 }
                 return;
             }
             transmits.push(endpoint, &room[..len]);
+            generation.counters.tx_bytes.add(len as u64);
             if initiation {
                 counters.handshakes_sent.add(1);
                 generation.initiated(now);

@@ -86,6 +86,8 @@ pub(crate) struct Generation {
     pub(crate) last_sealed: Option<(u32, u64)>,
     pub(crate) marker: Option<Marker>,
     pub(crate) drain: Option<Drain>,
+    /// Our receiver index of the newest session whose handshake both ends have completed.
+    pub(crate) completed: Option<u32>,
     initiated_at: Option<Instant>,
     established_at: Option<Instant>,
     retry_at: Instant,
@@ -121,6 +123,7 @@ impl Generation {
             last_sealed: None,
             marker: None,
             drain: None,
+            completed: None,
             initiated_at: None,
             established_at: None,
             retry_at: now,

@@ -3,7 +3,7 @@ use std::{
     fs,
     io::{self, Read, Write},
     os::unix::{
-        fs::{FileTypeExt, PermissionsExt},
+        fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt},
         net::{UnixListener, UnixStream},
     },
     path::{Path, PathBuf},
@@ -15,6 +15,7 @@ use std::{
 pub struct Listener {
     socket: UnixListener,
     path: PathBuf,
+    file: Option<(u64, u64)>,
 }
 
 impl Listener {
@@ -23,9 +24,22 @@ impl Listener {
     /// # Errors
     /// The path is in use by a living process, is no socket, or the system refuses.
     pub fn bind(path: &Path) -> Result<Self, LocalError> {
+        Self::bind_with(path, 0o660, 0o777)
+    }
+
+    /// As [`Self::bind`], for nobody but this user: mode 0600, and 0700 for a directory that has to be made.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn bind_private(path: &Path) -> Result<Self, LocalError> {
+        Self::bind_with(path, 0o600, 0o700)
+    }
+
+    fn bind_with(path: &Path, mode: u32, directory: u32) -> Result<Self, LocalError> {
         let io = |action| move |cause| LocalError::Io { action, path: path.to_owned(), cause };
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            fs::create_dir_all(parent).map_err(io("create the directory of"))?;
+            let made = fs::DirBuilder::new().recursive(true).mode(directory).create(parent);
+            made.map_err(io("create the directory of"))?;
         }
         if let Ok(found) = fs::symlink_metadata(path) {
             if !found.file_type().is_socket() {
@@ -37,8 +51,16 @@ impl Listener {
             fs::remove_file(path).map_err(io("remove the stale"))?;
         }
         let socket = UnixListener::bind(path).map_err(io("listen on"))?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o660)).map_err(io("set the mode of"))?;
-        Ok(Self { socket, path: path.to_owned() })
+        let mut listener = Self { socket, path: path.to_owned(), file: None };
+        listener.file = identity(path);
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(io("set the mode of"))?;
+        Ok(listener)
+    }
+
+    /// True while the socket file is there, and ours.
+    #[must_use]
+    pub fn is_in_place(&self) -> bool {
+        self.file.is_some() && identity(&self.path) == self.file
     }
 
     /// The next connection; blocks.
@@ -52,8 +74,16 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
+        // Somebody else may listen there by now.
+        if self.is_in_place() {
+            let _ = fs::remove_file(&self.path);
+        }
     }
+}
+
+/// What tells a file from another one of the same name.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::symlink_metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
 /// One connection.
@@ -128,6 +158,24 @@ mod tests {
         stream.read_exact(&mut line).unwrap();
         assert_eq!(&line, b"abc");
         server.join().unwrap();
+        assert!(!path.exists());
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn a_private_socket_is_its_users_alone_and_a_later_one_is_left_in_place() {
+        let root = directory("private");
+        let path = root.join("sub/control.sock");
+        let first = Listener::bind_private(&path).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
+        assert!(first.is_in_place());
+        fs::remove_file(&path).unwrap();
+        assert!(!first.is_in_place());
+        let second = Listener::bind_private(&path).unwrap();
+        drop(first);
+        assert!(second.is_in_place());
+        drop(second);
         assert!(!path.exists());
         fs::remove_dir_all(root).unwrap();
     }

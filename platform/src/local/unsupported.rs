@@ -19,6 +19,20 @@ impl Listener {
         Err(LocalError::Unsupported { path: path.to_owned() })
     }
 
+    /// Always refuses.
+    ///
+    /// # Errors
+    /// [`LocalError::Unsupported`].
+    pub fn bind_private(path: &Path) -> Result<Self, LocalError> {
+        Self::bind(path)
+    }
+
+    /// True while the socket file is there, and ours.
+    #[must_use]
+    pub fn is_in_place(&self) -> bool {
+        match self.0 {}
+    }
+
     /// The next connection.
     ///
     /// # Errors

@@ -56,7 +56,11 @@ impl Socket for Narrow {
         Ok(SocketAddr::from(([192, 0, 2, 2], 1)))
     }
 
-    fn rebind(&mut self) -> io::Result<()> {
+    fn rebind_to(&mut self, _port: u16) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn set_mark(&mut self, _mark: u32) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 }

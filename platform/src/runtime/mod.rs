@@ -14,6 +14,7 @@ use rounds::Rounds;
 use std::{
     any::Any,
     io,
+    net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, OnceLock, PoisonError},
     thread::{self, JoinHandle},
@@ -99,7 +100,8 @@ type Steer = Box<dyn FnOnce(&mut Engine, Instant) + Send>;
 
 enum Command {
     Run(Steer),
-    Rebind(Sender<io::Result<()>>),
+    Rebind(u16, Sender<io::Result<SocketAddr>>),
+    Mark(u32, Sender<io::Result<()>>),
     Stop,
 }
 
@@ -145,8 +147,26 @@ impl Handle {
     /// # Errors
     /// The outer error: the worker has stopped. The inner one: no new socket could be had, the old one stays.
     pub fn rebind(&self) -> Result<io::Result<()>, Stopped> {
+        self.rebind_to(0).map(|rebound| rebound.map(|_| ()))
+    }
+
+    /// Moves the socket to `port` (0: any other one) and gives its new address. What waited in the old socket is lost.
+    ///
+    /// # Errors
+    /// As for [`Self::rebind`]; most likely the port is taken.
+    pub fn rebind_to(&self, port: u16) -> Result<io::Result<SocketAddr>, Stopped> {
         let (answer, answered) = bounded(1);
-        self.tell(Command::Rebind(answer))?;
+        self.tell(Command::Rebind(port, answer))?;
+        answered.recv().map_err(|_| self.ended())
+    }
+
+    /// Marks what the socket sends from now on, for policy routing; 0 for no mark.
+    ///
+    /// # Errors
+    /// The outer error: the worker has stopped. The inner one: there are no marks here, or we lack the privilege.
+    pub fn set_mark(&self, mark: u32) -> Result<io::Result<()>, Stopped> {
+        let (answer, answered) = bounded(1);
+        self.tell(Command::Mark(mark, answer))?;
         answered.recv().map_err(|_| self.ended())
     }
 

@@ -153,10 +153,13 @@ impl<A: Adapter, S: Socket> Rounds<A, S> {
             run += 1;
             match command {
                 Command::Run(steer) => steer(&mut self.engine, self.now),
-                Command::Rebind(answer) => {
-                    let rebound = self.socket.rebind();
+                Command::Rebind(port, answer) => {
+                    let rebound = self.socket.rebind_to(port).and_then(|()| self.socket.local_addr());
                     self.socket_ready = true;
                     let _ = answer.send(rebound);
+                }
+                Command::Mark(mark, answer) => {
+                    let _ = answer.send(self.socket.set_mark(mark));
                 }
                 Command::Stop => return false,
             }

@@ -138,13 +138,21 @@ impl Socket for MemorySocket {
         Ok(self.address)
     }
 
-    fn rebind(&mut self) -> io::Result<()> {
-        let mut fresh = self.hub.bind(SocketAddr::new(self.address.ip(), 0))?;
+    fn rebind_to(&mut self, port: u16) -> io::Result<()> {
+        if port != 0 && self.address.port() == port {
+            return Ok(());
+        }
+        let mut fresh = self.hub.bind(SocketAddr::new(self.address.ip(), port))?;
         if let Some(bell) = self.bell.clone() {
             fresh.attach(&bell);
         }
         // The old end takes its address off the network as it drops.
         *self = fresh;
+        Ok(())
+    }
+
+    /// Nothing routes by marks here.
+    fn set_mark(&mut self, _mark: u32) -> io::Result<()> {
         Ok(())
     }
 }

@@ -42,7 +42,21 @@ pub trait Socket: Waitable + Send {
     ///
     /// # Errors
     /// No new socket could be had; the old one stays.
-    fn rebind(&mut self) -> io::Result<()>;
+    fn rebind(&mut self) -> io::Result<()> {
+        self.rebind_to(0)
+    }
+
+    /// Replaces the socket by one on `port` (0: any other port). Nothing happens when it has that port already.
+    ///
+    /// # Errors
+    /// The port is taken, or no new socket could be had; the old one stays.
+    fn rebind_to(&mut self, port: u16) -> io::Result<()>;
+
+    /// Marks what is sent from now on, for policy routing; 0 for no mark.
+    ///
+    /// # Errors
+    /// There are no marks here, or they need a privilege that we lack.
+    fn set_mark(&mut self, mark: u32) -> io::Result<()>;
 }
 
 /// What became of the datagrams of one send.

@@ -45,7 +45,11 @@ impl Socket for Udp {
         match self.0 {}
     }
 
-    fn rebind(&mut self) -> io::Result<()> {
+    fn rebind_to(&mut self, _port: u16) -> io::Result<()> {
+        match self.0 {}
+    }
+
+    fn set_mark(&mut self, _mark: u32) -> io::Result<()> {
         match self.0 {}
     }
 }

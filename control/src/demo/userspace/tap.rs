@@ -70,7 +70,11 @@ impl<S: Socket> Socket for Tapped<S> {
         self.socket.local_addr()
     }
 
-    fn rebind(&mut self) -> io::Result<()> {
-        self.socket.rebind()
+    fn rebind_to(&mut self, port: u16) -> io::Result<()> {
+        self.socket.rebind_to(port)
+    }
+
+    fn set_mark(&mut self, mark: u32) -> io::Result<()> {
+        self.socket.set_mark(mark)
     }
 }

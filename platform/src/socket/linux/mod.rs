@@ -7,7 +7,7 @@ use super::{ReceiveReport, SendReport, Socket, UdpConfig};
 use crate::wait::{OsHandle, Waitable};
 use nix::{
     errno::Errno,
-    sys::socket::{SockaddrStorage, getsockname},
+    sys::socket::{SockaddrStorage, getsockname, setsockopt, sockopt},
 };
 use std::{
     io,
@@ -202,14 +202,23 @@ impl Socket for Udp {
         open::address(&name).ok_or_else(|| io::Error::other("the socket is neither of IPv4 nor of IPv6"))
     }
 
-    fn rebind(&mut self) -> io::Result<()> {
+    fn rebind_to(&mut self, port: u16) -> io::Result<()> {
+        if port != 0 && self.local_addr()?.port() == port {
+            return Ok(());
+        }
         let mut config = self.config;
-        config.bind.set_port(0);
+        config.bind.set_port(port);
         let (socket, mapped) = open::open(&config)?;
         self.socket = socket;
         self.mapped = mapped;
         self.gso = true;
         self.overflowed = 0;
+        Ok(())
+    }
+
+    fn set_mark(&mut self, mark: u32) -> io::Result<()> {
+        setsockopt(&self.socket, sockopt::Mark, &mark)?;
+        self.config.mark = Some(mark);
         Ok(())
     }
 }
