@@ -10,3 +10,4 @@ pub mod gateway;
 pub mod mdm;
 pub mod registration;
 pub mod rules;
+pub mod wireguard;

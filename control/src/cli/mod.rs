@@ -8,6 +8,7 @@ mod failure;
 mod gateway;
 mod print;
 mod service;
+mod wireguard;
 
 pub use crate::causes::chain;
 
@@ -34,6 +35,9 @@ enum Verb {
     /// Runs a gateway in the foreground: the organisation's memory, its API, and the far end of every tunnel
     #[command(after_help = gateway::EXAMPLES)]
     Gateway(Box<gateway::GatewayOptions>),
+    /// Makes one WireGuard interface that `wg` and `wg-quick` configure, in place of the kernel's or wireguard-go
+    #[command(after_help = wireguard::EXAMPLES)]
+    Wireguard(wireguard::WireguardOptions),
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(crate::demo::Options),
 }
@@ -48,11 +52,11 @@ Exit codes: 0 every check holds, 1 one does not, 2 the demo could not begin.";
 /// Parses the process's arguments and runs the verb.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments: Vec<_> = std::env::args_os().collect();
+    let arguments = wireguard::by_link(std::env::args_os().collect());
     if let Some(code) = crate::demo::intercept(&arguments) {
         return code;
     }
-    let Cli { verb } = match Cli::try_parse() {
+    let Cli { verb } = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are no failures; clap knows which stream each belongs on.
@@ -64,6 +68,7 @@ pub fn main() -> ExitCode {
         Verb::Client(verb) => client::run(verb),
         Verb::Service(verb) => service::run_verb(verb),
         Verb::Gateway(options) => gateway::run_verb(*options),
+        Verb::Wireguard(options) => wireguard::run_verb(&options),
         Verb::Demo(options) => crate::demo::run(&options),
     }
 }

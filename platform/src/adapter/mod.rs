@@ -39,6 +39,11 @@ pub trait Adapter: Waitable + Send {
     fn cuts_udp(&self) -> bool;
 }
 
+/// The host's administrator has removed the adapter. What an [`Adapter`] fails with then, inside an [`io::Error`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the network interface was removed")]
+pub struct Removed;
+
 /// What one batch from an adapter was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReadReport {

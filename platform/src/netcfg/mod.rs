@@ -10,6 +10,14 @@ mod imp;
 pub mod memory;
 
 pub use imp::System;
+
+/// The number of the network interface called `name`, in the network namespace of the calling thread. `None` when there is
+/// none, or no way to ask.
+#[must_use]
+pub fn interface_index(name: &str) -> Option<u32> {
+    imp::interface_index(name)
+}
+
 #[cfg(all(test, target_os = "linux"))]
 pub(crate) use imp::testing as linux_testing;
 

@@ -3,6 +3,10 @@
 use super::{Applied, Desired, NetConfig, NetConfigError};
 use crate::Unsupported;
 
+pub(super) fn interface_index(_name: &str) -> Option<u32> {
+    None
+}
+
 /// The host's network.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct System;

@@ -49,7 +49,7 @@ impl Worker {
             move || {
                 let end = catch_unwind(AssertUnwindSafe(|| rounds.run()));
                 let reason = end.unwrap_or_else(|panic| StopReason::Panicked(panic_message(&*panic)));
-                if reason != StopReason::Asked {
+                if !matches!(reason, StopReason::Asked | StopReason::AdapterRemoved) {
                     tracing::error!(%reason, "a packet worker has stopped");
                 }
                 // Before the mailbox goes: whoever waits for an answer finds the reason in place.
@@ -77,6 +77,9 @@ pub enum StopReason {
     /// A panic in the engine or in a closure.
     #[error("panic: {0}")]
     Panicked(String),
+    /// The adapter was removed from the host.
+    #[error("the network interface was removed")]
+    AdapterRemoved,
     /// The adapter broke.
     #[error("the adapter failed: {0}")]
     Adapter(String),

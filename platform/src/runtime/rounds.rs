@@ -2,7 +2,7 @@
 
 use super::{Command, StageCounters, StopReason};
 use crate::{
-    adapter::Adapter,
+    adapter::{Adapter, Removed},
     socket::{SendReport, Socket},
     wait::{self, Bell, Interest},
 };
@@ -218,6 +218,9 @@ impl<A: Adapter, S: Socket> Rounds<A, S> {
 }
 
 fn broken_adapter(error: io::Error) -> StopReason {
+    if error.get_ref().is_some_and(|error| error.is::<Removed>()) {
+        return StopReason::AdapterRemoved;
+    }
     StopReason::Adapter(error.to_string())
 }
 

@@ -1,3 +1,5 @@
+use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid};
+use std::{fs::File, io};
 use tokio::signal::unix::{SignalKind, signal};
 
 pub(super) async fn terminated() {
@@ -10,4 +12,19 @@ pub(super) async fn terminated() {
             std::future::pending().await
         }
     }
+}
+
+pub(super) fn begin_session() -> io::Result<()> {
+    setsid()?;
+    Ok(())
+}
+
+pub(super) fn silence(errors: bool) -> io::Result<()> {
+    let nowhere = File::options().read(true).write(true).open("/dev/null")?;
+    dup2_stdin(&nowhere)?;
+    dup2_stdout(&nowhere)?;
+    if errors {
+        dup2_stderr(&nowhere)?;
+    }
+    Ok(())
 }

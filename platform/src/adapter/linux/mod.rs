@@ -3,7 +3,7 @@
 mod sys;
 mod vnet;
 
-use super::{Adapter, AdapterError, ReadReport, TunConfig, WriteReport};
+use super::{Adapter, AdapterError, ReadReport, Removed, TunConfig, WriteReport};
 use crate::wait::{OsHandle, Waitable};
 use nix::{
     errno::Errno,
@@ -120,7 +120,7 @@ impl Waitable for Tun {
 impl Adapter for Tun {
     fn read(&mut self) -> io::Result<impl Frames + '_> {
         if let Some(error) = self.failed.take() {
-            return Err(error.into());
+            return Err(broken(error));
         }
         self.report = ReadReport::default();
         Ok(Batch { tun: self, frames: 0, bytes: 0 })
@@ -144,7 +144,7 @@ impl Adapter for Tun {
                 Ok(_) => report.written += 1,
                 Err(Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM) => report.full += 1,
                 Err(Errno::EIO) => report.down += 1,
-                Err(error @ (Errno::EBADF | Errno::EBADFD | Errno::ENODEV)) => return Err(error.into()),
+                Err(error @ (Errno::EBADF | Errno::EBADFD | Errno::ENODEV)) => return Err(broken(error)),
                 Err(error) => {
                     tracing::trace!(%error, len = delivery.len(), "the host refused a frame");
                     report.refused += 1;
@@ -161,6 +161,11 @@ impl Adapter for Tun {
     fn cuts_udp(&self) -> bool {
         self.cuts_udp
     }
+}
+
+/// A descriptor whose interface is gone is "in bad state".
+fn broken(error: Errno) -> io::Error {
+    if error == Errno::EBADFD { io::Error::other(Removed) } else { error.into() }
 }
 
 struct Batch<'a> {

@@ -37,6 +37,10 @@ impl NetConfig for System {
     }
 }
 
+pub(super) fn interface_index(name: &str) -> Option<u32> {
+    if_nametoindex(name).ok()
+}
+
 /// The settings of one tunnel. The netlink socket stays in the namespace it was opened in.
 struct Tunnel {
     netlink: Netlink,
