@@ -202,7 +202,7 @@ impl Device {
             let own = key.public().0;
             self.remove_peer(&own, change);
             let key = key.clone();
-            self.worker.with(move |engine, _| engine.set_private_key(&key))?;
+            self.worker.with(move |engine, now| engine.set_private_key(&key, now))?;
         }
         self.private_key = key;
         for key in self.peers.keys() {

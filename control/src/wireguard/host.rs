@@ -6,11 +6,12 @@ use notify::{RecursiveMode, Watcher};
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Instant, SystemTime};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use vestibule_engine::core::{Engine, EngineConfig};
 use vestibule_engine::generation::PrivateKey;
+use vestibule_engine::random::Seed;
 use vestibule_platform::adapter::{AdapterError, Tun, TunConfig};
 use vestibule_platform::local::{Listener, LocalError};
 use vestibule_platform::runtime::{Handle, StopReason, Worker};
@@ -132,7 +133,7 @@ pub fn run(options: &Options, ready: impl FnOnce(&Ready)) -> Result<End, StartEr
     let listener = Listener::bind_private(&path)?;
     let device = Arc::new(Mutex::new(Device::new(worker, handshakes, listen_port)));
     let server = Server::start(listener, &path, device)?;
-    let watcher = watch(&path, server.listener(), ended.clone());
+    let watcher = watch(&path, Arc::downgrade(server.listener()), ended.clone());
 
     ready(&Ready { interface: options.interface.clone(), socket: path, listen_port, pid: std::process::id() });
     let end = runtime.block_on(async {
@@ -159,21 +160,19 @@ impl Drop for Stop {
 }
 
 fn engine() -> io::Result<Engine> {
-    let mut random = Zeroizing::new([0; 48]);
-    clock::entropy(random.as_mut())?;
-    let word = |at: usize| random[at..at + 8].iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
-    let mut nobody = [0; 32];
-    nobody.copy_from_slice(&random[16..]);
+    let (mut seed, mut nobody) = (Zeroizing::new([0; 32]), Zeroizing::new([0; 32]));
+    clock::entropy(seed.as_mut())?;
+    clock::entropy(nobody.as_mut())?;
     // Until a key is configured nobody can know this one.
-    let private_key = PrivateKey::new(nobody);
-    Ok(Engine::new(EngineConfig { private_key, seed: [word(0), word(8)], max_flows: MAX_FLOWS }, Instant::now()))
+    let config = EngineConfig::new(PrivateKey::new(*nobody), Seed::new(*seed), SystemTime::now());
+    Ok(Engine::new(EngineConfig { max_flows: MAX_FLOWS, ..config }, Instant::now()))
 }
 
 /// Tells when the socket's file is gone. Without a watcher the interface outlives its socket, which is said.
-fn watch(path: &Path, listener: Arc<Listener>, ended: UnboundedSender<End>) -> Option<notify::RecommendedWatcher> {
+fn watch(path: &Path, listener: Weak<Listener>, ended: UnboundedSender<End>) -> Option<notify::RecommendedWatcher> {
     let watcher = notify::recommended_watcher(move |_: notify::Result<notify::Event>| {
         // Whatever has happened in the directory: the file itself is asked.
-        if !listener.is_in_place() {
+        if listener.upgrade().is_some_and(|listener| !listener.is_in_place()) {
             let _ = ended.send(End::SocketRemoved);
         }
     });

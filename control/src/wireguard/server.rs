@@ -40,9 +40,9 @@ impl Server {
         Ok(Self { listener, path: path.to_owned(), stop, thread: Some(thread) })
     }
 
-    /// True while clients can find it.
-    pub(super) fn listener(&self) -> Arc<Listener> {
-        self.listener.clone()
+    /// What clients come to.
+    pub(super) fn listener(&self) -> &Arc<Listener> {
+        &self.listener
     }
 }
 
@@ -56,6 +56,7 @@ impl Drop for Server {
         {
             let _ = thread.join();
         }
+        self.listener.remove();
     }
 }
 

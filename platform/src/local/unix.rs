@@ -57,6 +57,14 @@ impl Listener {
         Ok(listener)
     }
 
+    /// Removes the socket file, so that nobody finds it any more; dropping the listener does it, too.
+    pub fn remove(&self) {
+        // Somebody else may listen there by now.
+        if self.is_in_place() {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+
     /// True while the socket file is there, and ours.
     #[must_use]
     pub fn is_in_place(&self) -> bool {
@@ -74,10 +82,7 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        // Somebody else may listen there by now.
-        if self.is_in_place() {
-            let _ = fs::remove_file(&self.path);
-        }
+        self.remove();
     }
 }
 

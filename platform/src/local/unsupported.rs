@@ -27,6 +27,11 @@ impl Listener {
         Self::bind(path)
     }
 
+    /// Removes the socket file.
+    pub fn remove(&self) {
+        match self.0 {}
+    }
+
     /// True while the socket file is there, and ours.
     #[must_use]
     pub fn is_in_place(&self) -> bool {
