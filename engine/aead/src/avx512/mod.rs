@@ -12,6 +12,8 @@ mod memory;
 mod poly;
 mod powers;
 mod scalar;
+#[cfg(test)]
+mod tests;
 mod wave;
 
 use crate::key::{Open, Refused, Seal, TAG_LEN};
