@@ -114,6 +114,11 @@ impl Host {
         serde_json::from_str(&answer).map_err(|_| HostError::Garbled { name, command, answer })
     }
 
+    /// Whether an answer to a command told before is there.
+    pub(super) fn has_answered(&self) -> bool {
+        !self.answers.is_empty()
+    }
+
     /// Gives a command and waits for its answer.
     pub(super) fn ask<T: DeserializeOwned>(&mut self, command: &str) -> Result<T, HostError> {
         self.tell(command)?;
@@ -166,6 +171,14 @@ impl Service {
     /// Its process id.
     pub(super) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Clock ticks of CPU that it has used, in user and kernel mode, with all its threads.
+    pub(super) fn cpu_ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
+        // The name, in parentheses, may hold anything; utime and stime are fields 14 and 15, after it 12 and 13.
+        let fields = stat.rsplit_once(')').map(|(_, fields)| fields).unwrap_or_default();
+        fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum()
     }
 
     /// Kilobytes of memory it holds.

@@ -37,6 +37,11 @@ impl Kernel {
         self.gateway.as_ref()
     }
 
+    /// The gateway's and the daemon's processes, those that run.
+    pub(super) fn services(&self) -> impl Iterator<Item = &Service> {
+        self.gateway.iter().map(|gateway| &gateway.service).chain(&self.daemon)
+    }
+
     /// Kills the gateway (SIGKILL).
     pub(super) fn kill_gateway(&mut self) {
         self.gateway = None;

@@ -35,6 +35,18 @@ pub struct Options {
     /// Plays what goes wrong in an administrator's life instead: bad files, bad tokens, kills, floods, a full disk.
     #[arg(long, hide = true)]
     pub trouble: bool,
+    /// Measures what rules and swaps cost instead: pairs of bulk loads, with and without them.
+    #[arg(long, hide = true)]
+    pub cost: bool,
+    /// With --cost: how many pairs.
+    #[arg(long, hide = true, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub pairs: u32,
+    /// With --cost: rules of the loads with rules.
+    #[arg(long, hide = true, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    pub rules: u32,
+    /// With --cost: megabytes of each load.
+    #[arg(long, hide = true, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub megabytes: u32,
 }
 
 impl Options {
@@ -47,6 +59,9 @@ impl Options {
             ("--tcp-rate", self.tcp_rate),
             ("--spacing", self.spacing),
             ("--control", self.control),
+            ("--pairs", self.pairs),
+            ("--rules", self.rules),
+            ("--megabytes", self.megabytes),
         ];
         for (name, value) in numbers {
             arguments.extend([name.into(), value.to_string().into()]);
@@ -56,6 +71,9 @@ impl Options {
         }
         if self.trouble {
             arguments.push("--trouble".into());
+        }
+        if self.cost {
+            arguments.push("--cost".into());
         }
         arguments
     }
@@ -75,8 +93,9 @@ mod tests {
 
     #[test]
     fn the_sandbox_gets_the_same_numbers() {
-        let given = ["demo", "--swaps", "7", "--rate", "500", "--tcp-rate", "3", "--spacing", "9", "--control", "2"];
-        let options = Command::parse_from(given).options;
+        let mut given = ["demo", "--swaps", "7", "--rate", "500", "--tcp-rate", "3", "--spacing", "9"].to_vec();
+        given.extend(["--control", "2", "--pairs", "4", "--rules", "8", "--megabytes", "6", "--cost"]);
+        let options = Command::parse_from(&given).options;
         let passed = options.arguments();
         let again = Command::parse_from(std::iter::once("demo".into()).chain(passed.clone())).options;
         assert_eq!((again.swaps, again.rate, again.tcp_rate, again.spacing, again.control), (7, 500, 3, 9, 2));

@@ -52,7 +52,11 @@ pub(super) struct Stage {
 impl Stage {
     /// Builds it. The intranet knows `inner` (the devices' inner addresses) behind the gateway.
     pub(super) fn build(inner: (IpAddr, u8)) -> Result<Self, HostError> {
-        let room = PathBuf::from("/run/vestibule-demo");
+        Self::build_in(PathBuf::from("/run/vestibule-demo"), inner)
+    }
+
+    /// Builds one of several, with its files in `room`.
+    pub(super) fn build_in(room: PathBuf, inner: (IpAddr, u8)) -> Result<Self, HostError> {
         fs::create_dir_all(&room).map_err(|cause| failed("make a directory in /run", cause))?;
         let device = Namespace::new("device")?;
         let gateway = Namespace::new("gateway")?;

@@ -3,6 +3,7 @@
 //! Each runs as a process of its own (the hidden verb `demo-host`), takes one command per line on standard input and
 //! answers each with one line of JSON on standard output. End of input ends it.
 
+mod bulk;
 mod flood;
 pub(crate) mod gaps;
 pub(crate) mod ledger;
@@ -55,6 +56,15 @@ pub enum Role {
         #[arg(long)]
         rate: u32,
     },
+    /// One end of TCP connections that carry bytes as fast as they can.
+    Bulk {
+        /// Takes connections here.
+        #[arg(long, conflicts_with = "connect", required_unless_present = "connect")]
+        listen: Option<SocketAddr>,
+        /// Makes them to there.
+        #[arg(long)]
+        connect: Option<SocketAddr>,
+    },
     /// The intranet's servers.
     Services {
         /// Directory server.
@@ -100,7 +110,9 @@ pub fn run(role: Role) -> ExitCode {
         Role::Udp { local, peer, flow, expect, mtu, rate } => udp::run(local, peer, flow, expect, mtu, rate),
         Role::Stream { listen: Some(address), rate, .. } => stream::run(stream::Side::Listen(address), rate),
         Role::Stream { connect: Some(address), rate, .. } => stream::run(stream::Side::Connect(address), rate),
-        Role::Stream { .. } => Err(io::Error::other("expected --listen or --connect")),
+        Role::Bulk { listen: Some(address), .. } => bulk::sink(address),
+        Role::Bulk { connect: Some(address), .. } => bulk::source(address),
+        Role::Stream { .. } | Role::Bulk { .. } => Err(io::Error::other("expected --listen or --connect")),
         Role::Services { directory, web, echo } => services::run(directory, web, echo),
         Role::Flood { local, target, rate, replay } => flood::run(local, target, rate, &replay),
         Role::Wire { interface, port } => wire::run(&interface, port),

@@ -1,6 +1,7 @@
 //! The script: what happens on the stage, in order.
 
 mod bare;
+mod cost;
 mod judge;
 mod setup;
 mod swaps;
@@ -68,9 +69,10 @@ pub(super) fn run(options: &Options) -> Verdict {
     let timeline = Timeline::begin();
     let mut verdict = Verdict::default();
     verdict.number("version", env!("CARGO_PKG_VERSION"));
-    let mode = match (options.bare, options.trouble, options.userspace) {
+    let mode = match (options.bare, options.trouble, options.cost, options.userspace) {
         (true, ..) => "bare",
-        (_, true, _) => "trouble",
+        (_, true, ..) => "trouble",
+        (_, _, true, _) => "cost",
         (.., true) => "userspace",
         _ => "kernel",
     };
@@ -81,6 +83,8 @@ pub(super) fn run(options: &Options) -> Verdict {
         bare::run(options, &timeline, &mut verdict)
     } else if options.trouble {
         trouble::run(options, &timeline, &mut verdict)
+    } else if options.cost {
+        cost::run(options, &timeline, &mut verdict)
     } else if options.userspace {
         Room::new().map_err(|cause| Stopped::Scene(cause.into())).and_then(|room| {
             let world = prepare_userspace(options, &timeline, &room);
