@@ -10,6 +10,7 @@ use vestibule_engine::generation::{GenerationConfig, GenerationId, PrivateKey};
 use vestibule_engine::packet::{Datagram, Datagrams, Frame, Frames, Offload};
 use vestibule_engine::policy::{Action, Policy, Rule};
 use vestibule_engine::random::Seed;
+use vestibule_engine::wireguard::SessionBackend;
 
 const DEVICE: [u8; 4] = [100, 96, 0, 2];
 const DIRECTORY: [u8; 4] = [10, 20, 0, 10];
@@ -64,11 +65,19 @@ fn address(last: u8) -> SocketAddr {
 
 impl World {
     fn new() -> Self {
+        Self::with([SessionBackend::Native; 2])
+    }
+
+    /// Whose sessions the device and the gateway keep.
+    fn with(backends: [SessionBackend; 2]) -> Self {
         let now = Instant::now();
         let gateway_key = PrivateKey::new([9; 32]);
-        let config = |key: PrivateKey| EngineConfig::new(key.clone(), Seed::new(*key.expose()), SystemTime::now());
-        let mut device = Engine::new(config(PrivateKey::new([8; 32])), now);
-        let mut gateway = Engine::new(config(gateway_key.clone()), now);
+        let config = |key: PrivateKey, backend| {
+            let seed = Seed::new(*key.expose());
+            EngineConfig { backend, ..EngineConfig::new(key, seed, SystemTime::now()) }
+        };
+        let mut device = Engine::new(config(PrivateKey::new([8; 32]), backends[0]), now);
+        let mut gateway = Engine::new(config(gateway_key.clone(), backends[1]), now);
         device.set_peer(AT, PeerKind::Gateway, vec!["0.0.0.0/0".parse().unwrap()]);
         gateway.set_peer(AT, PeerKind::Device, vec!["100.96.0.2/32".parse().unwrap()]);
         Self {
@@ -436,14 +445,22 @@ fn garbage_is_a_typed_drop() {
 }
 
 #[test]
-fn a_hundred_swaps_under_traffic_lose_nothing() {
-    let mut world = World::new();
+fn a_hundred_swaps_under_traffic_lose_nothing_whoever_keeps_the_sessions() {
+    use SessionBackend::{Boringtun, Native};
+    swaps_under_traffic([Native, Native], 100);
+    for backends in [[Native, Boringtun], [Boringtun, Native], [Boringtun, Boringtun]] {
+        swaps_under_traffic(backends, 20);
+    }
+}
+
+fn swaps_under_traffic(backends: [SessionBackend; 2], rounds: u32) {
+    let mut world = World::with(backends);
     world.swap(true);
     world.send_up(up(b"open"));
     world.settle();
     world.at_gateway.clear();
     let mut sent = 0_u32;
-    for round in 0..100 {
+    for round in 0..rounds {
         let id = world.order(round % 2 == 0);
         for step in 0..10 {
             world.send_up(up(&sent.to_be_bytes()));

@@ -124,6 +124,7 @@ impl Engine {
                 backend: config.backend,
                 random,
                 stamps: Arc::new(Stamps::new(config.wall_clock, now)),
+                started_at: now,
             },
             peers: Vec::new(),
             slots: BTreeMap::new(),

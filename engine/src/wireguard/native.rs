@@ -18,9 +18,9 @@ use std::sync::Arc;
 use std::time::Instant;
 use vestibule_aead::{Open, Seal};
 
-/// Keys that were replaced and still open what is in flight: one more than the paper's, so that handshakes that cross
-/// do not push out the keys in use.
-const OLD: usize = 2;
+/// Keys that were replaced and still open what is in flight. The paper has one; three are needed so that handshakes that
+/// cross lose nothing: ours that were in use, the peer's that were in use, and the peer's that it has just offered.
+const OLD: usize = 3;
 
 /// One generation's session with its peer.
 pub(crate) struct Native {
@@ -270,8 +270,8 @@ impl Native {
 
     fn set_aside(&mut self, keypair: Option<Box<Keypair>>) {
         let Some(keypair) = keypair else { return };
-        let [newest, oldest] = &mut self.old;
-        *oldest = newest.replace(keypair);
+        self.old.rotate_right(1);
+        self.old[0] = Some(keypair);
     }
 
     fn expire(&mut self, now: Instant) {
@@ -306,13 +306,11 @@ impl Native {
     }
 
     fn keypairs(&self) -> impl Iterator<Item = &Keypair> {
-        let [newest, oldest] = &self.old;
-        [&self.current, &self.next, newest, oldest].into_iter().flatten().map(|keypair| &**keypair)
+        [&self.current, &self.next].into_iter().chain(&self.old).flatten().map(|keypair| &**keypair)
     }
 
     fn keypair(&mut self, receiver: u32) -> Option<&mut Keypair> {
-        let [newest, oldest] = &mut self.old;
-        let mut all = [&mut self.current, &mut self.next, newest, oldest].into_iter().flatten();
+        let mut all = [&mut self.current, &mut self.next].into_iter().chain(&mut self.old).flatten();
         all.find(|keypair| keypair.opening.index() == receiver).map(|keypair| &mut **keypair)
     }
 

@@ -61,6 +61,7 @@ pub(crate) struct Sessions {
     pub(crate) backend: SessionBackend,
     pub(crate) random: Random,
     pub(crate) stamps: Arc<Stamps>,
+    pub(crate) started_at: Instant,
 }
 
 impl Sessions {
@@ -77,9 +78,17 @@ impl Sessions {
                 let stamps = Arc::clone(&self.stamps);
                 Session::Native(Box::new(Native::new(config, role, self.random.fork(), stamps, now)))
             }
-            SessionBackend::Boringtun => Session::Library(Box::new(Library::new(config, limiter)), now + LIBRARY_TICK),
+            SessionBackend::Boringtun => {
+                Session::Library(Box::new(Library::new(config, limiter)), next_tick(self.started_at, now))
+            }
         }
     }
+}
+
+/// The first tick after `now` on the grid of `tick`, which all sessions share so that they are run together.
+fn next_tick(tick: Instant, now: Instant) -> Instant {
+    let ticks = now.saturating_duration_since(tick).as_millis() / LIBRARY_TICK.as_millis() + 1;
+    tick + LIBRARY_TICK.saturating_mul(u32::try_from(ticks).unwrap_or(u32::MAX))
 }
 
 /// A session with its peer.
@@ -219,7 +228,7 @@ impl Session {
             Self::Native(native) => Ok(native.tick(room, now, reachable)),
             Self::Library(_, due) if now < *due => Ok(0),
             Self::Library(library, due) => {
-                *due = now + LIBRARY_TICK;
+                *due = next_tick(*due, now);
                 library.tick(room)
             }
         }

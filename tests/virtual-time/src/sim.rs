@@ -12,11 +12,17 @@ use crate::{
     traffic::Traffic,
     wire::{self, Wire},
 };
-use std::{collections::BTreeMap, fmt::Write as _, net::SocketAddr, time::{Duration, UNIX_EPOCH}};
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    net::SocketAddr,
+    time::{Duration, UNIX_EPOCH},
+};
 use vestibule_engine::{
     core::{Engine, EngineConfig, PeerId, PeerKind},
     generation::PrivateKey,
     random::Seed,
+    wireguard::SessionBackend,
 };
 
 /// What a simulation starts from.
@@ -36,6 +42,8 @@ pub struct Settings {
     pub control_delay: Duration,
     /// Seconds between keepalives of an idle device.
     pub persistent_keepalive: Option<u16>,
+    /// Whose sessions the devices and the gateway keep.
+    pub backends: [SessionBackend; 2],
 }
 
 /// Inner prefix of all devices.
@@ -94,17 +102,17 @@ impl Sim {
         let clock = Clock::start();
         let mut random = Random::new(settings.seed);
         let gateway_key = random.key();
-        let engine = |random: &mut Random, key: [u8; 32], clock: &Clock| {
-            let config = config(key, random.key());
+        let engine = |random: &mut Random, key: [u8; 32], end: usize, clock: &Clock| {
+            let config = config(key, random.key(), settings.backends[end]);
             Engine::new(config, clock.now())
         };
-        let gateway = Node::new(engine(&mut random, gateway_key, &clock), ([198, 51, 100, 1], 51820).into());
+        let gateway = Node::new(engine(&mut random, gateway_key, 1, &clock), ([198, 51, 100, 1], 51820).into());
         let mut addresses = BTreeMap::from([(gateway.address, End::Gateway)]);
         let devices: Vec<_> = (0..settings.devices)
             .map(|number| {
                 let last = u8::try_from(number + 1).unwrap_or(u8::MAX);
                 let key = random.key();
-                let mut node = Node::new(engine(&mut random, key, &clock), ([203, 0, 113, last], 40_000).into());
+                let mut node = Node::new(engine(&mut random, key, 0, &clock), ([203, 0, 113, last], 40_000).into());
                 node.engine.set_peer(PeerId(0), PeerKind::Gateway, vec![net("0.0.0.0/0"), net("::/0")]);
                 addresses.insert(node.address, End::Device(number));
                 let links = [settings.link.clone(), settings.link.clone()];
@@ -324,9 +332,9 @@ impl Sim {
 }
 
 /// An engine's settings.
-pub(crate) fn config(key: [u8; 32], seed: [u8; 32]) -> EngineConfig {
+pub(crate) fn config(key: [u8; 32], seed: [u8; 32], backend: SessionBackend) -> EngineConfig {
     let wall_clock = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
-    EngineConfig { max_flows: 4096, ..EngineConfig::new(PrivateKey::new(key), Seed::new(seed), wall_clock) }
+    EngineConfig { max_flows: 4096, backend, ..EngineConfig::new(PrivateKey::new(key), Seed::new(seed), wall_clock) }
 }
 
 /// The gateway's name for a device.

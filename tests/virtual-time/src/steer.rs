@@ -77,7 +77,7 @@ impl Sim {
         for state in self.generations.all.values_mut() {
             state.gateway_half.life = Life::Gone;
         }
-        let config = config(self.control.gateway_key, self.random.key());
+        let config = config(self.control.gateway_key, self.random.key(), self.settings.backends[1]);
         self.gateway = Node::new(Engine::new(config, self.clock.now()), self.gateway.address);
         self.add_peers();
         let kept: Vec<_> = self.control.orders.values().filter_map(|(_, label)| *label).collect();

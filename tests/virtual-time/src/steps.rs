@@ -12,6 +12,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     time::Duration,
 };
+use vestibule_engine::wireguard::SessionBackend::{Boringtun, Native};
 
 /// One thing that happens; traffic goes on meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,6 +135,8 @@ pub fn world(seed: u64) -> Sim {
         identities: identities(),
         control_delay: ms(&mut random, 80),
         persistent_keepalive: [None, Some(25)][random.index(2)],
+        // A device that boringtun's sessions serve is one of three, a gateway one of five.
+        backends: [3, 5].map(|share| if random.index(share) == 0 { Boringtun } else { Native }),
     });
     for device in 0..DEVICES_IN_RUN {
         sim.usual_flows(device);

@@ -10,6 +10,7 @@ use vestibule_engine::{
     generation::{GenerationConfig, GenerationId, PrivateKey},
     policy::{Action, Policy},
     random::Seed,
+    wireguard::SessionBackend::{self, Boringtun, Native},
 };
 use vestibule_virtual_time::{
     Clock, Random,
@@ -65,8 +66,14 @@ fn plain(seed: u64, keepalives: [Option<u16>; 2], poll: u64, pattern: &Pattern<'
 }
 
 /// An engine with one peer at the other end of the run.
-fn engine(kind: PeerKind, place: usize, ours: [u8; 32], theirs: [u8; 32], clock: &Clock) -> EngineEnd {
-    let config = EngineConfig::new(PrivateKey::new(ours), Seed::new(ours), UNIX_EPOCH);
+fn engine(
+    kind: PeerKind,
+    backend: SessionBackend,
+    place: usize,
+    [ours, theirs]: [[u8; 32]; 2],
+    clock: &Clock,
+) -> EngineEnd {
+    let config = EngineConfig { backend, ..EngineConfig::new(PrivateKey::new(ours), Seed::new(ours), UNIX_EPOCH) };
     let mut engine = Engine::new(config, clock.now());
     let peer = ([192, 0, 2, 7], 7).into();
     engine.set_peer(PeerId(1), kind, vec![ipnet::IpNet::new(address(1 - place).into(), 32).unwrap()]);
@@ -88,11 +95,17 @@ fn engine(kind: PeerKind, place: usize, ours: [u8; 32], theirs: [u8; 32], clock:
 }
 
 /// An engine with the library as its `Plain` peer; the engine is end 0 or 1.
-fn interop(seed: u64, engine_first: bool, pattern: &Pattern<'_>, fate: &mut Fate<'_>) -> Record {
+fn interop(
+    seed: u64,
+    backend: SessionBackend,
+    engine_first: bool,
+    pattern: &Pattern<'_>,
+    fate: &mut Fate<'_>,
+) -> Record {
     let mut clock = Clock::start();
     let mut random = Random::new(seed);
     let (ours, theirs) = (random.key(), random.key());
-    let mut engine = engine(PeerKind::Plain, usize::from(!engine_first), ours, theirs, &clock);
+    let mut engine = engine(PeerKind::Plain, backend, usize::from(!engine_first), [ours, theirs], &clock);
     let ours = PublicKey::from(&StaticSecret::from(ours));
     let mut library = Driver::new(&StaticSecret::from(theirs), &ours, None, 99);
     let ends: [&mut dyn Tunnel; 2] =
@@ -103,12 +116,12 @@ fn interop(seed: u64, engine_first: bool, pattern: &Pattern<'_>, fate: &mut Fate
 }
 
 /// Two engines: end 0 is the device, end 1 the gateway.
-fn engines(seed: u64, pattern: &Pattern<'_>, fate: &mut Fate<'_>) -> Record {
+fn engines(backends: [SessionBackend; 2], pattern: &Pattern<'_>, fate: &mut Fate<'_>) -> Record {
     let mut clock = Clock::start();
-    let mut random = Random::new(seed);
+    let mut random = Random::new(5);
     let keys = [random.key(), random.key()];
-    let mut device = engine(PeerKind::Gateway, 0, keys[0], keys[1], &clock);
-    let mut gateway = engine(PeerKind::Device, 1, keys[1], keys[0], &clock);
+    let mut device = engine(PeerKind::Gateway, backends[0], 0, keys, &clock);
+    let mut gateway = engine(PeerKind::Device, backends[1], 1, [keys[1], keys[0]], &clock);
     let poll = Duration::from_millis(10);
     // The first second is the hand-over of the first generation: nobody sends yet.
     let pattern = &|at: Duration, end| at >= Duration::from_secs(1) && pattern(at - Duration::from_secs(1), end);
@@ -188,27 +201,42 @@ fn the_library_alone_is_deaf_after_eight_unanswered_initiations() {
 
 #[test]
 fn device_and_gateway_are_never_deaf_whatever_happens_to_handshakes() {
-    for (name, pattern) in PATTERNS {
-        never_deaf("device/gateway, clean", name, &engines(5, pattern, &mut through));
-        never_deaf("device/gateway, responses doubled", name, &engines(5, pattern, &mut doubled_responses));
-        never_deaf("device/gateway, half the responses", name, &engines(5, pattern, &mut half_the_responses()));
-        never_deaf("device/gateway, no response 60 s", name, &engines(5, pattern, &mut no_response_for(60)));
-        // Past the keys' own end (180 s) nobody can hear anything until a response comes through again.
-        let late = engines(5, pattern, &mut no_response_for(85));
-        deaf_only("device/gateway, no response 85 s", name, &late, 176, 192);
-        // A hole is deaf while it lasts, and has no echo later.
-        deaf_only("device/gateway, hole 20 s", name, &engines(5, pattern, &mut hole(20)), 5, 25);
+    for (backends, who) in [([Native; 2], "native"), ([Boringtun; 2], "boringtun")] {
+        for (name, pattern) in PATTERNS {
+            let run = |fate: &mut Fate<'_>| engines(backends, pattern, fate);
+            never_deaf(&format!("device/gateway, {who}, clean"), name, &run(&mut through));
+            never_deaf(&format!("device/gateway, {who}, responses doubled"), name, &run(&mut doubled_responses));
+            never_deaf(&format!("device/gateway, {who}, half the responses"), name, &run(&mut half_the_responses()));
+            never_deaf(&format!("device/gateway, {who}, no response 60 s"), name, &run(&mut no_response_for(60)));
+            // Past the keys' own end (180 s) nobody can hear anything until a response comes through again.
+            let late = run(&mut no_response_for(85));
+            deaf_only(&format!("device/gateway, {who}, no response 85 s"), name, &late, 176, 192);
+            // A hole is deaf while it lasts, and has no echo later.
+            deaf_only(&format!("device/gateway, {who}, hole 20 s"), name, &run(&mut hole(20)), 5, 25);
+        }
+    }
+}
+
+#[test]
+fn native_and_boringtun_sessions_understand_each_other_in_both_roles() {
+    for (backends, who) in [([Native, Boringtun], "native/boringtun"), ([Boringtun, Native], "boringtun/native")] {
+        for (name, pattern) in PATTERNS {
+            let run = |fate: &mut Fate<'_>| engines(backends, pattern, fate);
+            never_deaf(&format!("{who}, clean"), name, &run(&mut through));
+            never_deaf(&format!("{who}, responses doubled"), name, &run(&mut doubled_responses));
+            never_deaf(&format!("{who}, half the responses"), name, &run(&mut half_the_responses()));
+        }
     }
 }
 
 #[test]
 fn a_plain_peer_is_never_deaf_in_either_role() {
     for (name, pattern) in PATTERNS {
-        for first in [true, false] {
-            let who = if first { "plain engine/library" } else { "library/plain engine" };
-            never_deaf(&format!("{who}, clean"), name, &interop(5, first, pattern, &mut through));
-            never_deaf(&format!("{who}, doubled"), name, &interop(5, first, pattern, &mut doubled_responses));
-            let half = interop(5, first, pattern, &mut half_the_responses());
+        for (backend, first) in [(Native, true), (Native, false), (Boringtun, true), (Boringtun, false)] {
+            let who = format!("{backend:?} plain engine, library, engine first: {first}");
+            never_deaf(&format!("{who}, clean"), name, &interop(5, backend, first, pattern, &mut through));
+            never_deaf(&format!("{who}, doubled"), name, &interop(5, backend, first, pattern, &mut doubled_responses));
+            let half = interop(5, backend, first, pattern, &mut half_the_responses());
             report(&format!("{who}, half the responses"), name, &half);
             assert!(half.longest(0).max(half.longest(1)) <= Duration::from_secs(10), "{who}, {name}: {:?}", half.deaf);
         }
