@@ -69,7 +69,8 @@ fn carry(from: &mut Engine, source: SocketAddr, to: &mut Engine, now: Instant) {
 
 fn key(number: u64) -> PrivateKey {
     let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&(number + 1).to_le_bytes());
+    // The first byte is clamped.
+    bytes[1..9].copy_from_slice(&(number + 1).to_le_bytes());
     PrivateKey::new(bytes)
 }
 
