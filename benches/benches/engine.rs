@@ -195,8 +195,7 @@ struct Received(Vec<(usize, Vec<u8>)>, usize, SocketAddr);
 
 impl Received {
     fn from(sender: &mut Engine, source: SocketAddr) -> Self {
-        let batches =
-            sender.transmits().batches().map(|batch| (batch.segment, batch.bytes().to_vec())).collect();
+        let batches = sender.transmits().batches().map(|batch| (batch.segment, batch.bytes().to_vec())).collect();
         sender.transmits().release(usize::MAX);
         Self(batches, 0, source)
     }

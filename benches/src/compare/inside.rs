@@ -1,13 +1,13 @@
 //! The comparison inside its sandbox: rounds, turns, tests.
 
 use super::{
-    engines::{Engine, Kind},
+    engines::{Engine, Kind, OURS},
     measure::{MEASURES, Test},
     model::{Job, Problem, Report, Sample, Values},
     neighbours::Outlook,
     output,
     pair::{Pair, ROOM},
-    plan,
+    plan, product,
     turn::Turn,
 };
 use std::{
@@ -33,6 +33,7 @@ pub(super) fn measure(job: Job, mut outlook: Outlook) -> io::Result<Report> {
             engines: job.engines,
             neighbours: outlook.so_far(),
             samples: Vec::new(),
+            product: None,
             problems: Vec::new(),
         },
     };
@@ -44,6 +45,19 @@ pub(super) fn measure(job: Job, mut outlook: Outlook) -> io::Result<Report> {
         work.report.neighbours = outlook.so_far();
         work.report.took_seconds = work.began.elapsed().as_secs_f64();
         // What is there survives an interruption of the next round.
+        output::write(&job.output, &work.report)?;
+    }
+    if let Some(order) = job.product {
+        match product::run(&order) {
+            Ok(product) => work.report.product = Some(product),
+            Err(error) => {
+                let (engine, what) = (OURS.to_owned(), format!("--product: {error}"));
+                eprintln!("{what}");
+                work.report.problems.push(Problem { round: 0, engine, test: None, what });
+            }
+        }
+        work.report.neighbours = outlook.so_far();
+        work.report.took_seconds = work.began.elapsed().as_secs_f64();
         output::write(&job.output, &work.report)?;
     }
     Ok(work.report)

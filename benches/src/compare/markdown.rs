@@ -4,6 +4,8 @@ use super::{
     measure::{Measure, Test},
     model::Report,
     plan::spoken,
+    product::{self, Load, Pair, Product},
+    stats::Spread,
     targets::{self, Bound, Judged},
 };
 use std::{fmt::Write, time::Duration};
@@ -19,9 +21,12 @@ pub(super) fn render(report: &Report) -> String {
     let (rates, costs): (Vec<_>, Vec<_>) = report.measures().partition(is_rate);
     table(&mut out, report, "Throughput", &rates);
     table(&mut out, report, "What it costs", &costs);
+    if let Some(product) = &report.product {
+        product_table(&mut out, product);
+    }
     let judged = targets::judge(report);
-    if !judged.is_empty() {
-        targets_table(&mut out, &judged);
+    if !judged.is_empty() || report.product.is_some() {
+        targets_table(&mut out, &judged, report.product.as_ref());
     }
     problems(&mut out, report);
     how(&mut out, report);
@@ -97,9 +102,31 @@ fn cell(report: &Report, engine: &str, measure: &Measure) -> String {
     format!("**{:.places$}** ({:.places$}–{:.places$})", spread.median, spread.min, spread.max)
 }
 
-fn targets_table(out: &mut String, judged: &[Judged]) {
-    let met = judged.iter().filter(|judged| judged.met).count();
-    line(out, format_args!("## Targets: {met} of {} met\n", judged.len()));
+fn product_table(out: &mut String, product: &Product) {
+    let (pairs, rules, spacing) = (product.pairs.len(), product.rules, product.spacing_ms);
+    let (asked, swaps) = (1000.0 / f64::from(spacing.max(1)), product.swaps_per_second());
+    line(out, format_args!("## Gateway and device: what rules and swaps cost\n"));
+    line(
+        out,
+        format_args!("| load, {pairs} interleaved pairs | Gb/s | CPU of both ends, s/GB |\n| --- | ---: | ---: |"),
+    );
+    let row = |out: &mut String, name: &str, load: fn(&Pair) -> &Load| {
+        let cell = |spread: Option<Spread>| {
+            spread.map_or_else(String::new, |s| format!("**{:.2}** ({:.2}–{:.2})", s.median, s.min, s.max))
+        };
+        let rate = cell(product.spread(|pair| load(pair).gbps));
+        let cpu = cell(product.spread(|pair| load(pair).cpu_s_per_gb));
+        line(out, format_args!("| {name} | {rate} | {cpu} |"));
+    };
+    row(out, "two rules, no swap", |pair| &pair.without);
+    row(out, &format!("{rules} more rules, {swaps:.1} swaps/s ({asked:.0} asked for)"), |pair| &pair.with);
+    out.push('\n');
+}
+
+fn targets_table(out: &mut String, judged: &[Judged], product: Option<&Product>) {
+    let outcomes = judged.iter().map(|judged| judged.met).chain(product.and_then(Product::met));
+    let (met, all) = outcomes.fold((0, 0), |(met, all), is_met| (met + u32::from(is_met), all + 1));
+    line(out, format_args!("## Targets: {met} of {all} met\n"));
     line(out, format_args!("| measure | vestibule | against | ratio | target | |"));
     line(out, format_args!("| --- | ---: | ---: | ---: | ---: | --- |"));
     for Judged { measure, bound, ours, reference, times, met } in judged {
@@ -111,11 +138,27 @@ fn targets_table(out: &mut String, judged: &[Judged]) {
         };
         let against = reference.map_or_else(String::new, |value| format!("{against} {value:.places$} {unit}"));
         let ratio = times.map_or_else(String::new, |times| format!("{times:.2} ×"));
-        let verdict = if *met { "met" } else { "**not met**" };
+        let verdict = verdict(*met);
         let title = measure.title;
         line(out, format_args!("| {title} | {ours:.places$} {unit} | {against} | {ratio} | {wanted} | {verdict} |"));
     }
+    if let Some((product, ratio)) = product.and_then(|product| Some((product, product.ratio()?))) {
+        let median = |load: fn(&Pair) -> f64| product.spread(load).map_or(0.0, |spread| spread.median);
+        let (ours, bare) = (median(|pair| pair.with.cpu_s_per_gb), median(|pair| pair.without.cpu_s_per_gb));
+        let (times, limit, verdict) = (ratio.median, product::LIMIT, verdict(ratio.median <= product::LIMIT));
+        line(
+            out,
+            format_args!(
+                "| CPU with rules and swaps | {ours:.2} s/GB | without {bare:.2} s/GB | {times:.2} × | ≤ {limit} × | \
+                 {verdict} |"
+            ),
+        );
+    }
     out.push('\n');
+}
+
+fn verdict(met: bool) -> &'static str {
+    if met { "met" } else { "**not met**" }
 }
 
 fn problems(out: &mut String, report: &Report) {
@@ -194,6 +237,16 @@ mod tests {
         let engines: [(&str, &[f64]); 2] = [("vestibule", &[5.0]), ("wireguard-go", &[3.0])];
         let text = render(&report(Test::Tcp1, value::GBPS, &engines));
         assert!(text.contains("1.67 × | ≥ 2 × | **not met** |"), "{text}");
+    }
+
+    #[test]
+    fn rules_and_swaps_have_a_table_and_a_target() {
+        let mut product = tcp();
+        product.product = Some(super::super::product::testing::product(&[(2.0, 2.2), (2.0, 2.06), (2.0, 2.04)]));
+        let text = render(&product);
+        assert!(text.contains("| 1000 more rules, 10.0 swaps/s (10 asked for) | **4.00** (4.00–4.00) |"), "{text}");
+        assert!(text.contains("| 2.06 s/GB | without 2.00 s/GB | 1.03 × | ≤ 1.05 × | met |"), "{text}");
+        assert!(text.contains("## Targets: 2 of 2 met"), "{text}");
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod pair;
 mod plan;
 mod proc;
 mod process;
+mod product;
 mod stats;
 mod svg;
 mod targets;
@@ -82,7 +83,10 @@ fn prepare(options: &Options) -> Result<Job, String> {
         ));
     }
     needs(&options.tests)?;
-    let vestibule = if wanted(&options.engines, OURS) { vestibule(options)? } else { None };
+    if options.rounds == 0 && !options.product {
+        return Err("--rounds 0 measures nothing, except with --product".to_owned());
+    }
+    let vestibule = if options.product || wanted(&options.engines, OURS) { vestibule(options)? } else { None };
     let mut directories = options.peers.clone();
     directories.push(PathBuf::from("target/peers/bin"));
     let places = Places { vestibule: vestibule.as_deref(), directories: &directories, extra: &options.extra };
@@ -95,8 +99,15 @@ fn prepare(options: &Options) -> Result<Job, String> {
     for engine in &engines {
         eprintln!("  {:<13} {:<44} {}", engine.name, engine.version, engine.command.join(" "));
     }
+    let product = match vestibule {
+        Some(vestibule) if options.product => {
+            Some(product::Order { vestibule, pairs: options.pairs, megabytes: options.megabytes })
+        }
+        None if options.product => return Err("no vestibule for --product: build it, or give --vestibule".to_owned()),
+        _ => None,
+    };
     let settings = Settings { rounds: options.rounds, seconds: options.seconds, tests: in_order(&options.tests) };
-    Ok(Job { settings, engines, machine, began: machine::now(), commit: machine::commit(), output })
+    Ok(Job { settings, engines, machine, began: machine::now(), commit: machine::commit(), output, product })
 }
 
 fn wanted(engines: &[String], name: &str) -> bool {

@@ -3,6 +3,7 @@
 use super::{
     engines::Engine,
     measure::{MEASURES, Measure, Test},
+    product::{self, Product},
     stats::Spread,
 };
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,8 @@ pub(super) struct Job {
     pub(super) commit: Option<String>,
     /// Where the results go.
     pub(super) output: PathBuf,
+    /// What rules and swaps cost, if that is wanted.
+    pub(super) product: Option<product::Order>,
 }
 
 /// How it was measured.
@@ -56,6 +59,7 @@ pub(super) struct Report {
     pub(super) engines: Vec<Engine>,
     pub(super) neighbours: Neighbours,
     pub(super) samples: Vec<Sample>,
+    pub(super) product: Option<Product>,
     pub(super) problems: Vec<Problem>,
 }
 
@@ -149,6 +153,7 @@ pub(super) mod testing {
             engines: engines.iter().map(|(name, _)| engine(name)).collect(),
             neighbours: Neighbours { load_before: 0.1, ..Neighbours::default() },
             samples,
+            product: None,
             problems: Vec::new(),
         }
     }

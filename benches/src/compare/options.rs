@@ -26,8 +26,8 @@ use std::path::PathBuf;
 /// something could not be measured, 2 when nothing could begin.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Rounds: how often each engine is measured. Medians want at least three.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=99))]
+    /// Rounds: how often each engine is measured. Medians want at least three; 0, with --product, measures that alone.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(0..=99))]
     pub(super) rounds: u32,
     /// Seconds of each throughput test, and of the silence in which idle CPU is measured.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=600))]
@@ -49,6 +49,16 @@ pub(crate) struct Options {
     /// Looks for engines here, before anywhere else. May be repeated.
     #[arg(long, value_name = "DIR")]
     pub(super) peers: Vec<PathBuf>,
+    /// Also measures the product, a gateway and a device: pairs of bulk loads, one of each with 1,000 rules and an
+    /// identity swap every 100 ms, the other with neither; compares CPU-seconds of both ends for each gigabyte.
+    #[arg(long)]
+    pub(super) product: bool,
+    /// Pairs of --product.
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(super) pairs: u32,
+    /// Megabytes of each load of --product.
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(super) megabytes: u32,
     /// Where the results go.
     #[arg(long, value_name = "DIR", default_value = "target/compare")]
     pub(super) output: PathBuf,
