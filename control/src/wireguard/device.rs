@@ -87,7 +87,6 @@ struct Peer {
 struct Touched {
     addresses: bool,
     endpoint: bool,
-    keepalive_begins: bool,
 }
 
 type Key = [u8; 32];
@@ -236,7 +235,6 @@ impl Device {
             touched.endpoint = true;
         }
         if let Some(seconds) = peer.persistent_keepalive {
-            touched.keepalive_begins |= entry.persistent_keepalive == 0 && seconds != 0;
             entry.persistent_keepalive = seconds;
         }
         if peer.replace_allowed_ips {
@@ -319,11 +317,11 @@ impl Device {
                     order.generation = Some(wanted.generation(id, PublicKey(*key), peer.endpoint, &self.policy));
                     // What the peer told of itself since is worth more than what we were told once.
                     order.keep_endpoint = peer.running.is_some() && !touched.endpoint;
-                    order.initiate = peer.persistent_keepalive != 0;
+                    let former = peer.running.as_ref();
+                    order.fresh = former.is_none_or(|former| !former.has_key_of(wanted));
                 }
                 peer.running = wanted;
             }
-            order.initiate |= touched.keepalive_begins && self.private_key.is_some();
             orders.push(order);
         }
         orders

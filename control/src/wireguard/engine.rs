@@ -31,13 +31,18 @@ pub(super) struct Wanted {
 impl PartialEq for Wanted {
     fn eq(&self, other: &Self) -> bool {
         let preshared = |wanted: &Self| *wanted.preshared_key.as_ref().map_or(&[0; 32], PrivateKey::expose);
-        bool::from(self.private_key.expose().ct_eq(other.private_key.expose()))
+        self.has_key_of(other)
             && bool::from(preshared(self).ct_eq(&preshared(other)))
             && self.persistent_keepalive == other.persistent_keepalive
     }
 }
 
 impl Wanted {
+    /// True when the static keys are the same.
+    pub(super) fn has_key_of(&self, other: &Self) -> bool {
+        self.private_key.expose().ct_eq(other.private_key.expose()).into()
+    }
+
     pub(super) fn generation(
         &self,
         id: GenerationId,
@@ -72,8 +77,8 @@ pub(super) struct Order {
     pub(super) keep_endpoint: bool,
     /// There is no key any more.
     pub(super) retire: bool,
-    /// A handshake begins at once, if it is known where to.
-    pub(super) initiate: bool,
+    /// Its static key, not only its other settings, are new: it cannot be the active one, changed.
+    pub(super) fresh: bool,
 }
 
 impl Order {
@@ -85,7 +90,7 @@ impl Order {
             generation: None,
             keep_endpoint: false,
             retire: false,
-            initiate: false,
+            fresh: false,
         }
     }
 
@@ -100,9 +105,16 @@ impl Order {
             engine.retire(peer, active, now);
         }
         if let Some(endpoint) = self.endpoint {
-            engine.set_endpoint(peer, endpoint);
+            engine.set_endpoint(peer, endpoint, now);
         }
         if let Some(mut generation) = self.generation {
+            let preshared = generation.preshared_key.as_ref();
+            if !self.fresh
+                && engine.set_preshared_key(peer, preshared)
+                && engine.set_keepalive(peer, generation.persistent_keepalive, now)
+            {
+                return Ok(());
+            }
             if self.keep_endpoint
                 && let Some(known) = engine.peer_statistics(peer).and_then(|known| known.endpoint)
             {
@@ -113,9 +125,6 @@ impl Order {
                 tracing::error!(%error, "the engine refused a peer");
                 debug_assert!(false, "{error}");
             }
-        }
-        if self.initiate {
-            engine.rekey(peer, now);
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! What a WireGuard interface may be told while it runs, and what it tells of its peers.
 //!
-//! Addresses are [`Engine::set_peer`]'s. New keys, a new preshared key or another keepalive make a new generation:
-//! [`Engine::renew`] carries over what belongs to the peer, and the old one drains.
+//! Addresses are [`Engine::set_peer`]'s. Another static key makes a new generation: [`Engine::renew`] carries over what
+//! belongs to the peer, and the old one drains.
 
 use super::{Engine, Event, PeerId, PeerKind, PrepareError};
 use crate::generation::{Generation, GenerationConfig, GenerationId, PrivateKey};
@@ -34,11 +34,30 @@ impl Engine {
     }
 
     /// Moves the active generation's endpoint; false without one. The peer's next authentic packet may move it again.
-    pub fn set_endpoint(&mut self, peer: PeerId, endpoint: SocketAddr) -> bool {
+    pub fn set_endpoint(&mut self, peer: PeerId, endpoint: SocketAddr, now: Instant) -> bool {
         let Some(&slot) = self.slots.get(&peer) else { return false };
         let Some(active) = &mut self.peers[slot].active else { return false };
         active.endpoint = Some(endpoint);
+        active.session.resume_keepalive(now);
+        self.arm(slot, now);
         true
+    }
+
+    /// Changes the active generation's keepalive; the first leaves at once, or a handshake in its place. False when it
+    /// takes a new generation: there is none, or its session is boringtun's.
+    pub fn set_keepalive(&mut self, peer: PeerId, seconds: Option<u16>, now: Instant) -> bool {
+        let Some(&slot) = self.slots.get(&peer) else { return false };
+        let active = self.peers[slot].active.as_mut();
+        let changed = active.is_some_and(|active| active.session.set_persistent_keepalive(seconds, now));
+        self.arm(slot, now);
+        changed
+    }
+
+    /// Changes the active generation's preshared key. As in WireGuard the keys in use stay, and the next handshake
+    /// stands under the new one. False as for [`Self::set_keepalive`].
+    pub fn set_preshared_key(&mut self, peer: PeerId, key: Option<&PrivateKey>) -> bool {
+        let Some(&slot) = self.slots.get(&peer) else { return false };
+        self.peers[slot].active.as_mut().is_some_and(|active| active.session.set_preshared_key(key))
     }
 
     /// Prepares `config` as the successor of the active generation: the greatest handshake timestamp seen, and the

@@ -73,6 +73,11 @@ impl Parties {
         Self { secret, public, peer, preshared, shared: None }
     }
 
+    /// From the next handshake on.
+    pub(crate) fn set_preshared(&mut self, preshared: Option<&[u8; 32]>) {
+        *self.preshared = preshared.copied().unwrap_or_default();
+    }
+
     pub(crate) fn public(&self) -> &[u8; 32] {
         &self.public
     }

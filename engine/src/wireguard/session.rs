@@ -7,7 +7,7 @@ use super::stamps::Stamps;
 use super::timers::Role;
 use super::transport::{Opening, Sealing};
 use super::tunn::Library;
-use crate::generation::GenerationConfig;
+use crate::generation::{GenerationConfig, PrivateKey};
 use crate::random::Random;
 use boringtun::noise::rate_limiter::RateLimiter;
 use std::net::IpAddr;
@@ -120,11 +120,26 @@ impl Session {
         }
     }
 
-    /// Seconds between keepalives on an idle tunnel from now on. boringtun's cannot be changed.
-    pub(crate) fn set_persistent_keepalive(&mut self, seconds: Option<u16>, now: Instant) {
+    /// Seconds between keepalives on an idle tunnel from now on; the first leaves at once. False for boringtun's, which
+    /// cannot be changed.
+    pub(crate) fn set_persistent_keepalive(&mut self, seconds: Option<u16>, now: Instant) -> bool {
+        let Self::Native(native) = self else { return false };
+        native.timers.set_persistent(seconds, now);
+        true
+    }
+
+    /// A keepalive that had nowhere to go may be tried again.
+    pub(crate) fn resume_keepalive(&mut self, now: Instant) {
         if let Self::Native(native) = self {
-            native.timers.set_persistent(seconds, now);
+            native.timers.resume_persistent(now);
         }
+    }
+
+    /// The preshared key of the next handshakes; keys in use stay. False for boringtun's, which cannot be changed.
+    pub(crate) fn set_preshared_key(&mut self, key: Option<&PrivateKey>) -> bool {
+        let Self::Native(native) = self else { return false };
+        native.parties.set_preshared(key.map(PrivateKey::expose));
+        true
     }
 
     /// True when batches go through [`Self::sealing`] and [`Self::opening`].

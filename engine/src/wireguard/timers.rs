@@ -87,6 +87,13 @@ impl Timers {
         self.persistent_at = self.persistent.map(|_| now);
     }
 
+    /// The peer can be reached now: a keepalive that had nowhere to go is due again.
+    pub(crate) fn resume_persistent(&mut self, now: Instant) {
+        if self.persistent.is_some() {
+            self.persistent_at.get_or_insert(now);
+        }
+    }
+
     /// Something authentic (a handshake message, too) leaves.
     pub(crate) fn sent(&mut self, now: Instant) {
         self.keepalive_at = None;
