@@ -25,10 +25,10 @@ pub(super) fn nanoseconds(pid: u32) -> Result<u64, RunError> {
     Ok(sum)
 }
 
-/// Resident memory of a process in kB: now, and at its peak.
-pub(super) fn memory_kb(pid: u32) -> Result<(u64, u64), RunError> {
+/// A line of a process's memory account in kB: `VmRSS` is what is resident now, `VmHWM` its peak, `RssAnon` what of it
+/// is not backed by a file.
+pub(super) fn memory_kb(pid: u32, name: &str) -> Result<u64, RunError> {
     let path = format!("/proc/{pid}/status");
     let text = fs::read_to_string(&path).unwrap_or_default();
-    let now = proc::status_kb(&text, "VmRSS");
-    now.zip(proc::status_kb(&text, "VmHWM")).ok_or(RunError::Unreadable(path))
+    proc::status_kb(&text, name).ok_or(RunError::Unreadable(path))
 }

@@ -83,7 +83,7 @@ impl Turn {
         let limit = Duration::from_secs(u64::from(self.seconds)) + PATIENCE;
         let text = client.finish(limit, || {
             for pid in &pids {
-                resident_kb = resident_kb.max(process::memory_kb(*pid)?.0);
+                resident_kb = resident_kb.max(process::memory_kb(*pid, "VmRSS")?);
             }
             Ok(())
         })?;
@@ -153,7 +153,9 @@ impl Turn {
         let mut values = Values::new();
         let megabytes = |kb: u64| kb as f64 * 1024.0 / 1e6;
         for (end, pid) in ["client", "server"].into_iter().zip(self.pair.pids()) {
-            let peak = megabytes(process::memory_kb(pid)?.1);
+            let peak = megabytes(process::memory_kb(pid, "VmHWM")?);
+            // The rest of what is resident is mostly the program's own file.
+            values.insert(format!("{end}_anonymous_mb"), megabytes(process::memory_kb(pid, "RssAnon")?));
             values.insert(format!("{end}_peak_mb"), peak);
             let most = values.entry(value::MEMORY.to_owned()).or_insert(peak);
             *most = most.max(peak);
