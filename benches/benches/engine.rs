@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use vestibule_engine::core::{Engine, EngineConfig, Event, PeerId, PeerKind};
 use vestibule_engine::generation::{GenerationConfig, GenerationId, PrivateKey};
-use vestibule_engine::packet::{Datagram, Datagrams, Frame, Frames, Gso, Offload};
+use vestibule_engine::packet::{Datagram, Datagrams, Ecn, Frame, Frames, Gso, Offload};
 use vestibule_engine::policy::{Action, Policy};
 use vestibule_engine::random::Seed;
 use vestibule_engine::wireguard::SessionBackend;
@@ -205,6 +205,6 @@ impl Datagrams for Received {
     fn next_datagram(&mut self) -> Option<Datagram<'_>> {
         let (stride, bytes) = self.0.get_mut(self.1)?;
         self.1 += 1;
-        Some(Datagram { bytes, stride: *stride, source: self.2 })
+        Some(Datagram { bytes, stride: *stride, source: self.2, ecn: Ecn::NotEct })
     }
 }

@@ -10,7 +10,7 @@
 //! use std::{net::SocketAddr, sync::Arc, time::{Instant, SystemTime}};
 //! use vestibule_engine::core::{Engine, EngineConfig, Event, PeerId, PeerKind};
 //! use vestibule_engine::generation::{GenerationConfig, GenerationId, PrivateKey};
-//! use vestibule_engine::packet::{Datagram, Datagrams, Frame, Frames, Offload};
+//! use vestibule_engine::packet::{Datagram, Datagrams, Ecn, Frame, Frames, Offload};
 //! use vestibule_engine::policy::{Action, Policy};
 //! use vestibule_engine::random::Seed;
 //!
@@ -20,7 +20,7 @@
 //!     fn next_datagram(&mut self) -> Option<Datagram<'_>> {
 //!         let (bytes, stride) = self.0.pop()?;
 //!         self.1 = bytes;
-//!         Some(Datagram { stride, bytes: &mut self.1, source: self.2 })
+//!         Some(Datagram { stride, bytes: &mut self.1, source: self.2, ecn: Ecn::NotEct })
 //!     }
 //! }
 //! impl Frames for Lent {

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 use vestibule_engine::core::{DropReason, Engine, EngineConfig, PeerId, PeerKind};
 use vestibule_engine::generation::{GenerationConfig, GenerationId, PrivateKey};
-use vestibule_engine::packet::{Datagram, Datagrams, Frame, Frames, Offload};
+use vestibule_engine::packet::{Datagram, Datagrams, Ecn, Frame, Frames, Offload};
 use vestibule_engine::policy::{Action, Policy};
 use vestibule_engine::random::Seed;
 
@@ -27,7 +27,7 @@ impl Datagrams for Wire {
     fn next_datagram(&mut self) -> Option<Datagram<'_>> {
         let (stride, bytes) = self.0.pop_front()?;
         self.1 = bytes;
-        Some(Datagram { bytes: &mut self.1, stride, source: self.2 })
+        Some(Datagram { bytes: &mut self.1, stride, source: self.2, ecn: Ecn::NotEct })
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use vestibule_engine::core::{CommitError, DropReason, Engine, EngineConfig, Event, PeerId, PeerKind};
 use vestibule_engine::generation::{GenerationConfig, GenerationId, PrivateKey};
-use vestibule_engine::packet::{Datagram, Datagrams, Frame, Frames, Offload};
+use vestibule_engine::packet::{Datagram, Datagrams, Ecn, Frame, Frames, Offload};
 use vestibule_engine::policy::{Action, Policy, Rule};
 use vestibule_engine::random::Seed;
 use vestibule_engine::wireguard::SessionBackend;
@@ -30,7 +30,7 @@ impl Datagrams for Wire {
     fn next_datagram(&mut self) -> Option<Datagram<'_>> {
         let (source, stride, bytes) = self.0.pop_front()?;
         self.1 = bytes;
-        Some(Datagram { bytes: &mut self.1, stride, source })
+        Some(Datagram { bytes: &mut self.1, stride, source, ecn: Ecn::NotEct })
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 use vestibule_engine::core::{Engine, EngineConfig, PeerId, PeerKind};
 use vestibule_engine::generation::{GenerationConfig, GenerationId, PrivateKey};
-use vestibule_engine::packet::{Datagram, Datagrams, Frame, Frames, Gso, Offload};
+use vestibule_engine::packet::{Datagram, Datagrams, Ecn, Frame, Frames, Gso, Offload};
 use vestibule_engine::policy::{Action, Policy};
 use vestibule_engine::random::Seed;
 
@@ -64,7 +64,7 @@ impl Datagrams for Received<'_> {
     fn next_datagram(&mut self) -> Option<Datagram<'_>> {
         let (stride, bytes) = self.0[..self.2].get_mut(self.1)?;
         self.1 += 1;
-        Some(Datagram { bytes, stride: *stride, source: self.3 })
+        Some(Datagram { bytes, stride: *stride, source: self.3, ecn: Ecn::NotEct })
     }
 }
 

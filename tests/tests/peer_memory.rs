@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 use vestibule_engine::core::{Engine, EngineConfig, PeerId, PeerKind};
 use vestibule_engine::generation::{GenerationConfig, GenerationId, PrivateKey};
-use vestibule_engine::packet::{Datagram, Datagrams};
+use vestibule_engine::packet::{Datagram, Datagrams, Ecn};
 use vestibule_engine::policy::{Action, Policy};
 use vestibule_engine::random::Seed;
 
@@ -56,7 +56,7 @@ struct One(Option<Vec<u8>>, Vec<u8>, SocketAddr);
 impl Datagrams for One {
     fn next_datagram(&mut self) -> Option<Datagram<'_>> {
         self.1 = self.0.take()?;
-        Some(Datagram { stride: self.1.len(), bytes: &mut self.1, source: self.2 })
+        Some(Datagram { stride: self.1.len(), bytes: &mut self.1, source: self.2, ecn: Ecn::NotEct })
     }
 }
 

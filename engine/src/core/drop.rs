@@ -45,11 +45,13 @@ pub enum DropReason {
     StaleHandshake,
     /// An inner control packet that is malformed or stale, or that did not come from the other engine.
     StaleControl,
+    /// Met congestion on the way, and its transport cannot be told of it but by a loss (RFC 6040).
+    CongestionExperienced,
 }
 
 impl DropReason {
     /// All reasons, in counter order.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Malformed,
         Self::NoRoute,
         Self::NoGeneration,
@@ -70,6 +72,7 @@ impl DropReason {
         Self::HandshakeRefused,
         Self::StaleHandshake,
         Self::StaleControl,
+        Self::CongestionExperienced,
     ];
 
     /// The name used in metrics and logs.
@@ -96,6 +99,7 @@ impl DropReason {
             Self::HandshakeRefused => "handshake_refused",
             Self::StaleHandshake => "stale_handshake",
             Self::StaleControl => "stale_control",
+            Self::CongestionExperienced => "congestion_experienced",
         }
     }
 }

@@ -98,8 +98,14 @@ impl Engine {
     pub(super) fn flush_waiting(&mut self, slot: usize, id: GenerationId, destination: SocketAddr, now: Instant) {
         let Some((_, generation)) = self.peers[slot].generation(id) else { return };
         let room = &mut self.scratch[..];
-        while let Some(Sealed::Data { len, receiver, counter }) = generation.session.seal_waiting(room, now) {
-            self.transmits.push(destination, &room[..len]);
+        loop {
+            let ecn = generation.session.waiting_ecn();
+            let sealed = generation.session.seal_waiting(room, now);
+            let Some(Sealed::Data { len, receiver, counter }) = sealed else { break };
+            self.transmits.push_with(destination, len, |datagram| {
+                datagram.copy_from_slice(&room[..len]);
+                Some((len, ecn))
+            });
             generation.counters.tx_bytes.add(len as u64);
             generation.last_sealed = Some((receiver, counter));
             generation.counters.sealed.add(1);

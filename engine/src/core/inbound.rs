@@ -3,8 +3,9 @@
 //! 1. The socket lends a batch of datagrams; one may hold many segments (GRO), of several generations.
 //! 2. Each segment's receiver index names the generation, whose keys open it, and the segments after it that are for
 //!    the same session, into the deliveries' arena.
-//! 3. The identity whose key opened the packet judges it; a denied one is answered through the tunnel.
-//! 4. What is allowed joins its flow's super-packet for the adapter.
+//! 3. What a router has marked outside is marked inside (ECN, `packet/ecn.rs`).
+//! 4. The identity whose key opened the packet judges it; a denied one is answered through the tunnel.
+//! 5. What is allowed joins its flow's super-packet for the adapter.
 
 use super::control_packet::{CONTROL_LEN, ControlPacket};
 use super::judge::{Judge, Judged, Walk};
@@ -12,7 +13,7 @@ use super::peer::{Peer, Stage};
 use super::{DropReason, Engine, Event, PeerKind, send};
 use crate::generation::GenerationId;
 use crate::packet::header::Headers;
-use crate::packet::{Datagrams, answer};
+use crate::packet::{Datagrams, Ecn, answer};
 use crate::wireguard::{DATA_HEADER, DATA_OVERHEAD, Message, Opened};
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -39,7 +40,7 @@ impl Engine {
             let stride = datagram.stride.max(1);
             let mut rest = &datagram.bytes[..];
             while !rest.is_empty() {
-                let taken = match self.inbound(rest, stride, datagram.source, now) {
+                let taken = match self.inbound(rest, stride, (datagram.source, datagram.ecn), now) {
                     Ok(taken) => taken,
                     Err(reason) => {
                         self.counters.dropped(reason);
@@ -58,17 +59,17 @@ impl Engine {
         &mut self,
         segments: &[u8],
         stride: usize,
-        source: SocketAddr,
+        (source, ecn): (SocketAddr, Ecn),
         now: Instant,
     ) -> Result<usize, DropReason> {
         let segment = &segments[..stride.min(segments.len())];
         match Message::parse(segment).ok_or(DropReason::NotWireGuard)? {
             Message::Data { receiver, counter } => {
                 let found = self.indices.find(receiver).ok_or(DropReason::UnknownIndex)?;
-                if let Some(taken) = self.open_group(found, receiver, segments, stride, source, now) {
+                if let Some(taken) = self.open_group(found, receiver, segments, stride, (source, ecn), now) {
                     return Ok(taken);
                 }
-                self.open_one(found, (receiver, counter), segment, source, now)?;
+                self.open_one(found, (receiver, counter), segment, (source, ecn), now)?;
             }
             Message::Initiation => self.handle_initiation(segment, source, now)?,
             Message::Response { receiver } | Message::Cookie { receiver } => {
@@ -85,7 +86,7 @@ impl Engine {
         receiver: u32,
         segments: &[u8],
         stride: usize,
-        source: SocketAddr,
+        (source, ecn): (SocketAddr, Ecn),
         now: Instant,
     ) -> Option<usize> {
         let (_, generation) = self.peers[slot].generation(id)?;
@@ -142,6 +143,9 @@ impl Engine {
             generation.session.received(receiver, now, data);
             self.heard((slot, id), (receiver, newest), source, now);
         }
+        if ecn.changes_inner() {
+            self.carry_ecn(ecn, packets);
+        }
         for packet in packets {
             if packet.authentic
                 && !packet.range.is_empty()
@@ -153,13 +157,23 @@ impl Engine {
         Some(taken)
     }
 
+    /// Carries the outer header's ECN field into opened packets. One that must be dropped is no longer `authentic`.
+    fn carry_ecn(&mut self, ecn: Ecn, packets: &mut [Packet]) {
+        for packet in packets.iter_mut().filter(|packet| packet.authentic && !packet.range.is_empty()) {
+            if !ecn.carry_into(self.deliveries.packet_mut(packet.range.clone())) {
+                packet.authentic = false;
+                self.counters.dropped(DropReason::CongestionExperienced);
+            }
+        }
+    }
+
     /// Opens one message by the session's own means.
     fn open_one(
         &mut self,
         (slot, id): (usize, GenerationId),
         (receiver, counter): (u32, u64),
         segment: &[u8],
-        source: SocketAddr,
+        (source, ecn): (SocketAddr, Ecn),
         now: Instant,
     ) -> Result<(), DropReason> {
         let (_, generation) = self.peers[slot].generation(id).ok_or(DropReason::UnknownIndex)?;
@@ -176,7 +190,11 @@ impl Engine {
         };
         generation.counters.rx_bytes.add(segment.len() as u64);
         self.heard((slot, id), (receiver, counter), source, now);
-        opened.map_or(Ok(()), |range| self.opened(slot, id, range, now))
+        let Some(range) = opened else { return Ok(()) };
+        if ecn.changes_inner() && !ecn.carry_into(self.deliveries.packet_mut(range.clone())) {
+            return Err(DropReason::CongestionExperienced);
+        }
+        self.opened(slot, id, range, now)
     }
 
     /// An authentic message came from `source`: it may move the endpoint, and the first one confirms the keys.

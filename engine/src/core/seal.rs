@@ -42,11 +42,12 @@ pub(crate) fn seal_frame(
     let Some(endpoint) = generation.endpoint else { return Some(Err(DropReason::NoSession)) };
     let sealing = generation.session.sealing(now)?;
     let first = sealing.reserve(count as u64)?;
+    let ecn = cut.ecn();
     let (mut number, mut sent) = (0, 0);
     while number < count {
         let len = padded_len(cut.packet_len(number), mtu);
         let run = if padded_len(cut.packet_len(count - 1), mtu) == len { count - number } else { count - 1 - number };
-        let room = transmits.reserve(endpoint, len + DATA_OVERHEAD, run.max(1));
+        let room = transmits.reserve(endpoint, ecn, len + DATA_OVERHEAD, run.max(1));
         if room.is_empty() {
             return Some(Err(DropReason::Malformed));
         }

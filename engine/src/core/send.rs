@@ -2,7 +2,7 @@
 
 use super::{Counters, DropReason, PeerKind};
 use crate::generation::Generation;
-use crate::packet::TransmitQueue;
+use crate::packet::{Ecn, TransmitQueue};
 use crate::wireguard::{DATA_OVERHEAD, Sealed};
 use std::time::Instant;
 
@@ -23,9 +23,9 @@ pub(crate) fn seal(
     transmits.push_with(endpoint, (packet.len() + DATA_OVERHEAD).max(MIN_ROOM), |room| {
         outcome = generation.session.seal(packet, room, now);
         match outcome {
-            Sealed::Data { len, .. } => Some(len),
+            Sealed::Data { len, .. } => Some((len, Ecn::of(packet))),
             // A gateway never initiates towards its devices.
-            Sealed::Waiting { initiation } if kind != PeerKind::Device => Some(initiation),
+            Sealed::Waiting { initiation } if kind != PeerKind::Device => Some((initiation, Ecn::NotEct)),
             _ => None,
         }
     });
@@ -57,7 +57,7 @@ pub(crate) fn initiate(generation: &mut Generation, transmits: &mut TransmitQueu
     let mut len = 0;
     let pushed = transmits.push_with(endpoint, MIN_ROOM, |room| {
         len = generation.session.initiate(room, now);
-        Some(len)
+        Some((len, Ecn::NotEct))
     });
     if pushed {
         counters.handshakes_sent.add(1);

@@ -134,6 +134,11 @@ impl DeliveryQueue {
         &self.arena[range]
     }
 
+    /// The same, to be changed before [`Self::deliver`].
+    pub fn packet_mut(&mut self, range: Range<usize>) -> &mut [u8] {
+        &mut self.arena[range]
+    }
+
     /// Appends one packet that is finished and must not be merged (an answer, a fragment). No later packet is merged
     /// into one before it.
     pub fn push(&mut self, packet: &[u8]) {

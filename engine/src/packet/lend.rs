@@ -1,5 +1,6 @@
 //! Batches that an adapter or a socket lends to the engine.
 
+use super::Ecn;
 use std::net::SocketAddr;
 
 /// Segmentation that the sender of a frame left to its receiver.
@@ -52,6 +53,8 @@ pub struct Datagram<'a> {
     pub stride: usize,
     /// Who sent it.
     pub source: SocketAddr,
+    /// The ECN field of the IP header that brought it; Not-ECT where the system does not tell.
+    pub ecn: Ecn,
 }
 
 /// A batch of datagrams lent by a socket.

@@ -4,6 +4,7 @@ pub mod answer;
 pub mod checksum;
 mod coalesce;
 mod delivery;
+mod ecn;
 pub mod header;
 mod lend;
 pub mod segment;
@@ -12,6 +13,7 @@ pub(crate) mod testing;
 mod transmit;
 
 pub use delivery::{Delivery, DeliveryQueue};
+pub use ecn::Ecn;
 pub use header::{Fragment, Headers, Malformed, Tcp, Transport};
 pub use lend::{Datagram, Datagrams, Frame, Frames, Gso, Offload};
 pub use segment::{Cut, Head, SegmentError, segments};

@@ -2,7 +2,7 @@
 
 use super::checksum::{Sum, checksum, pseudo_header};
 use super::header::{Headers, Tcp, Transport, UDP};
-use super::{Frame, Gso};
+use super::{Ecn, Frame, Gso};
 use std::ops::Range;
 
 /// Why a frame from the adapter cannot be cut.
@@ -71,6 +71,12 @@ impl<'a> Cut<'a> {
     #[must_use]
     pub fn count(&self) -> usize {
         self.plan.as_ref().map_or(1, |plan| plan.count)
+    }
+
+    /// The ECN field that all of its packets have.
+    #[must_use]
+    pub fn ecn(&self) -> Ecn {
+        Ecn::of(self.bytes)
     }
 
     /// Length in bytes of packet `number`, which is below [`Self::count`]. All but the last are equally long.

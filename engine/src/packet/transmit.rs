@@ -1,5 +1,6 @@
 //! Datagrams on their way to the socket, laid out as GSO/USO batches.
 
+use super::Ecn;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
@@ -10,11 +11,13 @@ pub const MAX_BATCH: usize = 65_507;
 /// The arena grows by this many bytes.
 const GROWTH: usize = 1 << 16;
 
-/// Datagrams of equal size for one destination, back to back; the last one may be shorter.
+/// Datagrams of equal size and ECN field for one destination, back to back; the last one may be shorter.
 #[derive(Clone, Copy, Debug)]
 pub struct Transmit<'a> {
     /// Where to.
     pub destination: SocketAddr,
+    /// The ECN field of the IP header; the rest of its type of service or traffic class is zero.
+    pub ecn: Ecn,
     /// Size of each datagram but the last. At most [`MAX_SEGMENTS`] of them fit.
     pub segment: usize,
     bytes: &'a [u8],
@@ -39,6 +42,7 @@ impl<'a> Transmit<'a> {
 #[derive(Clone, Copy, Debug)]
 struct Batch {
     destination: SocketAddr,
+    ecn: Ecn,
     segment: usize,
     start: usize,
     end: usize,
@@ -68,6 +72,7 @@ impl TransmitQueue {
     pub fn batches(&self) -> impl ExactSizeIterator<Item = Transmit<'_>> + DoubleEndedIterator {
         self.batches.iter().map(|batch| Transmit {
             destination: batch.destination,
+            ecn: batch.ecn,
             segment: batch.segment,
             bytes: &self.arena[batch.start..batch.end],
             count: batch.count,
@@ -116,12 +121,12 @@ impl TransmitQueue {
     /// datagram of another length than the batch's joins it as its last when shorter, and begins a new one when longer.
     ///
     /// Returns an empty slice when `count` is 0 or `len` is not between 1 and [`MAX_BATCH`].
-    pub fn reserve(&mut self, destination: SocketAddr, len: usize, count: usize) -> &mut [u8] {
+    pub fn reserve(&mut self, destination: SocketAddr, ecn: Ecn, len: usize, count: usize) -> &mut [u8] {
         if count == 0 || len == 0 || len > MAX_BATCH {
             return &mut [];
         }
         let fits = match self.batches.back() {
-            Some(last) if last.takes(destination, len) => {
+            Some(last) if last.takes(destination, ecn, len) => {
                 let room = (MAX_BATCH - (last.end - last.start)) / len;
                 count.min(room).min(MAX_SEGMENTS - last.count).min(if len < last.segment { 1 } else { count })
             }
@@ -130,33 +135,34 @@ impl TransmitQueue {
         let start = self.used;
         self.room(len * fits);
         for _ in 0..fits {
-            self.append(destination, len);
+            self.append(destination, ecn, len);
         }
         &mut self.arena[start..start + len * fits]
     }
 
     /// Appends one datagram of at most `room` bytes that `write` produces. `write` gets `room` bytes and returns how
-    /// many it used; `None` or zero appends nothing.
+    /// many it used, and the ECN field; `None` or zero appends nothing.
     ///
-    /// The datagram joins the last batch when destination and size allow, so that one GSO send carries both.
+    /// The datagram joins the last batch when destination, field and size allow, so that one GSO send carries both.
     pub fn push_with(
         &mut self,
         destination: SocketAddr,
         room: usize,
-        write: impl FnOnce(&mut [u8]) -> Option<usize>,
+        write: impl FnOnce(&mut [u8]) -> Option<(usize, Ecn)>,
     ) -> bool {
-        let used = write(self.room(room)).unwrap_or(0).min(room);
+        let (used, ecn) = write(self.room(room)).unwrap_or_default();
+        let used = used.min(room);
         if used > 0 {
-            self.append(destination, used);
+            self.append(destination, ecn, used);
         }
         used > 0
     }
 
-    /// Appends one finished datagram.
+    /// Appends one finished datagram that is Not-ECT.
     pub fn push(&mut self, destination: SocketAddr, datagram: &[u8]) -> bool {
         self.push_with(destination, datagram.len(), |room| {
             room.copy_from_slice(datagram);
-            Some(datagram.len())
+            Some((datagram.len(), Ecn::NotEct))
         })
     }
 
@@ -170,25 +176,26 @@ impl TransmitQueue {
     }
 
     /// Makes the first `len` bytes of the room a datagram.
-    fn append(&mut self, destination: SocketAddr, len: usize) {
+    fn append(&mut self, destination: SocketAddr, ecn: Ecn, len: usize) {
         let (start, end) = (self.used, self.used + len);
         self.used = end;
         match self.batches.back_mut() {
-            Some(last) if last.takes(destination, len) => {
+            Some(last) if last.takes(destination, ecn, len) => {
                 last.end = end;
                 last.count += 1;
                 last.closed = len < last.segment;
             }
-            _ => self.batches.push_back(Batch { destination, segment: len, start, end, count: 1, closed: false }),
+            _ => self.batches.push_back(Batch { destination, ecn, segment: len, start, end, count: 1, closed: false }),
         }
     }
 }
 
 impl Batch {
     /// Whether a datagram of `len` bytes may be its next.
-    fn takes(&self, destination: SocketAddr, len: usize) -> bool {
+    fn takes(&self, destination: SocketAddr, ecn: Ecn, len: usize) -> bool {
         !self.closed
             && self.destination == destination
+            && self.ecn == ecn
             && self.count < MAX_SEGMENTS
             && len <= self.segment
             && self.end - self.start + len <= MAX_BATCH
@@ -250,7 +257,7 @@ mod tests {
         let mut queue = TransmitQueue::new();
         let (mut left, mut number) = (100, 0u8);
         while left > 0 {
-            let room = queue.reserve(to(1), 1452, left);
+            let room = queue.reserve(to(1), Ecn::NotEct, 1452, left);
             assert!(!room.is_empty() && room.len().is_multiple_of(1452));
             left -= room.len() / 1452;
             for datagram in room.chunks_mut(1452) {
@@ -258,35 +265,36 @@ mod tests {
                 number += 1;
             }
         }
-        assert_eq!(queue.reserve(to(1), 80, 3).len(), 80, "a shorter one ends a batch");
-        assert_eq!(queue.reserve(to(1), 80, 3).len(), 240);
+        assert_eq!(queue.reserve(to(1), Ecn::NotEct, 80, 3).len(), 80, "a shorter one ends a batch");
+        assert_eq!(queue.reserve(to(1), Ecn::NotEct, 80, 3).len(), 240);
         let shape: Vec<_> = queue.batches().map(|t| (t.segment, t.datagrams())).collect();
         assert_eq!(shape, [(1452, 45), (1452, 45), (1452, 11), (80, 3)]);
         let bytes: Vec<u8> =
             queue.batches().flat_map(|batch| batch.bytes().chunks(batch.segment).map(|d| d[0])).collect();
         assert_eq!(bytes[..100], (0..100).collect::<Vec<u8>>());
-        assert!(queue.reserve(to(1), 80, 0).is_empty() && queue.reserve(to(1), 0, 1).is_empty());
-        assert!(queue.reserve(to(1), MAX_BATCH + 1, 1).is_empty());
+        assert!(queue.reserve(to(1), Ecn::Ce, 80, 0).is_empty() && queue.reserve(to(1), Ecn::Ce, 0, 1).is_empty());
+        assert!(queue.reserve(to(1), Ecn::Ce, MAX_BATCH + 1, 1).is_empty());
     }
 
     proptest! {
         /// Whatever is pushed, reserved and released in whatever order: the queue is a queue.
         #[test]
-        fn it_is_a_queue(steps in prop::collection::vec((0u16..3, 1usize..3000, 0usize..60, 0usize..4), 1..60)) {
+        fn it_is_a_queue(steps in prop::collection::vec((0u16..3, 0u8..2, 1usize..3000, 0usize..60, 0usize..4), 1..60)) {
             let mut queue = TransmitQueue::new();
             let mut expected = VecDeque::new();
             let mut stamp = 0u8;
-            for (port, len, count, released) in steps {
-                let room = queue.reserve(to(port), len, count);
+            for (port, ecn, len, count, released) in steps {
+                let ecn = Ecn::from_tos(ecn);
+                let room = queue.reserve(to(port), ecn, len, count);
                 for datagram in room.chunks_mut(len) {
                     stamp = stamp.wrapping_add(1);
                     datagram.fill(stamp);
-                    expected.push_back((port, vec![stamp; len]));
+                    expected.push_back((port, ecn, vec![stamp; len]));
                 }
                 if count == 0 {
                     stamp = stamp.wrapping_add(1);
                     queue.push(to(port), &vec![stamp; len]);
-                    expected.push_back((port, vec![stamp; len]));
+                    expected.push_back((port, Ecn::NotEct, vec![stamp; len]));
                 }
                 let leaving: usize = queue.batches().take(released).map(|batch| batch.datagrams()).sum();
                 queue.release(released);
@@ -295,7 +303,8 @@ mod tests {
                 for batch in queue.batches() {
                     prop_assert!(batch.datagrams() <= MAX_SEGMENTS && batch.bytes().len() <= MAX_BATCH);
                     prop_assert_eq!(batch.bytes().chunks(batch.segment).len(), batch.datagrams());
-                    held.extend(batch.bytes().chunks(batch.segment).map(|d| (batch.destination.port(), d.to_vec())));
+                    let port = batch.destination.port();
+                    held.extend(batch.bytes().chunks(batch.segment).map(|d| (port, batch.ecn, d.to_vec())));
                 }
                 prop_assert_eq!(held, Vec::from(expected.clone()));
             }

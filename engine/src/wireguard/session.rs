@@ -8,6 +8,7 @@ use super::timers::Role;
 use super::transport::{Opening, Sealing};
 use super::tunn::Library;
 use crate::generation::{GenerationConfig, PrivateKey};
+use crate::packet::Ecn;
 use crate::random::Random;
 use boringtun::noise::rate_limiter::RateLimiter;
 use std::net::IpAddr;
@@ -178,6 +179,15 @@ impl Session {
         match self {
             Self::Native(native) => native.seal_waiting(room, now),
             Self::Library(library, _) => library.seal_waiting(room),
+        }
+    }
+
+    /// The ECN field of the packet that [`Self::seal_waiting`] seals next. boringtun does not tell: Not-ECT, which RFC
+    /// 6040 calls compatibility mode.
+    pub(crate) fn waiting_ecn(&self) -> Ecn {
+        match self {
+            Self::Native(native) => native.waiting.front().map_or(Ecn::NotEct, Ecn::of),
+            Self::Library(..) => Ecn::NotEct,
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use vestibule_engine::packet::{Datagram, Datagrams, TransmitQueue};
+use vestibule_engine::packet::{Datagram, Datagrams, Ecn, TransmitQueue};
 
 /// Most (merged) datagrams lent in one batch.
 const BATCH: usize = 16;
@@ -28,6 +28,7 @@ struct Arrival {
     bytes: Vec<u8>,
     stride: usize,
     source: SocketAddr,
+    ecn: Ecn,
 }
 
 impl Hub {
@@ -103,8 +104,12 @@ impl Socket for MemorySocket {
                 None => report.unreachable += datagrams,
                 Some(inbox) => {
                     report.sent += datagrams;
-                    let arrival =
-                        Arrival { bytes: batch.bytes().to_vec(), stride: batch.segment, source: self.address };
+                    let arrival = Arrival {
+                        bytes: batch.bytes().to_vec(),
+                        stride: batch.segment,
+                        source: self.address,
+                        ecn: batch.ecn,
+                    };
                     inbox.waiting.push_back(arrival);
                     if let Some(bell) = &inbox.bell {
                         bell.ring();
@@ -175,6 +180,7 @@ impl Datagrams for Lent<'_> {
             bytes: &mut arrival.bytes,
             stride: arrival.stride,
             source: arrival.source,
+            ecn: arrival.ecn,
         })
     }
 }
@@ -184,17 +190,17 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn receive_all(socket: &mut MemorySocket) -> Vec<(Vec<u8>, usize, SocketAddr)> {
+    fn receive_all(socket: &mut MemorySocket) -> Vec<(Vec<u8>, usize, SocketAddr, Ecn)> {
         let mut batch = socket.receive().unwrap();
         let mut all = Vec::new();
         while let Some(datagram) = batch.next_datagram() {
-            all.push((datagram.bytes.to_vec(), datagram.stride, datagram.source));
+            all.push((datagram.bytes.to_vec(), datagram.stride, datagram.source, datagram.ecn));
         }
         all
     }
 
     #[test]
-    fn datagrams_arrive_merged_in_order_with_their_source() {
+    fn datagrams_arrive_merged_in_order_with_their_source_and_ecn_field() {
         let hub = Hub::new();
         let mut one = hub.bind("192.0.2.1:51820".parse().unwrap()).unwrap();
         let mut two = hub.bind("192.0.2.2:0".parse().unwrap()).unwrap();
@@ -203,12 +209,21 @@ mod tests {
         for datagram in [&[1u8; 4][..], &[2; 4], &[3; 2], &[4; 9]] {
             queue.push(to, datagram);
         }
+        for (byte, ecn) in [(6, Ecn::Ect0), (7, Ecn::Ce)] {
+            queue.reserve(to, ecn, 9, 1).fill(byte);
+        }
         queue.push("192.0.2.9:1".parse().unwrap(), &[5; 3]);
         let report = one.send(&mut queue).unwrap();
-        assert_eq!((report.sent, report.unreachable, report.blocked), (4, 1, false));
+        assert_eq!((report.sent, report.unreachable, report.blocked), (6, 1, false));
         assert!(queue.is_empty());
         let merged = vec![1, 1, 1, 1, 2, 2, 2, 2, 3, 3];
-        assert_eq!(receive_all(&mut two), [(merged, 4, from), (vec![4; 9], 9, from)]);
+        let arrived = [
+            (merged, 4, from, Ecn::NotEct),
+            (vec![4; 9], 9, from, Ecn::NotEct),
+            (vec![6; 9], 9, from, Ecn::Ect0),
+            (vec![7; 9], 9, from, Ecn::Ce),
+        ];
+        assert_eq!(receive_all(&mut two), arrived);
         assert!(two.receive_report().drained);
     }
 

@@ -7,7 +7,7 @@ use std::{
 };
 use vestibule_engine::{
     core::{Engine, Event},
-    packet::{Datagram, Datagrams, Frame, Frames, Offload},
+    packet::{Datagram, Datagrams, Ecn, Frame, Frames, Offload},
 };
 
 /// A frame owned by the simulation.
@@ -50,7 +50,12 @@ struct LentDatagrams<'a>(std::slice::IterMut<'a, Merged>);
 
 impl Datagrams for LentDatagrams<'_> {
     fn next_datagram(&mut self) -> Option<Datagram<'_>> {
-        self.0.next().map(|merged| Datagram { bytes: &mut merged.bytes, stride: merged.stride, source: merged.source })
+        self.0.next().map(|merged| Datagram {
+            bytes: &mut merged.bytes,
+            stride: merged.stride,
+            source: merged.source,
+            ecn: Ecn::NotEct,
+        })
     }
 }
 

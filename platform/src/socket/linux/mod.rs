@@ -14,7 +14,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, SocketAddrV6},
     os::fd::{AsFd, AsRawFd, OwnedFd},
 };
-use sys::{DATAGRAM, Incoming, Outgoing, RECEIVE_MESSAGES, SEND_MESSAGES};
+use sys::{DATAGRAM, Incoming, Outgoing, RECEIVE_MESSAGES, SEND_MESSAGES, Tos};
 use vestibule_engine::packet::{Datagram, Datagrams, Transmit, TransmitQueue};
 
 /// A UDP socket that sends and receives batches.
@@ -99,10 +99,11 @@ impl Udp {
     fn send_one_by_one(&mut self, queue: &mut TransmitQueue, report: &mut SendReport) -> io::Result<()> {
         let Some(batch) = queue.batches().next() else { return Ok(()) };
         let destination = self.destination(batch.destination);
+        let tos = tos(&batch);
         let rest = batch.bytes().chunks(batch.segment.max(1)).skip(self.progress);
         for bytes in rest {
             report.calls += 1;
-            match sys::send(self.socket.as_fd(), &[Outgoing { destination, bytes, segment: None }]) {
+            match sys::send(self.socket.as_fd(), &[Outgoing { destination, bytes, segment: None, tos }]) {
                 Ok(_) => report.sent += 1,
                 Err(Errno::EINTR) => return Ok(()),
                 Err(error) => {
@@ -120,12 +121,23 @@ impl Udp {
 
     fn message<'a>(&self, batch: &Transmit<'a>) -> Outgoing<'a> {
         let segment = if batch.datagrams() > 1 { u16::try_from(batch.segment).ok() } else { None };
-        Outgoing { destination: self.destination(batch.destination), bytes: batch.bytes(), segment }
+        Outgoing { destination: self.destination(batch.destination), bytes: batch.bytes(), segment, tos: tos(batch) }
     }
 }
 
 fn datagrams(batch: &Transmit<'_>) -> u64 {
     batch.datagrams() as u64
+}
+
+/// What the IP header says besides its default of zero, and in which family's words.
+fn tos(batch: &Transmit<'_>) -> Option<Tos> {
+    let bits = batch.ecn.bits();
+    // A mapped address is IPv4's, whatever the socket is.
+    let v4 = match batch.destination {
+        SocketAddr::V4(_) => true,
+        SocketAddr::V6(v6) => v6.ip().to_ipv4_mapped().is_some(),
+    };
+    (bits != 0).then_some(if v4 { Tos::V4(bits) } else { Tos::V6(bits) })
 }
 
 /// EIO: no checksum offload under way. EINVAL: more segments than this kernel takes. EMSGSIZE: a segment does not fit
@@ -236,7 +248,7 @@ impl Datagrams for Batch<'_> {
             match found.source {
                 Some(source) if !found.truncated && found.len > 0 => {
                     let stride = found.stride.unwrap_or(found.len).min(found.len);
-                    return Some(Datagram { bytes: &mut slot[..found.len], stride, source });
+                    return Some(Datagram { bytes: &mut slot[..found.len], stride, source, ecn: found.ecn });
                 }
                 // An empty datagram is nobody's; one cut short cannot authenticate.
                 _ => *self.errors += 1,

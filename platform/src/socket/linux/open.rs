@@ -35,14 +35,17 @@ fn open_at(config: &UdpConfig, address: SocketAddr) -> Result<(OwnedFd, bool), E
         setsockopt(&socket, sockopt::Mark, &mark)?;
     }
     set_buffers(&socket, config);
-    // Optional: without GRO datagrams come one by one, without the overflow counter a loss stays unseen, and with
+    // Optional: without GRO datagrams come one by one, without the overflow counter a loss stays unseen, without type of
+    // service and traffic class congestion marks do (an IPv6 socket is asked for both: it may serve IPv4), and with
     // don't-fragment set a path of small MTU swallows full-sized packets (WireGuard itself sends without it).
     let optional = [
         (libc::SOL_UDP, libc::UDP_GRO, 1),
         (libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1),
         (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT),
+        (libc::IPPROTO_IP, libc::IP_RECVTOS, 1),
     ];
-    for (level, name, value) in optional {
+    let of_v6 = address.is_ipv6().then_some((libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1));
+    for (level, name, value) in optional.into_iter().chain(of_v6) {
         if let Err(error) = sys::set_option(socket.as_fd(), level, name, value) {
             tracing::debug!(%error, level, name, "a socket option is not to be had");
         }

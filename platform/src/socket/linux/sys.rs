@@ -1,4 +1,4 @@
-//! `sendmmsg` and `recvmmsg` with the control messages of GSO, GRO and receive overflows.
+//! `sendmmsg` and `recvmmsg` with the control messages of GSO, GRO, ECN and receive overflows.
 #![allow(unsafe_code, reason = "system calls with control messages, without allocating per call")]
 
 use nix::{
@@ -12,6 +12,7 @@ use std::{
     os::fd::{AsRawFd, BorrowedFd},
     ptr,
 };
+use vestibule_engine::packet::Ecn;
 
 /// Most messages in one `sendmmsg`.
 pub(super) const SEND_MESSAGES: usize = 16;
@@ -20,10 +21,19 @@ pub(super) const RECEIVE_MESSAGES: usize = 16;
 /// The largest UDP datagram, or GRO's merger of several, rounded up.
 pub(super) const DATAGRAM: usize = 65_536;
 
-/// Room for the control messages of one message: an int and an u32 with their headers on receive, an u16 on send.
+/// Room for the control messages of one message, each of which takes 24 bytes with its header: on receive an int, an u32
+/// and an int or u8 (IPv6's or IPv4's), on send an u16 and an int.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
-struct Control([u8; 64]);
+struct Control([u8; CONTROL]);
+const CONTROL: usize = 96;
+
+/// A type of service or traffic class.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Tos {
+    V4(u8),
+    V6(u8),
+}
 
 /// One message to send.
 #[derive(Clone, Copy)]
@@ -32,12 +42,14 @@ pub(super) struct Outgoing<'a> {
     pub(super) bytes: &'a [u8],
     /// Cut into datagrams of this size.
     pub(super) segment: Option<u16>,
+    /// `None`: zero.
+    pub(super) tos: Option<Tos>,
 }
 
 /// Sends up to [`SEND_MESSAGES`] messages; returns how many the system took. The error is the first message's.
 pub(super) fn send(socket: BorrowedFd<'_>, messages: &[Outgoing<'_>]) -> Result<usize, Errno> {
     let count = messages.len().min(SEND_MESSAGES);
-    let mut controls = [Control([0; 64]); SEND_MESSAGES];
+    let mut controls = [Control([0; CONTROL]); SEND_MESSAGES];
     // SAFETY: both structures are plain data (integers and pointers); all zeros is a valid value.
     let mut pieces: [libc::iovec; SEND_MESSAGES] = unsafe { mem::zeroed() };
     // SAFETY: as above.
@@ -52,19 +64,18 @@ pub(super) fn send(socket: BorrowedFd<'_>, messages: &[Outgoing<'_>]) -> Result<
         header.msg_namelen = message.destination.len();
         header.msg_iov = piece;
         header.msg_iovlen = 1;
+        let mut used = 0;
         if let Some(segment) = message.segment {
+            used = append(control, used, libc::SOL_UDP, libc::UDP_SEGMENT, segment);
+        }
+        used = match message.tos {
+            Some(Tos::V4(tos)) => append(control, used, libc::IPPROTO_IP, libc::IP_TOS, i32::from(tos)),
+            Some(Tos::V6(class)) => append(control, used, libc::IPPROTO_IPV6, libc::IPV6_TCLASS, i32::from(class)),
+            None => used,
+        };
+        if used > 0 {
             header.msg_control = control.0.as_mut_ptr().cast();
-            // SAFETY: CMSG_SPACE and CMSG_LEN only compute. CMSG_FIRSTHDR reads `header`, whose control buffer is
-            // `control`: aligned to 8, zeroed, and with 64 bytes larger than CMSG_SPACE(2) = 24, so the header and the
-            // two bytes of data written below lie inside it.
-            unsafe {
-                header.msg_controllen = libc::CMSG_SPACE(2) as _;
-                let first = libc::CMSG_FIRSTHDR(header);
-                (*first).cmsg_level = libc::SOL_UDP;
-                (*first).cmsg_type = libc::UDP_SEGMENT;
-                (*first).cmsg_len = libc::CMSG_LEN(2) as _;
-                libc::CMSG_DATA(first).cast::<u16>().write_unaligned(segment);
-            }
+            header.msg_controllen = used as _;
         }
     }
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
@@ -72,6 +83,26 @@ pub(super) fn send(socket: BorrowedFd<'_>, messages: &[Outgoing<'_>]) -> Result<
     // (`messages` is borrowed, the arrays are on this stack), and `socket` is open meanwhile.
     let sent = unsafe { libc::sendmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), count as _, flags as _) };
     Errno::result(sent).map(|sent| usize::try_from(sent).unwrap_or(0))
+}
+
+/// Adds a control message of the integer `value` behind the `used` bytes of others (0, or what this has returned);
+/// returns how many are used now. What does not fit is left out.
+fn append<T: Copy>(control: &mut Control, used: usize, level: i32, kind: i32, value: T) -> usize {
+    let len = size_of::<T>() as u32;
+    // SAFETY: both only compute.
+    let (space, whole) = unsafe { (libc::CMSG_SPACE(len) as usize, libc::CMSG_LEN(len)) };
+    let Some(room) = control.0.get_mut(used..used + space) else { return used };
+    let message = room.as_mut_ptr().cast::<libc::cmsghdr>();
+    // SAFETY: `room` is CMSG_SPACE(len) bytes that we borrow mutably, so a header and `len` bytes of data lie inside it;
+    // it is aligned as a header wants, since `Control` is and CMSG_SPACE is a multiple of that alignment. The data is
+    // written unaligned.
+    unsafe {
+        (*message).cmsg_level = level;
+        (*message).cmsg_type = kind;
+        (*message).cmsg_len = whole as _;
+        libc::CMSG_DATA(message).cast::<T>().write_unaligned(value);
+    }
+    used + space
 }
 
 /// One received message: bytes `0..len` of its slot.
@@ -85,6 +116,7 @@ pub(super) struct Incoming {
     pub(super) truncated: bool,
     /// Datagrams this socket has lost so far, when the system says so.
     pub(super) overflowed: Option<u32>,
+    pub(super) ecn: Ecn,
 }
 
 /// Receives up to [`RECEIVE_MESSAGES`] messages into slots of [`DATAGRAM`] bytes, and describes them in `found`.
@@ -95,7 +127,7 @@ pub(super) fn receive(
 ) -> Result<(), Errno> {
     found.clear();
     let count = slots.len().min(RECEIVE_MESSAGES);
-    let mut controls = [Control([0; 64]); RECEIVE_MESSAGES];
+    let mut controls = [Control([0; CONTROL]); RECEIVE_MESSAGES];
     // SAFETY: these structures are plain data (integers, byte arrays and pointers); all zeros is a valid value.
     let mut names: [libc::sockaddr_storage; RECEIVE_MESSAGES] = unsafe { mem::zeroed() };
     // SAFETY: as above.
@@ -121,24 +153,25 @@ pub(super) fn receive(
         unsafe { libc::recvmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), count as _, flags as _, ptr::null_mut()) };
     let received = usize::try_from(Errno::result(received)?).unwrap_or(0);
     for (header, name) in headers[..received].iter().zip(&names) {
-        let (stride, overflowed) = control_messages(&header.msg_hdr);
+        let (stride, overflowed, ecn) = control_messages(&header.msg_hdr);
         found.push(Incoming {
             len: header.msg_len as usize,
             stride,
             source: address(name, header.msg_hdr.msg_namelen),
             truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
             overflowed,
+            ecn,
         });
     }
     Ok(())
 }
 
-/// GRO's segment size and the overflow counter among the control messages of a received header.
-fn control_messages(header: &libc::msghdr) -> (Option<usize>, Option<u32>) {
-    let (mut stride, mut overflowed) = (None, None);
+/// GRO's segment size, the overflow counter and the ECN field among the control messages of a received header.
+fn control_messages(header: &libc::msghdr) -> (Option<usize>, Option<u32>, Ecn) {
+    let (mut stride, mut overflowed, mut ecn) = (None, None, Ecn::NotEct);
     // SAFETY: `header` was filled by recvmmsg, and its control buffer is still alive and unchanged; CMSG_FIRSTHDR and
-    // CMSG_NXTHDR stay inside `msg_controllen` and return null at the end. The data of both messages has four bytes,
-    // which the kernel has written before it lists the message.
+    // CMSG_NXTHDR stay inside `msg_controllen` and return null at the end. The kernel has written a message's data
+    // before it lists it: one byte for IP_TOS, four for the others.
     unsafe {
         let mut message = libc::CMSG_FIRSTHDR(header);
         while let Some(found) = message.as_ref() {
@@ -148,12 +181,16 @@ fn control_messages(header: &libc::msghdr) -> (Option<usize>, Option<u32>) {
                     stride = usize::try_from(data.cast::<i32>().read_unaligned()).ok().filter(|size| *size > 0);
                 }
                 (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => overflowed = Some(data.cast::<u32>().read_unaligned()),
+                (libc::IPPROTO_IP, libc::IP_TOS) => ecn = Ecn::from_tos(data.read()),
+                (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {
+                    ecn = Ecn::from_tos(data.cast::<i32>().read_unaligned().to_le_bytes()[0]);
+                }
                 _ => {}
             }
             message = libc::CMSG_NXTHDR(header, message);
         }
     }
-    (stride, overflowed)
+    (stride, overflowed, ecn)
 }
 
 fn address(name: &libc::sockaddr_storage, len: libc::socklen_t) -> Option<SocketAddr> {

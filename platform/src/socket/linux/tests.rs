@@ -10,6 +10,7 @@ use std::{
     net::UdpSocket,
     time::{Duration, Instant},
 };
+use vestibule_engine::packet::Ecn;
 
 fn udp(bind: &str) -> Udp {
     Udp::bind(&UdpConfig::new(bind.parse().unwrap())).unwrap()
@@ -101,6 +102,54 @@ fn one_socket_serves_both_families() {
         let mut buffer = [0; 9];
         assert_eq!(peer.recv(&mut buffer).unwrap(), 4);
     }
+}
+
+/// Datagrams of every ECN field arrive with it, in batches and alone, and what GRO merges has one field.
+#[test]
+fn the_ecn_field_travels_both_ways_in_both_families() {
+    let mut both = udp("[::]:0");
+    let port = both.local_addr().unwrap().port();
+    for (family, here) in [("IPv4 on an IPv6 socket", "127.0.0.1:0"), ("IPv6", "[::1]:0"), ("IPv4", "127.0.0.1:0")] {
+        if here.starts_with('[') && UdpSocket::bind(here).is_err() {
+            eprintln!("skipped a part: no address for {here}");
+            continue;
+        }
+        let mut peer = udp(here);
+        let (at_peer, mut other) = (peer.local_addr().unwrap(), udp("127.0.0.1:0"));
+        let sender = if family == "IPv4" { &mut other } else { &mut both };
+        for gso in [true, false] {
+            sender.gso = gso;
+            let mut queue = TransmitQueue::new();
+            let mut sent = Vec::new();
+            for ecn in [Ecn::NotEct, Ecn::Ect0, Ecn::Ce, Ecn::Ect1, Ecn::NotEct] {
+                for count in [7, 1] {
+                    let len = 300 + count;
+                    queue.reserve(at_peer, ecn, len, count).fill(ecn.bits());
+                    sent.extend(vec![(ecn, vec![ecn.bits(); len]); count]);
+                }
+            }
+            assert_eq!(sender.send(&mut queue).unwrap().sent, 40, "{family}");
+            assert!(receive_marked(&mut peer, 40) == sent, "{family}, GSO {gso}");
+        }
+        // And the way back, which a mapped address takes on the socket of both families.
+        let to = SocketAddr::new(here.parse::<SocketAddr>().unwrap().ip(), port);
+        let mut queue = TransmitQueue::new();
+        queue.reserve(to, Ecn::Ce, 100, 3).fill(1);
+        peer.send(&mut queue).unwrap();
+        assert!(receive_marked(&mut both, 3) == vec![(Ecn::Ce, vec![1; 100]); 3], "{family}, back");
+    }
+}
+
+fn receive_marked(socket: &mut Udp, count: usize) -> Vec<(Ecn, Vec<u8>)> {
+    let mut all = Vec::new();
+    let end = Instant::now() + Duration::from_secs(5);
+    while all.len() < count && Instant::now() < end {
+        let mut batch = socket.receive().unwrap();
+        while let Some(datagram) = batch.next_datagram() {
+            all.extend(datagram.bytes.chunks(datagram.stride).map(|bytes| (datagram.ecn, bytes.to_vec())));
+        }
+    }
+    all
 }
 
 #[test]
