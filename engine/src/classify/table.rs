@@ -55,6 +55,8 @@ pub struct FlowTable {
     eviction_hand: usize,
     expiry_hand: usize,
     evicted: u64,
+    /// The last packet's flow: packets come in runs.
+    recent: Option<(FlowKey, FlowId, Direction)>,
 }
 
 impl FlowTable {
@@ -72,6 +74,7 @@ impl FlowTable {
             eviction_hand: 0,
             expiry_hand: 0,
             evicted: 0,
+            recent: None,
         }
     }
 
@@ -104,6 +107,30 @@ impl FlowTable {
             return None;
         }
         let found = self.lookup_key(&FlowKey::of(headers))?;
+        self.unless_reopened(found, headers)
+    }
+
+    /// The same for a packet that probably is of the flow of the packet before it.
+    #[must_use]
+    #[inline]
+    pub fn lookup_in_run(&mut self, headers: &Headers) -> Option<(FlowId, Direction)> {
+        if matches!(headers.fragment, Fragment::Later { .. }) {
+            return None;
+        }
+        let key = FlowKey::of(headers);
+        let found = match self.recent {
+            // A flow that lives is the only one of its key.
+            Some((recent, flow, direction)) if recent == key && self.get(flow).is_some() => (flow, direction),
+            _ => {
+                let found = self.lookup_key(&key)?;
+                self.recent = Some((key, found.0, found.1));
+                found
+            }
+        };
+        self.unless_reopened(found, headers)
+    }
+
+    fn unless_reopened(&self, found: (FlowId, Direction), headers: &Headers) -> Option<(FlowId, Direction)> {
         let opens = headers.tcp().is_some_and(|tcp| tcp.flags & (Tcp::SYN | Tcp::ACK | Tcp::RST) == Tcp::SYN);
         if opens && self.get(found.0).is_some_and(|entry| entry.phase() == Phase::Closed) {
             return None;

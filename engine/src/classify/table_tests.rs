@@ -301,3 +301,30 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_run_of_packets_finds_what_single_ones_find() {
+    let now = Instant::now();
+    let mut table = FlowTable::new(4, [1, 2]);
+    let flow = |port: u16, flags: u8| parse(&Segment { ports: (port, 443), flags, ..Default::default() }.build());
+    let back = |port: u16| parse(&Segment { ports: (443, port), hosts: (2, 1), ..Default::default() }.build());
+    let verdict = Verdict { action: Action::Allow, rule: None };
+    // Ten flows through a table of four: what was found may be evicted, reused and opened again before the next look.
+    for round in 0..200u16 {
+        let port = 1 + round * 7 % 10;
+        let known = table.lookup(&flow(port, Tcp::ACK));
+        assert_eq!(table.lookup_in_run(&flow(port, Tcp::ACK)), known);
+        assert_eq!(table.lookup_in_run(&flow(port, Tcp::ACK)), known);
+        let id = table.insert(&flow(port, Tcp::SYN), 1, 1, verdict, now);
+        assert_eq!(table.lookup_in_run(&flow(port, Tcp::ACK)), Some((id, Direction::Forward)));
+        assert_eq!(table.lookup_in_run(&back(port)), Some((id, Direction::Reverse)));
+        if round % 3 == 0 {
+            table.touch(id, Direction::Forward, &flow(port, Tcp::RST), 1, now);
+            assert_eq!(table.lookup_in_run(&flow(port, Tcp::SYN)), None, "a closed one opens anew");
+        }
+        if round % 5 == 0 {
+            table.remove(id);
+            assert_eq!(table.lookup_in_run(&flow(port, Tcp::ACK)), None);
+        }
+    }
+}

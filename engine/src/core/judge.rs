@@ -62,7 +62,7 @@ impl Judge<'_> {
         if let Transport::IcmpError { .. } = headers.transport {
             return self.icmp_error(packet, headers);
         }
-        match self.flows.lookup(headers).filter(|(flow, _)| self.owns(*flow)) {
+        match self.flows.lookup_in_run(headers).filter(|(flow, _)| self.owns(*flow)) {
             Some((flow, direction)) => self.known(flow, direction, headers, packets),
             None => self.new_flow(headers, packets),
         }
