@@ -56,6 +56,9 @@ pub struct Counters {
     pub opened: Counter,
     /// Inner packets handed to the adapter.
     pub delivered: Counter,
+    /// Bytes of packets that were copied before they were sealed: headers written anew with the start of their payload,
+    /// and small packets that were padded.
+    pub copied: Counter,
     /// Flows allowed when first seen or judged again.
     pub flows_allowed: Counter,
     /// Flows denied when first seen or judged again.

@@ -43,7 +43,7 @@ pub(crate) fn seal_frame(
     let sealing = generation.session.sealing(now)?;
     let first = sealing.reserve(count as u64)?;
     let ecn = cut.ecn();
-    let (mut number, mut sent) = (0, 0);
+    let (mut number, mut sent, mut copied) = (0, 0, 0);
     while number < count {
         let len = padded_len(cut.packet_len(number), mtu);
         let run = if padded_len(cut.packet_len(count - 1), mtu) == len { count - number } else { count - 1 - number };
@@ -53,7 +53,9 @@ pub(crate) fn seal_frame(
         }
         sent += room.len();
         for group in room.chunks_mut(GROUP * (len + DATA_OVERHEAD)) {
-            number += seal_group(sealing, cut, number, first, len, staging, group);
+            let (sealed, moved) = seal_group(sealing, cut, number, first, len, staging, group);
+            number += sealed;
+            copied += moved;
         }
     }
     generation.last_sealed = Some((sealing.receiver(), first + count as u64 - 1));
@@ -63,10 +65,12 @@ pub(crate) fn seal_frame(
     generation.counters.sealed_bytes.add(bytes as u64);
     generation.counters.tx_bytes.add(sent as u64);
     counters.sealed.add(count as u64);
+    counters.copied.add(copied as u64);
     Some(Ok(()))
 }
 
-/// Seals the packets from `number` on, each of which becomes `len` bytes, into the datagrams of `room`; returns how many.
+/// Seals the packets from `number` on, each of which becomes `len` bytes, into the datagrams of `room`; returns how many, and
+/// how many bytes it had to copy.
 fn seal_group(
     sealing: &Sealing,
     cut: &Cut<'_>,
@@ -75,16 +79,17 @@ fn seal_group(
     len: usize,
     staging: &mut Staging,
     room: &mut [u8],
-) -> usize {
+) -> (usize, usize) {
     let mut batch: [Seal<'_>; GROUP] = std::array::from_fn(|_| Seal { counter: 0, head: &[], body: &[], out: &mut [] });
     let places = batch.iter_mut().zip(&mut staging.heads).zip(&mut staging.padded);
-    let mut count = 0;
+    let (mut count, mut copied) = (0, 0);
     for (datagram, ((seal, head), padded)) in room.chunks_exact_mut(len + DATA_OVERHEAD).zip(places) {
         let counter = first + (number + count) as u64;
         let rest = cut.packet(number + count, head);
         let (header, out) = datagram.split_at_mut(DATA_HEADER);
         header.copy_from_slice(&data_header(sealing.receiver(), counter));
         let head = head.bytes();
+        copied += head.len();
         let (head, body) = match padded.get_mut(..len) {
             Some(padded) if head.len() + rest.len() < len => {
                 let (packet, padding) = padded.split_at_mut(head.len() + rest.len());
@@ -92,6 +97,7 @@ fn seal_group(
                 start.copy_from_slice(head);
                 end.copy_from_slice(rest);
                 padding.fill(0);
+                copied += head.len() + rest.len();
                 (&[][..], &*padded)
             }
             _ if rest.is_empty() => (&[][..], head),
@@ -101,7 +107,7 @@ fn seal_group(
         count += 1;
     }
     sealing.key().seal(&mut batch[..count]);
-    count
+    (count, copied)
 }
 
 /// What a packet's length becomes by padding.

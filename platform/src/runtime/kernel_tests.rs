@@ -84,6 +84,14 @@ fn kernel_tcp_crosses_the_tunnel_in_super_packets_while_identities_swap() {
     assert!(at_device.send_calls * 5 < at_device.datagrams_sent, "one system call per datagram");
     assert!(at_gateway.receive_calls * 3 < at_gateway.datagrams_received);
     assert!(at_gateway.frames_written * 3 < at_gateway.datagrams_received, "nothing was merged on write");
+    // Each frame of the kernel's is read, sealed and sent with one call each; what is more are the looks that find an
+    // empty queue, at most one per wake-up.
+    for end in [at_device, at_gateway] {
+        assert!(end.read_calls <= end.frames_read + end.wakeups, "{end:?}");
+        assert!(end.send_calls <= end.frames_read + end.frames_written + end.wakeups, "{end:?}");
+        assert_eq!(end.write_calls, end.frames_written, "{end:?}");
+        assert!(end.receive_calls <= end.datagrams_received + end.wakeups, "{end:?}");
+    }
     for end in [&device, &gateway] {
         assert_eq!(lost(end), 0);
     }
