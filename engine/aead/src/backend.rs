@@ -7,7 +7,7 @@ use std::str::FromStr;
 pub enum Backend {
     /// `aws-lc-rs`: everywhere.
     Library,
-    /// Our own code for x86-64 with AVX-512 F, BW, DQ, VL, IFMA and VBMI (Intel from Ice Lake, AMD from Zen 4).
+    /// Our own code for x86-64 with AVX-512 F, BW, DQ, VL, IFMA and VBMI2 (Intel from Ice Lake, AMD from Zen 4).
     Avx512,
 }
 
