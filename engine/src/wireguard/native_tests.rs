@@ -12,6 +12,9 @@ use crate::wireguard::handshake::Knock;
 use std::time::{Duration, SystemTime};
 use x25519_dalek::StaticSecret;
 
+#[path = "native_differential_tests.rs"]
+mod differential;
+
 const JITTER: Duration = super::super::limits::JITTER;
 
 fn seconds(seconds: u64) -> Duration {
