@@ -4,11 +4,12 @@
 //! timestamps are kept per static key, and a new session would accept a replayed one.
 //!
 //! The native session by file: `noise` (symmetric state), `handshake` (both messages), `cookie` (macs, load),
-//! `transport` and `window` (keys in use), `timers` and `limits` (section 6 of the paper), `native` (all together).
+//! `transport`, `window` and `keypairs` (keys in use), `timers` and `limits` (section 6 of the paper), `native` (all together).
 
 mod cookie;
 mod handshake;
 mod initiation;
+mod keypairs;
 mod limits;
 mod message;
 mod native;

@@ -5,22 +5,19 @@
 
 use super::cookie::Jar;
 use super::handshake::{Initiated, Parties};
-use super::limits::{LAST_MINUTE, REJECT_AFTER_TIME, REKEY_AFTER_MESSAGES, REKEY_AFTER_TIME};
+use super::keypairs::Keypairs;
+use super::limits::{LAST_MINUTE, REKEY_AFTER_MESSAGES, REKEY_AFTER_TIME};
 use super::message::{DATA_HEAD, DATA_OVERHEAD, Message, data_head};
 use super::session::{Opened, Sealed};
 use super::stamps::Stamps;
 use super::timers::{Role, Timers};
-use super::transport::{Keypair, Opening, Sealing, TransportKeys};
+use super::transport::{Opening, Sealing, TransportKeys};
 use super::waiting::Waiting;
 use crate::generation::GenerationConfig;
 use crate::random::Random;
 use std::sync::Arc;
 use std::time::Instant;
 use vestibule_aead::{Open, Seal};
-
-/// Keys that were replaced and still open what is in flight. The paper has one; three are needed so that handshakes that
-/// cross lose nothing: ours that were in use, the peer's that were in use, and the peer's that it has just offered.
-const OLD: usize = 3;
 
 /// One generation's session with its peer.
 pub(crate) struct Native {
@@ -31,13 +28,7 @@ pub(crate) struct Native {
     /// Upper 24 bits of our indices, in place.
     index: u32,
     last_index: u8,
-    serial: u64,
-    /// Everything leaves under these.
-    current: Option<Box<Keypair>>,
-    /// Newest first.
-    old: [Option<Box<Keypair>>; OLD],
-    /// We answered an initiation; nothing leaves under these before the peer has used them.
-    next: Option<Box<Keypair>>,
+    keypairs: Keypairs,
     pub(super) initiated: Option<Box<Initiated>>,
     pub(super) jar: Jar,
     pub(super) waiting: Waiting,
@@ -60,10 +51,7 @@ impl Native {
             index: config.index << 8,
             last_index: random.bits() as u8,
             random,
-            serial: 0,
-            current: None,
-            old: [const { None }; OLD],
-            next: None,
+            keypairs: Keypairs::default(),
             initiated: None,
             jar: Jar::default(),
             waiting: Waiting::default(),
@@ -72,17 +60,16 @@ impl Native {
     }
 
     /// The half to seal with; `None` without keys that may be used, or when packets wait that must leave first.
-    #[allow(dead_code, reason = "for walks that work in batches")]
     pub(crate) fn sealing(&mut self, now: Instant) -> Option<&mut Sealing> {
         if !self.waiting.is_empty() {
             return None;
         }
-        self.usable(now).map(|keypair| &mut keypair.sealing)
+        self.keypairs.usable(now).map(|keypair| &mut keypair.sealing)
     }
 
     /// The half that opens what names our index `receiver`.
     pub(crate) fn opening(&mut self, receiver: u32, now: Instant) -> Option<&mut Opening> {
-        let keypair = self.keypair(receiver)?;
+        let keypair = self.keypairs.find(receiver)?;
         keypair.is_alive(now).then_some(&mut keypair.opening)
     }
 
@@ -92,7 +79,7 @@ impl Native {
         if !keepalive_only {
             self.timers.sent_data(now);
         }
-        let Some(current) = &self.current else { return };
+        let Some(current) = self.keypairs.current() else { return };
         let old = current.initiator && now.saturating_duration_since(current.created_at) >= REKEY_AFTER_TIME;
         if old || current.sealing.sealed() > REKEY_AFTER_MESSAGES {
             self.timers.want_handshake(now);
@@ -106,17 +93,14 @@ impl Native {
         if data {
             self.timers.received_data(now);
         }
-        if self.next.as_ref().is_some_and(|next| next.opening.index() == receiver) {
-            let next = self.next.take();
-            let before = std::mem::replace(&mut self.current, next);
-            self.set_aside(before);
-            self.note_expiry();
+        if self.keypairs.confirm(receiver) {
+            self.timers.expire_at = self.keypairs.expire_at();
             // An initiation of ours that crossed the peer's has become needless.
             self.initiated = None;
             self.timers.confirmed(now);
             return true;
         }
-        let current = self.current.as_ref().filter(|current| current.initiator && !self.timers.last_minute);
+        let current = self.keypairs.current().filter(|current| current.initiator && !self.timers.last_minute);
         if current.is_some_and(|current| now.saturating_duration_since(current.created_at) >= LAST_MINUTE) {
             self.timers.last_minute = true;
             self.timers.want_handshake(now);
@@ -135,7 +119,7 @@ impl Native {
             return Sealed::Failed;
         }
         self.waiting.push(packet);
-        if self.usable(now).is_some() {
+        if self.keypairs.usable(now).is_some() {
             self.timers.flush_at = Some(now);
         }
         self.timers.want_handshake(now);
@@ -162,7 +146,7 @@ impl Native {
     fn seal_now(&mut self, packet: &[u8], room: &mut [u8], now: Instant) -> Option<Sealed> {
         let len = packet.len() + DATA_OVERHEAD;
         let message = room.get_mut(..len)?;
-        let sealing = &mut self.usable(now)?.sealing;
+        let sealing = &mut self.keypairs.usable(now)?.sealing;
         let counter = sealing.reserve(1)?;
         let receiver = sealing.receiver();
         let (head, out) = message.split_at_mut(DATA_HEAD);
@@ -199,7 +183,8 @@ impl Native {
             self.zero(now);
         }
         if due(self.timers.expire_at) {
-            self.expire(now);
+            self.keypairs.expire(now);
+            self.timers.expire_at = self.keypairs.expire_at();
         }
         if self.timers.is_hopeless(now) {
             self.initiated = None;
@@ -245,73 +230,28 @@ impl Native {
 
     /// True when our session `session` is younger than `than`.
     pub(crate) fn is_later(&self, session: u32, than: u32) -> bool {
-        let serial = |index| self.keypairs().find(|keypair| keypair.opening.index() == index).map(|found| found.serial);
-        // One that is gone was older.
-        serial(session) > serial(than)
+        self.keypairs.is_later(session, than)
     }
 
     /// New keys: as initiator for use at once, as responder once the peer has used them.
     pub(super) fn establish(&mut self, keys: &TransportKeys, now: Instant) {
-        self.serial += 1;
-        let keypair = Keypair::new(keys, self.serial, now);
-        if keys.initiator {
-            let before = self.current.replace(keypair);
-            self.set_aside(before);
-            // The peer may send under what it offered until it knows that we have chosen.
-            let next = self.next.take();
-            self.set_aside(next);
-        } else {
-            let stale = self.next.replace(keypair);
-            self.set_aside(stale);
-        }
+        self.keypairs.establish(keys, now);
         self.timers.established(now);
-        self.note_expiry();
-    }
-
-    fn set_aside(&mut self, keypair: Option<Box<Keypair>>) {
-        let Some(keypair) = keypair else { return };
-        self.old.rotate_right(1);
-        self.old[0] = Some(keypair);
-    }
-
-    fn expire(&mut self, now: Instant) {
-        let slots = self.old.iter_mut().chain([&mut self.current, &mut self.next]);
-        for slot in slots {
-            slot.take_if(|keypair| !keypair.is_alive(now));
-        }
-        self.note_expiry();
-    }
-
-    fn note_expiry(&mut self) {
-        self.timers.expire_at = self.keypairs().map(|keypair| keypair.created_at + REJECT_AFTER_TIME).min();
-    }
-
-    /// Forgets every key and what waits.
-    fn zero(&mut self, now: Instant) {
-        (self.current, self.next, self.initiated) = (None, None, None);
-        self.old = [const { None }; OLD];
-        self.jar = Jar::default();
-        self.waiting.clear();
-        self.timers.zeroed(now);
-    }
-
-    fn usable(&mut self, now: Instant) -> Option<&mut Box<Keypair>> {
-        self.current.as_mut().filter(|current| current.can_seal(now))
+        self.timers.expire_at = self.keypairs.expire_at();
     }
 
     /// When the keys in use end, if they still serve.
     pub(super) fn usable_until(&self, now: Instant) -> Option<Instant> {
-        let current = self.current.as_ref().filter(|current| current.can_seal(now))?;
-        Some(current.created_at + REJECT_AFTER_TIME)
+        self.keypairs.usable_until(now)
     }
 
-    fn keypairs(&self) -> impl Iterator<Item = &Keypair> {
-        [&self.current, &self.next].into_iter().chain(&self.old).flatten().map(|keypair| &**keypair)
-    }
-
-    fn keypair(&mut self, receiver: u32) -> Option<&mut Keypair> {
-        let mut all = [&mut self.current, &mut self.next].into_iter().chain(&mut self.old).flatten();
-        all.find(|keypair| keypair.opening.index() == receiver).map(|keypair| &mut **keypair)
+    /// Forgets every key and what waits.
+    fn zero(&mut self, now: Instant) {
+        self.keypairs.zero();
+        self.initiated = None;
+        self.jar = Jar::default();
+        self.waiting.clear();
+        self.timers.zeroed(now);
     }
 
     /// An index of ours that names no live session.
@@ -320,15 +260,10 @@ impl Native {
             self.last_index = self.last_index.wrapping_add(1);
             let index = self.index | u32::from(self.last_index);
             let offered = self.initiated.as_ref().is_some_and(|initiated| initiated.index == index);
-            if index != 0 && !offered && !self.keypairs().any(|keypair| keypair.opening.index() == index) {
+            if index != 0 && !offered && !self.keypairs.iter().any(|keypair| keypair.opening.index() == index) {
                 return index;
             }
         }
-    }
-
-    #[cfg(test)]
-    pub(super) fn current_mut(&mut self) -> Option<&mut Keypair> {
-        self.current.as_deref_mut()
     }
 }
 

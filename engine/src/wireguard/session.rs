@@ -103,7 +103,6 @@ pub(crate) enum Session {
 impl Session {
     /// The half to seal a batch with. `None`: there are no keys, packets wait that must leave first, or it is
     /// boringtun's; then [`Self::seal`] knows what to do. Note what was sealed by [`Self::sent_data`].
-    #[allow(dead_code, reason = "for walks that work in batches")]
     pub(crate) fn sealing(&mut self, now: Instant) -> Option<&mut Sealing> {
         match self {
             Self::Native(native) => native.sealing(now),
@@ -113,7 +112,6 @@ impl Session {
 
     /// The half that opens what names our index `receiver`; `None` also for boringtun's. Note what was opened by
     /// [`Self::received`].
-    #[allow(dead_code, reason = "for walks that work in batches")]
     pub(crate) fn opening(&mut self, receiver: u32, now: Instant) -> Option<&mut Opening> {
         match self {
             Self::Native(native) => native.opening(receiver, now),
@@ -149,7 +147,6 @@ impl Session {
     }
 
     /// Once per batch that was sealed through [`Self::sealing`]. `keepalive_only`: no packet had content.
-    #[allow(dead_code, reason = "for walks that work in batches")]
     pub(crate) fn sent_data(&mut self, now: Instant, keepalive_only: bool) {
         if let Self::Native(native) = self {
             native.sent_data(now, keepalive_only);
@@ -158,7 +155,6 @@ impl Session {
 
     /// Once per batch that was opened through [`Self::opening`] and was authentic. `data`: a packet had content. True
     /// when the peer has just confirmed new keys by it.
-    #[allow(dead_code, reason = "for walks that work in batches")]
     pub(crate) fn received(&mut self, receiver: u32, now: Instant, data: bool) -> bool {
         match self {
             Self::Native(native) => native.received(receiver, now, data),
