@@ -140,10 +140,13 @@ impl TwinGateway {
     }
 
     pub(crate) fn publish(&self, default_allow: bool) {
-        self.state().policy.default_allow = default_allow;
+        let version = *self.version.borrow() + 1;
+        {
+            let policy = &mut self.state().policy;
+            (policy.default_allow, policy.version) = (default_allow, version);
+        }
+        // Who waits for a change must find the whole of it.
         self.bump();
-        let version = *self.version.borrow();
-        self.state().policy.version = version;
     }
 
     pub(crate) fn end(&self, email: &str, status: RegistrationStatus) {
