@@ -16,6 +16,8 @@ pub mod gateway;
 #[cfg(target_os = "linux")]
 pub mod house;
 #[cfg(target_os = "linux")]
+pub mod interface;
+#[cfg(target_os = "linux")]
 pub mod login;
 #[cfg(target_os = "linux")]
 pub mod netns;

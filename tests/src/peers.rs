@@ -38,7 +38,7 @@ impl Implementation {
 /// A static key pair in the textual form that WireGuard's tools use.
 #[derive(Clone)]
 pub struct Keys {
-    secret: String,
+    pub(crate) secret: String,
     /// Base64.
     pub public: String,
 }
@@ -60,6 +60,15 @@ impl Keys {
         });
         let public = public.unwrap_or_else(|error| panic!("wg pubkey: {error}")).stdout;
         Self { secret, public: String::from_utf8_lossy(&public).trim().to_owned() }
+    }
+
+    /// The secret one in a file of mode 0600.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    #[must_use]
+    pub fn file(&self, directory: &Path, name: &str) -> PathBuf {
+        crate::interface::secret_file(directory, name, &self.secret)
     }
 }
 

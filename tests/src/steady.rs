@@ -138,9 +138,19 @@ impl Pings {
     /// When `ping` is missing.
     #[must_use]
     pub fn start(from: &Namespace, address: IpAddr, length: Duration) -> Self {
-        let count = (length.as_millis() / 200).to_string();
+        Self::paced(from, address, Duration::from_millis(200), length)
+    }
+
+    /// One every `pause`.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    #[must_use]
+    pub fn paced(from: &Namespace, address: IpAddr, pause: Duration, length: Duration) -> Self {
+        let count = (length.as_millis() / pause.as_millis()).to_string();
+        let pause = pause.as_secs_f64().to_string();
         let mut command = from.command("ping");
-        command.args(["-n", "-i", "0.2", "-W", "5", "-c", &count, &address.to_string()]);
+        command.args(["-n", "-i", &pause, "-W", "5", "-c", &count, &address.to_string()]);
         command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped());
         Self { child: command.spawn().unwrap_or_else(|error| panic!("ping: {error}")) }
     }

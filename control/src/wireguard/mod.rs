@@ -8,6 +8,8 @@ mod engine;
 mod host;
 mod protocol;
 mod server;
+#[cfg(test)]
+mod tests;
 
 pub use background::{detach, is_detached};
 pub use host::{End, Options, Ready, StartError, run};

@@ -102,7 +102,7 @@ fn lock(device: &Mutex<Device>) -> MutexGuard<'_, Device> {
 }
 
 /// Serves one client until it leaves, or says what is no request.
-fn serve(mut stream: impl Read + Write, device: &Mutex<Device>) -> io::Result<()> {
+pub(super) fn serve(mut stream: impl Read + Write, device: &Mutex<Device>) -> io::Result<()> {
     let mut lines = Lines::new();
     loop {
         let operation = match lines.next(&mut stream)? {

@@ -3,6 +3,8 @@
 
 mod render;
 mod set;
+#[cfg(test)]
+mod tests;
 
 pub(super) use render::{PeerView, View, render, status};
 pub(super) use set::SetParser;

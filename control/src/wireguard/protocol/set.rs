@@ -9,6 +9,9 @@ use zeroize::Zeroizing;
 /// Most characters of a key or value that an error repeats.
 const MAX_QUOTED: usize = 64;
 
+/// Longest word that is repeated as an unknown key.
+const MAX_WORD: usize = 40;
+
 /// Collects a request. Nothing of it holds until [`Self::finish`] has said that all of it is sound.
 #[derive(Debug)]
 pub(crate) struct SetParser {
@@ -168,7 +171,9 @@ impl Line<'_> {
     }
 
     fn unknown(&self, of: &'static str, key: &str) -> RequestError {
-        RequestError::UnknownKey { line: self.number, of, key: quoted(key) }
+        // A key of WireGuard's in the place of a word ends in `=`, too.
+        let word = key.len() <= MAX_WORD && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        RequestError::UnknownKey { line: self.number, of, key: if word { key } else { "(hidden)" }.to_owned() }
     }
 }
 
