@@ -114,7 +114,8 @@ pub(super) fn find(places: &Places<'_>) -> Result<Vec<Engine>, EngineError> {
         let version = said(Path::new(&command[0])).unwrap_or_default();
         found.push(Engine { name: name.to_owned(), kind: Kind::Userspace, command, version });
     }
-    if Path::new("/sys/module/wireguard").exists() {
+    let module = || Command::new("modinfo").arg("wireguard").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if Path::new("/sys/module/wireguard").exists() || module().is_ok_and(|status| status.success()) {
         let version = std::fs::read_to_string("/sys/module/wireguard/version").unwrap_or_default();
         let version = format!("module {}", version.trim());
         found.push(Engine { name: "kernel".to_owned(), kind: Kind::Kernel, command: Vec::new(), version });

@@ -27,6 +27,7 @@ pub(super) fn measure(job: Job, mut outlook: Outlook) -> io::Result<Report> {
         report: Report {
             began: job.began,
             took_seconds: 0.0,
+            arguments: job.arguments,
             commit: job.commit,
             machine: job.machine,
             settings: job.settings,

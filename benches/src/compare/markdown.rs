@@ -28,6 +28,10 @@ pub(super) fn render(report: &Report) -> String {
     if !judged.is_empty() || report.product.is_some() {
         targets_table(&mut out, &judged, report.product.as_ref());
     }
+    let unjudged = targets::unjudged(report);
+    if !unjudged.is_empty() {
+        line(&mut out, format_args!("**Not judged**, since one side was not measured: {}.\n", unjudged.join("; ")));
+    }
     problems(&mut out, report);
     how(&mut out, report);
     out
@@ -184,13 +188,12 @@ fn how(out: &mut String, report: &Report) {
         };
         line(out, format_args!("| {} | {} | {command} |", engine.name, engine.version));
     }
+    let quoted = |word: &String| if word.contains(' ') { format!("'{word}'") } else { word.clone() };
+    let words: Vec<String> = report.arguments.iter().map(quoted).collect();
     let commit = report.commit.as_deref().map_or_else(String::new, |commit| format!(" at commit {commit}"));
     line(
         out,
-        format_args!(
-            "\nRepeat: `cargo run --release -p vestibule-benches -- compare --rounds {} --seconds {}`{commit}.\n",
-            report.settings.rounds, report.settings.seconds
-        ),
+        format_args!("\nRepeat: `cargo run --release -p vestibule-benches -- compare {}`{commit}.\n", words.join(" ")),
     );
     let tick = 1000 / report.machine.clock_hz.max(1);
     out.push_str(&format!(
@@ -226,6 +229,7 @@ mod tests {
         assert!(text.contains("| vestibule | **6.00** (5.00–7.00) |"), "{text}");
         assert!(text.contains("| veth | 18.00 |"), "{text}");
         assert!(!text.contains("What it costs"), "{text}");
+        assert!(text.contains("-- compare --engine 'a=b c'` at commit abc1234."), "{text}");
     }
 
     #[test]
@@ -236,6 +240,7 @@ mod tests {
         assert!(text.contains(row), "{text}");
         let engines: [(&str, &[f64]); 2] = [("vestibule", &[5.0]), ("wireguard-go", &[3.0])];
         let text = render(&report(Test::Tcp1, value::GBPS, &engines));
+        assert!(text.contains("**Not judged**") && text.contains("; TCP ×1 against gotatun; "), "{text}");
         assert!(text.contains("1.67 × | ≥ 2 × | **not met** |"), "{text}");
     }
 

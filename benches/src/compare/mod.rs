@@ -107,7 +107,16 @@ fn prepare(options: &Options) -> Result<Job, String> {
         _ => None,
     };
     let settings = Settings { rounds: options.rounds, seconds: options.seconds, tests: in_order(&options.tests) };
-    Ok(Job { settings, engines, machine, began: machine::now(), commit: machine::commit(), output, product })
+    Ok(Job {
+        settings,
+        engines,
+        machine,
+        began: machine::now(),
+        arguments: env::args().skip(2).collect(),
+        commit: machine::commit(),
+        output,
+        product,
+    })
 }
 
 fn wanted(engines: &[String], name: &str) -> bool {

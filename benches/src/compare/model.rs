@@ -17,6 +17,8 @@ pub(super) struct Job {
     pub(super) machine: Machine,
     /// When it began.
     pub(super) began: String,
+    /// The words after `compare` that asked for it.
+    pub(super) arguments: Vec<String>,
     /// `git describe` of the working directory, where there is one.
     pub(super) commit: Option<String>,
     /// Where the results go.
@@ -53,6 +55,7 @@ pub(super) struct Report {
     /// When, by the machine's clock.
     pub(super) began: String,
     pub(super) took_seconds: f64,
+    pub(super) arguments: Vec<String>,
     pub(super) commit: Option<String>,
     pub(super) machine: Machine,
     pub(super) settings: Settings,
@@ -147,6 +150,7 @@ pub(super) mod testing {
         Report {
             began: "2026-01-02T03:04:05Z".to_owned(),
             took_seconds: 61.0,
+            arguments: vec!["--engine".to_owned(), "a=b c".to_owned()],
             commit: Some("abc1234".to_owned()),
             machine: Machine { cpu: "Test CPU".to_owned(), cores: 2, clock_hz: 100, ..Machine::default() },
             settings: Settings { rounds: 3, seconds: 5, tests: Test::ALL.to_vec() },

@@ -70,25 +70,48 @@ impl Outlook {
     }
 
     fn glance(&self) -> Glance {
-        let ours = fs::read_link("/proc/self/ns/pid").ok();
-        let mut glance = Glance::default();
+        // The outer `/proc` knows us by our number there.
+        let ours = fs::read_link(self.outer("self")).ok().and_then(|link| link.to_str()?.parse().ok()).unwrap_or(0);
+        let mut all = BTreeMap::new();
         for entry in fs::read_dir(self.outer(".")).into_iter().flatten().flatten() {
             let name = entry.file_name();
             let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
             let text = fs::read_to_string(self.outer(&format!("{pid}/stat"))).unwrap_or_default();
-            let Some(stat) = proc::Stat::parse(&text) else { continue };
+            all.extend(proc::Stat::parse(&text).map(|stat| (pid, stat)));
+        }
+        let mut glance = Glance::default();
+        for (pid, stat) in &all {
             // The kernel's threads work for whoever asks, which is mostly us.
-            let inside = || fs::read_link(self.outer(&format!("{pid}/ns/pid"))).ok() == ours;
-            if stat.is_kernel || inside() {
-                continue;
+            if !stat.is_kernel && !is_below(&all, *pid, ours) {
+                glance.ticks += stat.own + stat.reaped;
+                glance.processes.insert((*pid, stat.name.clone()), stat.own);
             }
-            glance.ticks += stat.own + stat.reaped;
-            glance.processes.insert((pid, stat.name), stat.own);
         }
         let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
         glance.stolen = proc::steal(&stat).map_or(0, |(stolen, _)| stolen);
         let uptime = fs::read_to_string("/proc/uptime").unwrap_or_default();
         glance.uptime = uptime.split_whitespace().next().and_then(|seconds| seconds.parse().ok()).unwrap_or(0.0);
         glance
+    }
+}
+
+/// Whether a process is `ancestor` or was started by it, by its children, and so on.
+fn is_below(all: &BTreeMap<u32, proc::Stat>, pid: u32, ancestor: u32) -> bool {
+    let parent = |pid: &u32| all.get(pid).map(|stat| stat.parent);
+    // Numbers that were given out again while we looked might make a ring.
+    std::iter::successors(Some(pid), parent).take(all.len()).any(|pid| pid == ancestor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descendants_of_any_depth_are_ours_and_nobody_else() {
+        let stat = |parent| proc::Stat { name: String::new(), parent, is_kernel: false, own: 0, reaped: 0 };
+        let all: BTreeMap<u32, proc::Stat> =
+            [(1, 0), (10, 1), (11, 10), (12, 11), (20, 1), (30, 31), (31, 30)].map(|(pid, up)| (pid, stat(up))).into();
+        let ours: Vec<u32> = all.keys().copied().filter(|pid| is_below(&all, *pid, 10)).collect();
+        assert_eq!(ours, [10, 11, 12]);
     }
 }

@@ -10,6 +10,8 @@ const CLOCK_TICKS: u64 = 17;
 pub(super) struct Stat {
     /// The program's name, cut at 15 bytes.
     pub(super) name: String,
+    /// Who started it.
+    pub(super) parent: u32,
     /// A thread of the kernel's own.
     pub(super) is_kernel: bool,
     /// In user and kernel mode, all its threads.
@@ -28,6 +30,7 @@ impl Stat {
         let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
         Some(Self {
             name,
+            parent: number(4)?.try_into().ok()?,
             is_kernel: number(9)? & KERNEL_THREAD != 0,
             own: number(14)? + number(15)?,
             reaped: number(16)? + number(17)?,
@@ -91,7 +94,7 @@ mod tests {
     fn a_name_with_parentheses_and_spaces_is_no_obstacle() {
         let line = "42 (a) (b c) S 1 42 42 0 -1 4194304 100 0 0 0 250 50 7 3 20 0 4 0 1000 1 2 3";
         let stat = Stat::parse(line).unwrap();
-        assert_eq!(stat, Stat { name: "a) (b c".to_owned(), is_kernel: false, own: 300, reaped: 10 });
+        assert_eq!(stat, Stat { name: "a) (b c".to_owned(), parent: 1, is_kernel: false, own: 300, reaped: 10 });
         assert_eq!(Stat::parse("42 (short) S 1"), None);
         assert_eq!(Stat::parse(""), None);
     }

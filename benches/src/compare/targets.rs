@@ -73,6 +73,22 @@ pub(super) fn judge(report: &Report) -> Vec<Judged> {
     TARGETS.iter().filter_map(|target| judge_one(report, target)).collect()
 }
 
+/// The targets that could not be judged, in words; none when we did not take part.
+pub(super) fn unjudged(report: &Report) -> Vec<String> {
+    if report.engines.iter().all(|engine| engine.name != OURS) {
+        return Vec::new();
+    }
+    let open = TARGETS.iter().filter(|target| judge_one(report, target).is_none());
+    let words = open.filter_map(|target| {
+        let title = find(target.test, target.value)?.title;
+        Some(match target.bound {
+            Bound::TimesAtLeast(engine, _) | Bound::TimesAtMost(engine, _) => format!("{title} against {engine}"),
+            Bound::AtMost(_) => title.to_owned(),
+        })
+    });
+    words.collect()
+}
+
 fn judge_one(report: &Report, target: &Target) -> Option<Judged> {
     let measure = find(target.test, target.value)?;
     let median = |engine| report.spread(engine, measure).map(|spread| spread.median);

@@ -18,6 +18,8 @@ use std::{
 const PORT: u16 = 5201;
 /// Longest wait for a server that starts, or for a client after its time.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// Rest before a load, for what the one before it has left in queues.
+const REST: Duration = Duration::from_millis(300);
 /// Payload of the UDP datagrams.
 const DATAGRAM: &str = "1200";
 
@@ -68,6 +70,7 @@ impl Turn {
 
     /// iperf3 through the tunnel, with CPU, memory and interface counters around it.
     fn load(&mut self, arguments: &[&str]) -> Result<Values, RunError> {
+        thread::sleep(REST);
         let (seconds, port, target) = (self.seconds.to_string(), PORT.to_string(), self.pair.target());
         let server = ["iperf3", "-s", "-1", "-p", &port, "-B", target];
         let mut server = Running::start(&self.pair.hosts[1], &server, &format!("{ROOM}/server.log"))?;

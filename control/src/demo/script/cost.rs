@@ -41,10 +41,9 @@ const WARM_UP_MEGABYTES: u32 = 100;
 pub(super) fn run(options: &Options, timeline: &Timeline, verdict: &mut Verdict) -> Result<(), Stopped> {
     timeline.chapter("What rules and swaps cost");
     let spacing = Duration::from_millis(u64::from(options.spacing));
-    let mut without = Ends::start("without")?;
+    let mut without = Ends::start("without", 0)?;
     timeline.note("a gateway and a device with two rules, whose identity stays");
-    let mut with = Ends::start("with")?;
-    with.add_rules(options.rules)?;
+    let mut with = Ends::start("with", options.rules)?;
     let (rules, pace) = (options.rules, options.spacing);
     timeline.note(format_args!("another gateway and device with {rules} more rules, and a swap every {pace} ms"));
     without.load(WARM_UP_MEGABYTES, None)?;
@@ -128,7 +127,6 @@ struct Ends {
     source: Host,
     _sink: Host,
     device: Device,
-    admin: Admin,
     /// Number of the latest session.
     session: u32,
     logged_on: bool,
@@ -136,14 +134,16 @@ struct Ends {
 }
 
 impl Ends {
-    /// Starts both, and registers a user whose log-on is a swap from then on.
-    fn start(name: &str) -> Result<Self, Stopped> {
+    /// Starts both with so many rules, and registers a user whose log-on is a swap from then on.
+    fn start(name: &str, rules: u32) -> Result<Self, Stopped> {
         let room = PathBuf::from(format!("/run/vestibule-demo-{name}"));
         let stage = Stage::build_in(room, super::INNER).map_err(SceneError::from)?;
         let paths = Paths::below(&stage.room);
         let mut kernel = Kernel::start(stage)?;
         let (gateway, admin) = take_seat(&kernel)?;
         let token = setup::organisation(&admin)?;
+        // Before the device comes: it would be told of each.
+        add_rules(&admin, rules)?;
         paths.write_mdm(&token, true)?;
         kernel.boot(&paths.command(&gateway))?;
         let mut device = Device::sit_down(paths).inspect_err(|_| eprintln!("{}", kernel.logs()))?;
@@ -162,25 +162,7 @@ impl Ends {
         };
         let sink = host(&kernel.stage.intranet, "--listen")?;
         let source = host(&kernel.stage.device, "--connect")?;
-        Ok(Self { source, _sink: sink, device, admin, session: 1, logged_on: true, kernel })
-    }
-
-    /// Rules that come before all others and say nothing of the load.
-    fn add_rules(&self, count: u32) -> Result<(), Stopped> {
-        for number in 0..count {
-            let [_, _, third, fourth] = number.to_be_bytes();
-            let rule = json!({
-                "name": format!("Rule {number}"),
-                "enabled": true,
-                "action": if number.is_multiple_of(2) { "block" } else { "allow" },
-                "filters": ["l4"],
-                "precedence": number,
-                "traffic": format!("net.dst.ip in {{172.16.{third}.{fourth} 172.17.{third}.0/24}} and net.dst.port == {}",
-                    1024 + number),
-            });
-            self.admin.call(Method::POST, RULES, Some(rule))?;
-        }
-        Ok(())
+        Ok(Self { source, _sink: sink, device, session: 1, logged_on: true, kernel })
     }
 
     /// Sends `megabytes`, with a swap every `spacing` if any.
@@ -223,4 +205,22 @@ impl Ends {
     fn ticks(&self) -> u64 {
         self.kernel.services().map(Service::cpu_ticks).sum()
     }
+}
+
+/// Rules that come before all others and say nothing of the load.
+fn add_rules(admin: &Admin, count: u32) -> Result<(), Stopped> {
+    for number in 0..count {
+        let [_, _, third, fourth] = number.to_be_bytes();
+        let rule = json!({
+            "name": format!("Rule {number}"),
+            "enabled": true,
+            "action": if number.is_multiple_of(2) { "block" } else { "allow" },
+            "filters": ["l4"],
+            "precedence": number,
+            "traffic": format!("net.dst.ip in {{172.16.{third}.{fourth} 172.17.{third}.0/24}} and net.dst.port == {}",
+                1024 + number),
+        });
+        admin.call(Method::POST, RULES, Some(rule))?;
+    }
+    Ok(())
 }
