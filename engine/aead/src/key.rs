@@ -6,6 +6,9 @@ use std::fmt;
 /// Length of the authentication tag at the end of a sealed packet.
 pub const TAG_LEN: usize = 16;
 
+/// What one nonce is good for: the block counter has 32 bits, and block 0 is the one-time key (RFC 8439, 2.8).
+const TEXT_MAX: u64 = ((1 << 32) - 1) * 64;
+
 /// A ChaCha20-Poly1305 key. Dropping it wipes it, `Debug` does not show it. A few hundred bytes at most, so that
 /// thousands of idle ones cost little.
 pub struct Key(Inner);
@@ -78,13 +81,14 @@ impl Key {
     /// Seals every packet of a batch.
     ///
     /// # Panics
-    /// If an `out` has the wrong length or a `head` is not whole blocks of 64 bytes: the caller's mistake, never a
+    /// If an `out` has the wrong length, a `head` is not whole blocks of 64 bytes, or a text passes 256 GiB: the caller's mistake, never a
     /// peer's. Nothing has been sealed then.
     pub fn seal(&self, packets: &mut [Seal<'_>]) {
         for packet in packets.iter() {
             assert_eq!(packet.head.len() % 64, 0, "`head` must be whole blocks of 64 bytes");
             let want = packet.head.len() + packet.body.len() + TAG_LEN;
             assert_eq!(packet.out.len(), want, "`out` must hold plaintext and tag");
+            assert_short(want);
         }
         match &self.0 {
             Inner::Library(key) => packets.iter_mut().for_each(|packet| key.seal(packet)),
@@ -101,6 +105,7 @@ impl Key {
         for packet in packets.iter() {
             let want = packet.sealed.len().saturating_sub(TAG_LEN);
             assert_eq!(packet.out.len(), want, "`out` must hold what `sealed` holds without its tag");
+            assert_short(want);
         }
         match &self.0 {
             Inner::Library(key) => packets.iter_mut().for_each(|packet| key.open(packet)),
@@ -115,6 +120,7 @@ impl Key {
     /// If `out` is not [`TAG_LEN`] bytes longer than `plaintext`.
     pub fn seal_with(&self, nonce: &[u8; 12], aad: &[u8], plaintext: &[u8], out: &mut [u8]) {
         assert_eq!(out.len(), plaintext.len() + TAG_LEN, "`out` must hold plaintext and tag");
+        assert_short(out.len());
         match &self.0 {
             Inner::Library(key) => key.seal_with(nonce, aad, &[], plaintext, out),
             #[cfg(all(feature = "avx512", target_arch = "x86_64"))]
@@ -132,6 +138,7 @@ impl Key {
     pub fn open_with(&self, nonce: &[u8; 12], aad: &[u8], sealed: &[u8], out: &mut [u8]) -> Result<(), Refused> {
         let want = sealed.len().saturating_sub(TAG_LEN);
         assert_eq!(out.len(), want, "`out` must hold what `sealed` holds without its tag");
+        assert_short(want);
         match &self.0 {
             Inner::Library(key) => key.open_with(nonce, aad, sealed, out),
             #[cfg(all(feature = "avx512", target_arch = "x86_64"))]
@@ -144,6 +151,12 @@ impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Key").field("backend", &self.backend()).finish_non_exhaustive()
     }
+}
+
+/// Beyond this the key stream would begin anew.
+#[inline]
+fn assert_short(len: usize) {
+    assert!(len as u64 <= TEXT_MAX, "{len} bytes are too many for one nonce, at most {TEXT_MAX} can be");
 }
 
 /// The nonce of a counter (WireGuard paper, 5.4.6).

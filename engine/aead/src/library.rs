@@ -36,7 +36,7 @@ impl Key {
             let sealed = self.0.seal_in_place_separate_tag(nonce, Aad::from(aad), text);
             sealed.map(|made| tag.copy_from_slice(made.as_ref()))
         };
-        // It refuses lengths that do not fit (checked by the caller) and plaintexts above 256 GiB.
+        // It refuses lengths that do not fit and texts above 256 GiB; the caller has checked both.
         assert!(sealed.is_ok(), "plaintext of {} bytes is too long for one nonce", head.len() + body.len());
     }
 
