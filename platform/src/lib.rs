@@ -70,6 +70,7 @@
 //! - [`session`]: who is logged on;
 //! - [`secrets`], [`files`]: what rests on the disk;
 //! - [`clock`]: time that counts sleep, entropy;
+//! - [`pages`]: how large the pages of memory are;
 //! - [`facts`], [`service`]: what the system says of itself, and how it asks to stop;
 //! - [`local`]: the daemon's control socket;
 //! - [`sandbox`]: hosts and cables that the kernel takes away with their first process;
@@ -83,6 +84,7 @@ pub mod files;
 pub mod local;
 pub mod measure;
 pub mod netcfg;
+pub mod pages;
 pub mod runtime;
 pub mod sandbox;
 pub mod secrets;

@@ -54,6 +54,7 @@ const CALLS: usize = 64;
 /// See [`StartError`].
 pub async fn run(options: Options, announce: impl FnOnce(&Facts)) -> Result<(), StartError> {
     crate::crypto::install_provider();
+    vestibule_platform::pages::small_only();
     let (store, key) = Store::open(Box::new(FileStore::open(&options.state)?))?;
     let gateway = Arc::new(reach(&options, &store)?);
     let machine = restore(&store)?;

@@ -100,6 +100,7 @@ fn step(step: &'static str) -> impl FnOnce(io::Error) -> StartError {
 /// # Errors
 /// The interface, its UDP socket or its configuration socket could not be made.
 pub fn run(options: &Options, ready: impl FnOnce(&Ready)) -> Result<End, StartError> {
+    vestibule_platform::pages::small_only();
     let tun = Tun::open(&TunConfig::new(&options.interface))?;
     let socket =
         Udp::bind(&UdpConfig::new(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)))).map_err(step("open a UDP socket"))?;
