@@ -32,10 +32,12 @@ impl Deadlines {
         self.entries.insert((at, slot));
     }
 
-    /// Takes the peers that are due off the list.
-    pub(super) fn take_due(&mut self, now: Instant) -> Vec<usize> {
+    /// Takes up to `most` peers that are due off the list.
+    pub(super) fn take_due(&mut self, now: Instant, most: usize) -> Vec<usize> {
         let mut due = Vec::new();
-        while let Some(&(at, slot)) = self.entries.first().filter(|(at, _)| *at <= now) {
+        while due.len() < most
+            && let Some(&(at, slot)) = self.entries.first().filter(|(at, _)| *at <= now)
+        {
             self.entries.remove(&(at, slot));
             self.armed[slot] = None;
             due.push(slot);
@@ -58,10 +60,11 @@ mod tests {
             deadlines.arm(slot, at(ms));
         }
         assert_eq!((deadlines.next(), deadlines.entries.len()), (Some(at(10)), 3));
-        assert!(deadlines.take_due(at(9)).is_empty());
-        assert_eq!(deadlines.take_due(at(20)), [3, 1]);
+        assert!(deadlines.take_due(at(9), 9).is_empty());
+        assert_eq!(deadlines.take_due(at(20), 1), [3]);
+        assert_eq!(deadlines.take_due(at(20), 9), [1]);
         deadlines.arm(1, at(40));
-        assert_eq!(deadlines.take_due(at(100)), [0, 1]);
+        assert_eq!(deadlines.take_due(at(100), 9), [0, 1]);
         assert_eq!(deadlines.next(), None);
     }
 }

@@ -41,6 +41,8 @@ pub enum DropReason {
     UnexpectedHandshake,
     /// mac1 is wrong, or the initiator must first prove its address.
     HandshakeRefused,
+    /// More handshakes wait to be answered than there is room for; the initiator tries again.
+    TooManyHandshakes,
     /// A handshake timestamp that is not above the greatest seen from that key.
     StaleHandshake,
     /// An inner control packet that is malformed or stale, or that did not come from the other engine.
@@ -70,6 +72,7 @@ impl DropReason {
         Self::ClosedByNewIdentity,
         Self::UnexpectedHandshake,
         Self::HandshakeRefused,
+        Self::TooManyHandshakes,
         Self::StaleHandshake,
         Self::StaleControl,
         Self::CongestionExperienced,
@@ -97,6 +100,7 @@ impl DropReason {
             Self::ClosedByNewIdentity => "closed_by_new_identity",
             Self::UnexpectedHandshake => "unexpected_handshake",
             Self::HandshakeRefused => "handshake_refused",
+            Self::TooManyHandshakes => "too_many_handshakes",
             Self::StaleHandshake => "stale_handshake",
             Self::StaleControl => "stale_control",
             Self::CongestionExperienced => "congestion_experienced",

@@ -1,5 +1,6 @@
 //! Handshake messages from the socket.
 
+use super::knocks::{ANSWERED_AT_A_TIME, Knock};
 use super::{DropReason, Engine, Event, PeerKind, peer::Stage, send};
 use crate::generation::GenerationId;
 use crate::wireguard::{Admission, COOKIE_LEN, Opened, Sealed};
@@ -7,7 +8,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 impl Engine {
-    /// Type 1: someone knocks at our static key.
+    /// Type 1: someone knocks at our static key. Only a look that costs little is taken here.
     pub(super) fn handle_initiation(
         &mut self,
         message: &[u8],
@@ -15,7 +16,7 @@ impl Engine {
         now: Instant,
     ) -> Result<(), DropReason> {
         let mut cookie = [0; COOKIE_LEN];
-        match self.responder.admit(source, message, &mut cookie, now) {
+        match self.responder.admit(source, message, self.knocks.are_many(), &mut cookie, now) {
             Admission::Admitted => {}
             Admission::Cookie => {
                 self.transmits.push(source, &cookie);
@@ -24,6 +25,21 @@ impl Engine {
             }
             Admission::Refused => return Err(DropReason::HandshakeRefused),
         }
+        if self.knocks.push(message, source) { Ok(()) } else { Err(DropReason::TooManyHandshakes) }
+    }
+
+    /// Answers the initiations that have waited longest.
+    pub(super) fn answer_knocks(&mut self, now: Instant) {
+        for _ in 0..ANSWERED_AT_A_TIME {
+            let Some(Knock { message, source }) = self.knocks.pop() else { break };
+            if let Err(reason) = self.answer_knock(&message, source, now) {
+                self.counters.dropped(reason);
+            }
+        }
+        self.knocks.postpone(now);
+    }
+
+    fn answer_knock(&mut self, message: &[u8], source: SocketAddr, now: Instant) -> Result<(), DropReason> {
         let knock = self.responder.read(message).ok_or(DropReason::HandshakeRefused)?;
         let &(slot, id) = self.initiators.get(&knock.peer).ok_or(DropReason::UnexpectedHandshake)?;
         let peer = &mut self.peers[slot];

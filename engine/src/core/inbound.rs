@@ -51,6 +51,8 @@ impl Engine {
                 rest = rest.get(taken * stride..).unwrap_or_default();
             }
         }
+        // Traffic first: handshakes wait until it has passed.
+        self.answer_knocks(now);
         self.deliveries.finish();
     }
 

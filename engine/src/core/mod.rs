@@ -12,6 +12,7 @@ mod handshake;
 mod inbound;
 mod index;
 mod judge;
+mod knocks;
 mod outbound;
 mod peer;
 mod routes;
@@ -97,6 +98,7 @@ pub struct Engine {
     initiators: BTreeMap<[u8; 32], (usize, GenerationId)>,
     flows: FlowTable,
     fragments: FragmentTable,
+    knocks: knocks::Knocks,
     transmits: TransmitQueue,
     deliveries: DeliveryQueue,
     events: VecDeque<Event>,
@@ -133,6 +135,7 @@ impl Engine {
             initiators: BTreeMap::new(),
             flows: FlowTable::new(config.max_flows, hash_seed),
             fragments: FragmentTable::new(MAX_FRAGMENTED, hash_seed),
+            knocks: knocks::Knocks::default(),
             transmits: TransmitQueue::new(),
             deliveries: DeliveryQueue::default(),
             events: VecDeque::new(),

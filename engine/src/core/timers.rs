@@ -15,6 +15,14 @@ const SLICE_PAUSE: Duration = Duration::from_millis(1);
 /// Flows looked at per slice.
 const SLICE: usize = 4096;
 
+/// Peers looked at in one call, and handshakes begun: what is due for the others is done after a look at the traffic. A
+/// look costs about a microsecond, an initiation about a hundred.
+const PEERS: usize = 256;
+/// See [`PEERS`].
+const INITIATIONS: u64 = 8;
+/// The others are due after this pause.
+const PAUSE: Duration = Duration::from_micros(1);
+
 /// When idle flows are looked for next.
 #[derive(Debug, Default)]
 pub(super) struct Housekeeping {
@@ -27,12 +35,20 @@ impl Engine {
     /// When [`Self::handle_deadline`] wants to be called next.
     #[must_use]
     pub fn poll_deadline(&self) -> Option<Instant> {
-        self.deadlines.next().into_iter().chain(self.housekeeping.at).min()
+        self.deadlines.next().into_iter().chain(self.knocks.due()).chain(self.housekeeping.at).min()
     }
 
     /// Timers: call when the deadline has come (early calls are harmless).
     pub fn handle_deadline(&mut self, now: Instant) {
-        for slot in self.deadlines.take_due(now) {
+        if self.knocks.due().is_some_and(|due| due <= now) {
+            self.answer_knocks(now);
+        }
+        let sent = self.counters.handshakes_sent.get();
+        for slot in self.deadlines.take_due(now, PEERS) {
+            if self.counters.handshakes_sent.get() - sent >= INITIATIONS {
+                self.deadlines.arm(slot, now + PAUSE);
+                continue;
+            }
             self.end_drains(slot, now);
             self.run_preparing(slot, now);
             self.run_active(slot, now);

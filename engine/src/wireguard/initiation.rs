@@ -49,24 +49,32 @@ impl Responder {
         PublicKey(self.public.to_bytes())
     }
 
+    /// The public key of `key`, which as a rule is the one at which initiators knock: a gateway has thousands of sessions
+    /// under it.
+    pub(crate) fn public_key_of(&self, key: &PrivateKey) -> PublicKey {
+        let differences = key.expose().iter().zip(self.secret.as_bytes()).fold(0, |all, (a, b)| all | (a ^ b));
+        if differences == 0 { self.public_key() } else { key.public() }
+    }
+
     /// The limiter for `Tunn`s behind this responder: it checks mac1 only, the flood was judged here.
     pub(crate) fn session_limiter(&mut self) -> Arc<RateLimiter> {
         let public = &self.public;
         Arc::clone(self.limiter.get_or_insert_with(|| Arc::new(RateLimiter::new(public, u64::MAX))))
     }
 
-    /// Checks mac1 and, under load, mac2. `reply` takes the cookie to send back.
+    /// Checks mac1 and, under load (which `busy` says, or many handshakes within a second), mac2. `reply` takes the cookie to send back.
     pub(crate) fn admit(
         &mut self,
         source: SocketAddr,
         message: &[u8],
+        busy: bool,
         reply: &mut [u8; COOKIE_LEN],
         now: Instant,
     ) -> Admission {
         if now.saturating_duration_since(self.second) >= SECOND {
             (self.count, self.second) = (0, now);
         }
-        let under_load = self.count >= HANDSHAKES_PER_SECOND;
+        let under_load = busy || self.count >= HANDSHAKES_PER_SECOND;
         let admission = self.checker.admit(message, source, under_load, &mut self.random, reply, now);
         if admission != Admission::Refused {
             self.count = self.count.saturating_add(1);
@@ -135,27 +143,31 @@ mod tests {
         let message = initiation(&mut tunn);
         let mut reply = [0; COOKIE_LEN];
         for _ in 0..HANDSHAKES_PER_SECOND {
-            assert_eq!(responder.admit(FROM.into(), &message, &mut reply, now), Admission::Admitted);
+            assert_eq!(responder.admit(FROM.into(), &message, false, &mut reply, now), Admission::Admitted);
         }
-        assert_eq!(responder.admit(FROM.into(), &message, &mut reply, now), Admission::Cookie);
+        assert_eq!(responder.admit(FROM.into(), &message, false, &mut reply, now), Admission::Cookie);
         assert!(matches!(tunn.decapsulate(None, &reply, &mut [0; 148]), TunnResult::Done));
         let proof = initiation(&mut tunn);
-        assert_eq!(responder.admit(FROM.into(), &proof, &mut reply, now), Admission::Admitted);
+        assert_eq!(responder.admit(FROM.into(), &proof, false, &mut reply, now), Admission::Admitted);
         let elsewhere = SocketAddr::from(([192, 0, 2, 1], 51821));
-        assert_eq!(responder.admit(elsewhere, &proof, &mut reply, now), Admission::Cookie, "another port");
+        assert_eq!(responder.admit(elsewhere, &proof, false, &mut reply, now), Admission::Cookie, "another port");
         assert_eq!(
-            responder.admit(FROM.into(), &message, &mut reply, now + SECOND),
+            responder.admit(FROM.into(), &message, false, &mut reply, now + SECOND),
             Admission::Admitted,
             "quiet again"
         );
         for _ in 0..HANDSHAKES_PER_SECOND {
-            responder.admit(FROM.into(), &message, &mut reply, now + 119 * SECOND);
+            responder.admit(FROM.into(), &message, false, &mut reply, now + 119 * SECOND);
         }
-        assert_eq!(responder.admit(FROM.into(), &proof, &mut reply, now + 119 * SECOND), Admission::Admitted);
+        assert_eq!(responder.admit(FROM.into(), &proof, false, &mut reply, now + 119 * SECOND), Admission::Admitted);
         for _ in 0..HANDSHAKES_PER_SECOND {
-            responder.admit(FROM.into(), &message, &mut reply, now + 121 * SECOND);
+            responder.admit(FROM.into(), &message, false, &mut reply, now + 121 * SECOND);
         }
-        assert_eq!(responder.admit(FROM.into(), &proof, &mut reply, now + 121 * SECOND), Admission::Cookie, "too old");
+        assert_eq!(
+            responder.admit(FROM.into(), &proof, false, &mut reply, now + 121 * SECOND),
+            Admission::Cookie,
+            "too old"
+        );
     }
 
     #[test]
@@ -167,9 +179,9 @@ mod tests {
             let mut bad = message.clone();
             bad[at] ^= 1;
             for _ in 0..10 {
-                assert_eq!(responder.admit(FROM.into(), &bad, &mut reply, now), Admission::Refused, "byte {at}");
+                assert_eq!(responder.admit(FROM.into(), &bad, false, &mut reply, now), Admission::Refused, "byte {at}");
             }
         }
-        assert_eq!(responder.admit(FROM.into(), &message, &mut reply, now), Admission::Admitted);
+        assert_eq!(responder.admit(FROM.into(), &message, false, &mut reply, now), Admission::Admitted);
     }
 }
