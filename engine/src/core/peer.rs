@@ -19,14 +19,15 @@ pub(crate) enum Stage {
     Draining,
 }
 
-/// A device at the gateway, or the gateway at a device.
+/// A device at the gateway, or the gateway at a device. Small, since a gateway has them by the ten thousand in one piece
+/// of memory, and the packet path goes on from here to what is in use.
 pub(crate) struct Peer {
     pub(crate) id: PeerId,
     pub(crate) kind: PeerKind,
     /// As they were given; another peer may have got some since.
     pub(crate) addresses: Vec<IpNet>,
-    pub(crate) active: Option<Generation>,
-    pub(crate) preparing: Option<Generation>,
+    pub(crate) active: Option<Box<Generation>>,
+    pub(crate) preparing: Option<Box<Generation>>,
     /// Oldest first; at most `MAX_DRAINING`.
     pub(crate) draining: Vec<Generation>,
     /// Policy epoch: flow verdicts of another one are asked again.
@@ -71,6 +72,6 @@ impl Peer {
     }
 
     pub(crate) fn generations(&self) -> impl Iterator<Item = &Generation> {
-        self.active.iter().chain(&self.preparing).chain(&self.draining)
+        self.active.iter().chain(&self.preparing).map(|generation| &**generation).chain(&self.draining)
     }
 }

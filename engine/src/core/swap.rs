@@ -9,6 +9,7 @@ use crate::generation::{
 };
 use crate::policy::Policy;
 use crate::wireguard::Role;
+use std::borrow::Borrow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -41,8 +42,9 @@ impl Engine {
             PeerKind::Device => Role::Gateway,
             PeerKind::Plain => Role::Plain,
         };
-        let session = self.sessions.open(&config, role, limiter, now);
-        let mut generation = Generation::new(peer, &config, session, &self.counters, now);
+        let session =
+            self.sessions.open(&config, self.responder.public_key_of(&config.private_key), role, limiter, now);
+        let mut generation = Box::new(Generation::new(peer, &config, session, &self.counters, now));
         // Greatest handshake timestamps are kept per static key, not per generation.
         let known = self.peers[slot].generations().filter(|known| known.peer_public_key == config.peer_public_key);
         let greatest = known.map(|known| known.last_handshake).max().unwrap_or_default();
@@ -107,7 +109,7 @@ impl Engine {
         let retired = active.take_if(|g| g.id == generation).or_else(|| preparing.take_if(|g| g.id == generation));
         let retired = retired.or_else(|| {
             let at = draining.iter().position(|g| g.id == generation)?;
-            Some(draining.remove(at))
+            Some(Box::new(draining.remove(at)))
         });
         if let Some(retired) = retired {
             self.end(retired);
@@ -154,7 +156,7 @@ impl Engine {
             let length = (rtt.max(old.rtt) * 3).clamp(DRAIN_MIN, DRAIN_MAX);
             old.marker = None;
             old.drain = Some(Drain { since: now, until: now + length, limit: None });
-            peer.draining.push(old);
+            peer.draining.push(*old);
         }
         let peer = &mut self.peers[slot];
         peer.epoch = epoch;
@@ -250,13 +252,14 @@ impl Engine {
     }
 
     /// The end of a generation: its session, and with it every key, is dropped.
-    pub(super) fn end(&mut self, generation: Generation) {
+    pub(super) fn end(&mut self, ended: impl Borrow<Generation>) {
+        let generation = ended.borrow();
         self.indices.remove(generation.index);
         let key = generation.peer_public_key.0;
         if self.initiators.get(&key).is_some_and(|(_, id)| *id == generation.id) {
             self.initiators.remove(&key);
         }
-        self.fold(&generation);
+        self.fold(generation);
         self.counters.close_generation(generation.id);
         self.events.push_back(Event::Retired { peer: generation.peer, generation: generation.id });
     }

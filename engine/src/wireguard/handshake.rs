@@ -4,7 +4,7 @@ use super::message::{INITIATION_LEN, RESPONSE_LEN};
 use super::noise::{Secret, Symmetric, ephemeral, shared};
 use super::transport::TransportKeys;
 use crate::random::Random;
-use x25519_dalek::{PublicKey as Point, StaticSecret};
+use x25519_dalek::StaticSecret;
 use zeroize::Zeroizing;
 
 /// We and the peer, by our static keys.
@@ -66,9 +66,9 @@ impl Knock {
 }
 
 impl Parties {
-    pub(crate) fn new(secret: &[u8; 32], peer: [u8; 32], preshared: Option<&[u8; 32]>) -> Self {
+    /// `public` belongs to `secret`.
+    pub(crate) fn new(secret: &[u8; 32], public: [u8; 32], peer: [u8; 32], preshared: Option<&[u8; 32]>) -> Self {
         let secret = StaticSecret::from(*secret);
-        let public = Point::from(&secret).to_bytes();
         let preshared = Zeroizing::new(preshared.copied().unwrap_or_default());
         Self { secret, public, peer, preshared, shared: None }
     }

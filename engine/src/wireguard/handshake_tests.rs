@@ -9,6 +9,7 @@ use crate::wireguard::transport::Keypair;
 use boringtun::noise::{Tunn, TunnResult};
 use std::time::Instant;
 use vestibule_aead::{Open, Seal};
+use x25519_dalek::PublicKey as Point;
 
 const PACKET: [u8; 28] = [0x45, 0, 0, 28, 0, 0, 0, 0, 64, 1, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, 8, 0, 0, 0, 0, 1, 0, 1];
 
@@ -21,7 +22,12 @@ struct Pair {
 fn pair(seed: u8, preshared: Option<[u8; 32]>) -> Pair {
     let mut random = Random::new(&Seed::new([seed; 32]));
     let (mine, theirs) = (random.bytes::<32>(), StaticSecret::from(*random.bytes::<32>()));
-    let ours = Parties::new(&mine, Point::from(&theirs).to_bytes(), preshared.as_ref());
+    let ours = Parties::new(
+        &mine,
+        Point::from(&StaticSecret::from(*mine)).to_bytes(),
+        Point::from(&theirs).to_bytes(),
+        preshared.as_ref(),
+    );
     let tunn = Tunn::new(theirs, Point::from(ours.public), preshared, None, 99, None);
     Pair { ours, tunn, random }
 }

@@ -13,7 +13,7 @@ use super::stamps::Stamps;
 use super::timers::{Role, Timers};
 use super::transport::{Opening, Sealing, TransportKeys};
 use super::waiting::Waiting;
-use crate::generation::GenerationConfig;
+use crate::generation::{GenerationConfig, PublicKey};
 use crate::random::Random;
 use std::sync::Arc;
 use std::time::Instant;
@@ -36,8 +36,10 @@ pub(crate) struct Native {
 }
 
 impl Native {
+    /// `public` belongs to the configuration's private key.
     pub(crate) fn new(
         config: &GenerationConfig,
+        public: PublicKey,
         role: Role,
         mut random: Random,
         stamps: Arc<Stamps>,
@@ -46,7 +48,7 @@ impl Native {
         let preshared = config.preshared_key.as_ref().map(crate::generation::PrivateKey::expose);
         Self {
             role,
-            parties: Parties::new(config.private_key.expose(), config.peer_public_key.0, preshared),
+            parties: Parties::new(config.private_key.expose(), public.0, config.peer_public_key.0, preshared),
             stamps,
             index: config.index << 8,
             last_index: random.bits() as u8,

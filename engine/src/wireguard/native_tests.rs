@@ -57,7 +57,14 @@ impl End {
         };
         let stamps = Arc::new(Stamps::new(SystemTime::UNIX_EPOCH + seconds(1_000_000), now));
         Self {
-            session: Native::new(&config, role, Random::new(&Seed::new([key; 32])), stamps, now),
+            session: Native::new(
+                &config,
+                config.private_key.public(),
+                role,
+                Random::new(&Seed::new([key; 32])),
+                stamps,
+                now,
+            ),
             key: config.private_key,
             last_handshake: [0; 12],
             got: Vec::new(),

@@ -7,7 +7,7 @@ use super::stamps::Stamps;
 use super::timers::Role;
 use super::transport::{Opening, Sealing};
 use super::tunn::Library;
-use crate::generation::{GenerationConfig, PrivateKey};
+use crate::generation::{GenerationConfig, PrivateKey, PublicKey};
 use crate::packet::Ecn;
 use crate::random::Random;
 use boringtun::noise::rate_limiter::RateLimiter;
@@ -66,10 +66,11 @@ pub(crate) struct Sessions {
 }
 
 impl Sessions {
-    /// A session. `limiter` is shared by all that answer at one static key (boringtun's only).
+    /// A session. `public` belongs to the configuration's private key. `limiter` is shared by all that answer at one static key (boringtun's only).
     pub(crate) fn open(
         &mut self,
         config: &GenerationConfig,
+        public: PublicKey,
         role: Role,
         limiter: Option<Arc<RateLimiter>>,
         now: Instant,
@@ -77,7 +78,7 @@ impl Sessions {
         match self.backend {
             SessionBackend::Native => {
                 let stamps = Arc::clone(&self.stamps);
-                Session::Native(Box::new(Native::new(config, role, self.random.fork(), stamps, now)))
+                Session::Native(Box::new(Native::new(config, public, role, self.random.fork(), stamps, now)))
             }
             SessionBackend::Boringtun => {
                 Session::Library(Box::new(Library::new(config, limiter)), next_tick(self.started_at, now))
