@@ -1,1 +1,6 @@
 //! Vestibule.
+//! Fixtures for benches and tests of a gateway with many peers.
+
+pub mod crowd;
+pub mod parcel;
+pub mod traffic;
