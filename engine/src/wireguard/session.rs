@@ -78,7 +78,7 @@ impl Sessions {
         match self.backend {
             SessionBackend::Native => {
                 let stamps = Arc::clone(&self.stamps);
-                Session::Native(Box::new(Native::new(config, public, role, self.random.fork(), stamps, now)))
+                Session::Native(Native::new(config, public, role, self.random.fork(), stamps, now))
             }
             SessionBackend::Boringtun => {
                 Session::Library(Box::new(Library::new(config, limiter)), next_tick(self.started_at, now))
@@ -94,9 +94,10 @@ fn next_tick(tick: Instant, now: Instant) -> Instant {
 }
 
 /// A session with its peer.
+#[expect(clippy::large_enum_variant, reason = "the native one is the rule, and lies beside its generation in memory")]
 pub(crate) enum Session {
     /// Ours.
-    Native(Box<Native>),
+    Native(Native),
     /// boringtun's, and when its timers are run next.
     Library(Box<Library>, Instant),
 }
