@@ -6,6 +6,7 @@
 //! with as many flows as the many peers have together: what is left then is the price of the peers.
 #![allow(clippy::expect_used)]
 
+use mimalloc::MiMalloc;
 use std::hint::black_box;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -13,6 +14,10 @@ use vestibule_benches::crowd::{Crowd, Shape, behind, inside};
 use vestibule_benches::parcel::Parcel;
 use vestibule_benches::traffic::{Batch, Load};
 use vestibule_engine::core::PeerKind;
+
+/// The product's.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Peers of the gateway with many.
 const CONFIGURED: u32 = 10_000;
