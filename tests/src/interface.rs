@@ -106,6 +106,10 @@ impl Drop for Interface<'_> {
     fn drop(&mut self) {
         // By its interface, as an administrator does; the process removes the socket.
         let _ = self.namespace.command("ip").args(["link", "delete", &self.name]).output();
+        let deadline = Instant::now() + Duration::from_secs(3);
+        while socket(&self.name).exists() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 
