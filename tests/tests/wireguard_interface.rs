@@ -69,8 +69,12 @@ fn said(output: &Output) -> String {
 
 /// The daemon that serves an interface.
 fn daemon(name: &str) -> Option<u32> {
-    let pids = Command::new("pgrep").args(["-f", &format!("wireguard -- {name}$")]).output().unwrap();
-    String::from_utf8_lossy(&pids.stdout).lines().next()?.parse().ok()
+    let words = format!("\0wireguard\0--\0{name}\0");
+    let pids = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let mut pids = pids.filter(|pid: &u32| {
+        fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.ends_with(words.as_bytes()))
+    });
+    pids.next()
 }
 
 #[test]
