@@ -1,6 +1,6 @@
-//! WireGuard: one session per generation, our own or boringtun's, behind [`Session`].
+//! WireGuard: one session per generation, our own or boringtun's, behind `Session`.
 //!
-//! Who knocks, and with which timestamp, is found out by [`Responder`] before a session sees the initiation: greatest
+//! Who knocks, and with which timestamp, is found out by `Responder` before a session sees the initiation: greatest
 //! timestamps are kept per static key, and a new session would accept a replayed one.
 //!
 //! The native session by file: `noise` (symmetric state), `handshake` (both messages), `cookie` (macs, load),
