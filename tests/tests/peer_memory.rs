@@ -129,6 +129,6 @@ fn an_idle_peer_costs_little_and_its_session_not_much_more() {
     }
     let connected = per_peer(empty);
     println!("bytes per peer: {configured} configured, {connected} with a session");
-    assert!(configured <= 2048, "{configured} bytes per configured peer");
-    assert!(connected <= 4096, "{connected} bytes per peer with a session");
+    assert!(configured <= 1536, "{configured} bytes per configured peer");
+    assert!(connected <= 3072, "{connected} bytes per peer with a session");
 }
