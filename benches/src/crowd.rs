@@ -107,9 +107,14 @@ impl Crowd {
     pub fn introduce(&mut self, number: u32) -> Result<(), PrepareError> {
         let peer = PeerId(u64::from(number));
         self.devices.set_peer(peer, PeerKind::Gateway, vec![behind(number)]);
-        let key = self.gateway_key.public();
-        let config = self.generation(number, private_key(number), key, Some(gateway_of(number)));
+        let config = self.device(number, gateway_of(number));
         self.devices.prepare(peer, config, self.now)
+    }
+
+    /// What a device prepares for a gateway at `endpoint`.
+    #[must_use]
+    pub fn device(&self, number: u32, endpoint: SocketAddr) -> GenerationConfig {
+        self.generation(number, private_key(number), self.gateway_key.public(), Some(endpoint))
     }
 
     fn generation(
