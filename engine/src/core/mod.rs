@@ -2,6 +2,10 @@
 //!
 //! Read `outbound.rs` and `inbound.rs` for the walks, `swap.rs` for the life of a generation.
 
+#[cfg(test)]
+mod carried_tests;
+#[cfg(test)]
+mod carried_traffic;
 mod configure;
 mod control_packet;
 mod counters;
