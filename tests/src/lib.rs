@@ -18,6 +18,10 @@ pub mod house;
 #[cfg(target_os = "linux")]
 pub mod interface;
 #[cfg(target_os = "linux")]
+pub mod kernel;
+#[cfg(target_os = "linux")]
+pub mod load;
+#[cfg(target_os = "linux")]
 pub mod login;
 #[cfg(target_os = "linux")]
 pub mod netns;
@@ -26,7 +30,11 @@ pub mod peers;
 #[cfg(target_os = "linux")]
 pub mod process;
 #[cfg(target_os = "linux")]
+pub mod relay;
+#[cfg(target_os = "linux")]
 pub mod steady;
+#[cfg(target_os = "linux")]
+pub mod tunnel;
 #[cfg(target_os = "linux")]
 pub mod wire;
 

@@ -1,10 +1,9 @@
-//! Other WireGuard implementations, as `tests/setup` puts them into `target/peers/bin`.
+//! WireGuard implementations behind one interface: `vestibule wireguard`, and others as `tests/setup` puts them into
+//! `target/peers/bin`.
 
 use crate::netns::Namespace;
 use crate::process::{Process, run};
-use std::fs;
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -12,25 +11,41 @@ use std::time::Duration;
 /// An implementation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Implementation {
+    /// `vestibule wireguard`.
+    Vestibule,
     /// The reference implementation in Go.
     WireguardGo,
     /// Cloudflare's, with its own device and timers.
     BoringtunCli,
+    /// Mullvad's. It builds for minutes, so `benches/setup` makes it and tests ask [`Implementation::is_there`].
+    Gotatun,
+}
+
+fn program(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/peers/bin").join(name)
 }
 
 impl Implementation {
+    /// Whether it can be started here; says so when not. Gotatun alone may be missing.
+    #[must_use]
+    pub fn is_there(self) -> bool {
+        let there = self != Self::Gotatun || program("gotatun").exists();
+        if !there {
+            eprintln!("gotatun: left out; `benches/setup` builds it into target/peers/bin");
+        }
+        there
+    }
+
     fn command(self, namespace: &Namespace, interface: &str) -> Command {
-        let program = match self {
-            Self::WireguardGo => "wireguard-go",
-            Self::BoringtunCli => "boringtun-cli",
+        let (path, words): (_, &[_]) = match self {
+            Self::Vestibule => (crate::vestibule(), &["wireguard", "-f"]),
+            Self::WireguardGo => (program("wireguard-go"), &["-f"]),
+            Self::BoringtunCli => (program("boringtun-cli"), &["--foreground", "--disable-drop-privileges"]),
+            Self::Gotatun => (program("gotatun"), &["--foreground", "--disable-drop-privileges"]),
         };
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/peers/bin").join(program);
         assert!(path.exists(), "no {}: run tests/setup", path.display());
         let mut command = namespace.command(path);
-        match self {
-            Self::WireguardGo => command.args(["-f", interface]).env("LOG_LEVEL", "verbose"),
-            Self::BoringtunCli => command.args(["--foreground", "--disable-drop-privileges", interface]),
-        };
+        command.args(words).arg(interface).env("LOG_LEVEL", "verbose").env("NO_COLOR", "1");
         command
     }
 }
@@ -44,6 +59,15 @@ pub struct Keys {
 }
 
 impl Keys {
+    /// A fresh preshared key.
+    ///
+    /// # Panics
+    /// When `wg` is missing.
+    #[must_use]
+    pub fn preshared() -> String {
+        run(Command::new("wg").arg("genpsk")).trim().to_owned()
+    }
+
     /// Fresh ones.
     ///
     /// # Panics
@@ -76,6 +100,7 @@ impl Keys {
 #[derive(Debug)]
 pub struct Peer {
     process: Process,
+    interface: String,
 }
 
 impl Peer {
@@ -94,6 +119,24 @@ impl Peer {
         address: &str,
         gateway: &Remote<'_>,
     ) -> Self {
+        let inner = Inner { addresses: &[address], mtu: 1420, preshared: None };
+        Self::start_with(implementation, namespace, directory, keys, port, &inner, gateway)
+    }
+
+    /// The same with more to say about what is inside.
+    ///
+    /// # Panics
+    /// When a step fails, with the program's output.
+    #[must_use]
+    pub fn start_with(
+        implementation: Implementation,
+        namespace: &Namespace,
+        directory: &Path,
+        keys: &Keys,
+        port: u16,
+        inner: &Inner<'_>,
+        gateway: &Remote<'_>,
+    ) -> Self {
         // The control sockets of all namespaces share one directory, so that names must differ.
         let interface = format!("wg{}", namespace.name().trim_start_matches("vst-").replace('-', "n"));
         let command = implementation.command(namespace, &interface);
@@ -101,28 +144,32 @@ impl Peer {
         let socket = PathBuf::from(format!("/var/run/wireguard/{interface}.sock"));
         process.wait_for("control socket of the peer", Duration::from_secs(10), || socket.exists().then_some(()));
 
-        let secret = directory.join("peer.key");
-        fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&secret)
-            .and_then(|mut file| file.write_all(keys.secret.as_bytes()))
-            .unwrap_or_else(|error| panic!("{}: {error}", secret.display()));
+        let secret = keys.file(directory, "peer.key");
         let mut set = namespace.command("wg");
         set.args(["set", &interface, "listen-port", &port.to_string(), "private-key"]).arg(&secret);
         set.args(["peer", gateway.public_key, "allowed-ips", gateway.allowed]);
         if let Some(endpoint) = gateway.endpoint {
             set.args(["endpoint", endpoint]);
         }
+        if let Some(preshared) = inner.preshared {
+            set.arg("preshared-key").arg(crate::interface::secret_file(directory, "preshared.key", preshared));
+        }
         run(&mut set);
-        namespace.run("ip", &["address", "add", address, "dev", &interface]);
-        namespace.run("ip", &["link", "set", &interface, "mtu", "1420", "up"]);
+        namespace.run("ip", &["link", "set", &interface, "mtu", &inner.mtu.to_string(), "up"]);
+        for address in inner.addresses {
+            let nodad: &[_] = if address.contains(':') { &["nodad"] } else { &[] };
+            namespace.run("ip", &[&["address", "add", address, "dev", &interface], nodad].concat());
+        }
         for network in gateway.allowed.split(',') {
             namespace.run("ip", &["route", "add", network, "dev", &interface]);
         }
-        Self { process }
+        Self { process, interface }
+    }
+
+    /// The name of its TUN device.
+    #[must_use]
+    pub fn interface(&self) -> &str {
+        &self.interface
     }
 
     /// Everything it has printed.
@@ -130,6 +177,17 @@ impl Peer {
     pub fn said(&self) -> String {
         self.process.said()
     }
+}
+
+/// What a peer is inside the tunnel.
+#[derive(Clone, Copy, Debug)]
+pub struct Inner<'a> {
+    /// Its addresses with prefix lengths.
+    pub addresses: &'a [&'a str],
+    /// Of its TUN device.
+    pub mtu: u32,
+    /// Base64.
+    pub preshared: Option<&'a str>,
 }
 
 /// The far end as a peer is told of it.
