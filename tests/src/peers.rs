@@ -59,15 +59,6 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// A fresh preshared key.
-    ///
-    /// # Panics
-    /// When `wg` is missing.
-    #[must_use]
-    pub fn preshared() -> String {
-        run(Command::new("wg").arg("genpsk")).trim().to_owned()
-    }
-
     /// Fresh ones.
     ///
     /// # Panics
@@ -144,7 +135,7 @@ impl Peer {
         let socket = PathBuf::from(format!("/var/run/wireguard/{interface}.sock"));
         process.wait_for("control socket of the peer", Duration::from_secs(10), || socket.exists().then_some(()));
 
-        let secret = keys.file(directory, "peer.key");
+        let secret = keys.file(directory, "peer");
         let mut set = namespace.command("wg");
         set.args(["set", &interface, "listen-port", &port.to_string(), "private-key"]).arg(&secret);
         set.args(["peer", gateway.public_key, "allowed-ips", gateway.allowed]);
@@ -152,7 +143,7 @@ impl Peer {
             set.args(["endpoint", endpoint]);
         }
         if let Some(preshared) = inner.preshared {
-            set.arg("preshared-key").arg(crate::interface::secret_file(directory, "preshared.key", preshared));
+            set.arg("preshared-key").arg(crate::interface::secret_file(directory, "preshared", preshared));
         }
         run(&mut set);
         namespace.run("ip", &["link", "set", &interface, "mtu", &inner.mtu.to_string(), "up"]);

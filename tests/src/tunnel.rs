@@ -98,7 +98,7 @@ impl Tunnel {
             (None, None)
         };
         let keys = [Keys::generate(), Keys::generate()];
-        let preshared = plan.preshared.then(Keys::preshared);
+        let preshared = plan.preshared.then(crate::interface::preshared_key);
         let endpoint = socket(v6, 2, 2).to_string();
         let start = |at: usize, implementation| {
             let directory = directory.join(if at == 0 { "left" } else { "right" });
