@@ -101,6 +101,9 @@ pub struct SwapRequest {
     pub tunnel_public_key: String,
     /// By the device key over [`swap_message`].
     pub signature: String,
+    /// [`SwapResponse::policy_digest`] of the rules that the device holds for this registration, if it holds any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_held: Option<String>,
 }
 
 /// The gateway has stored the order; the handshake may begin.
@@ -116,8 +119,11 @@ pub struct SwapResponse {
     pub routes: Vec<IpNet>,
     /// Inner MTU in bytes.
     pub mtu: u16,
-    /// Rules of this identity.
-    pub policy: PolicyDocument,
+    /// Rules of this identity; none when the device holds them already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyDocument>,
+    /// Names these rules: SHA-256 of the document, base64.
+    pub policy_digest: String,
 }
 
 /// The rules of one identity, in order.

@@ -4,6 +4,7 @@ mod configuration;
 pub mod device_key;
 mod driver;
 pub mod enrol;
+mod held;
 mod host;
 pub mod ipc;
 pub mod login;

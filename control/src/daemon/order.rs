@@ -3,18 +3,19 @@
 use super::{
     device_key::DeviceKeyError,
     enrol::{Device, fresh_key},
+    held::HeldPolicies,
     remote::{Gateway, Meaning, RemoteError, Secret},
     store::{Store, StoreError},
 };
 use crate::{
     api::device::{SwapRequest, SwapResponse, swap_message},
     crypto::RandomError,
-    rules::engine_policy,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use std::{net::IpAddr, sync::Arc};
 use uuid::Uuid;
 use vestibule_engine::generation::{GenerationConfig, GenerationId, PrivateKey, PublicKey};
+use vestibule_engine::policy::Policy;
 
 /// Orders sent before a gateway that always knows a greater number is given up.
 const ATTEMPTS: usize = 5;
@@ -69,6 +70,10 @@ pub(crate) struct Order {
     pub(crate) peer_public_key: PublicKey,
     /// Where the gateway is: never through the tunnel.
     pub(crate) bypass: Vec<IpAddr>,
+    /// The rules of the identity.
+    pub(crate) policy: Arc<Policy>,
+    /// Their version.
+    pub(crate) policy_version: u64,
     /// All else the gateway said.
     pub(crate) answer: SwapResponse,
 }
@@ -86,7 +91,7 @@ impl Order {
             preshared_key: None,
             endpoint: Some(self.answer.endpoint),
             persistent_keepalive: Some(KEEPALIVE),
-            policy: Arc::new(engine_policy(&self.answer.policy)),
+            policy: Arc::clone(&self.policy),
             // The gateway never initiates, so there is no timestamp of its to remember.
             last_handshake: [0; 12],
             index: 0,
@@ -102,6 +107,7 @@ pub(crate) async fn order(
     gateway: &impl Gateway,
     device: &Device,
     store: &Store,
+    held: &HeldPolicies,
     registration: Uuid,
     bearer: &Secret,
     adapter_mtu: u16,
@@ -116,12 +122,18 @@ pub(crate) async fn order(
             registration,
             tunnel_public_key: BASE64_STANDARD.encode(public),
             signature: device.key.sign(&swap_message(swap_seq, &registration, &public))?,
+            policy_held: held.digest(registration),
         };
         attempts += 1;
         match gateway.swap(bearer, &request).await {
-            Ok(answer) => {
+            Ok(mut answer) => {
+                let rules = held.take(registration, answer.policy.take(), &answer.policy_digest);
+                let Some((policy_version, policy)) = rules else {
+                    let got = "neither, for rules that this device does not hold".to_owned();
+                    return Err(OrderError::Answer { expected: "rules, or the digest of those held", got });
+                };
                 let addresses = gateway.addresses().await;
-                return accept(swap_seq, private_key, answer, addresses, adapter_mtu);
+                return accept(swap_seq, private_key, (policy_version, policy), answer, addresses, adapter_mtu);
             }
             Err(error) => match error.meaning() {
                 Meaning::SwapSeqStale(seen) if attempts < ATTEMPTS => {
@@ -137,6 +149,7 @@ pub(crate) async fn order(
 fn accept(
     swap_seq: u64,
     private_key: PrivateKey,
+    (policy_version, policy): (u64, Arc<Policy>),
     mut answer: SwapResponse,
     mut bypass: Vec<IpAddr>,
     adapter_mtu: u16,
@@ -161,5 +174,5 @@ fn accept(
     bypass.push(answer.endpoint.ip());
     bypass.sort_unstable();
     bypass.dedup();
-    Ok(Order { swap_seq, private_key, peer_public_key: PublicKey(key), bypass, answer })
+    Ok(Order { swap_seq, private_key, peer_public_key: PublicKey(key), bypass, policy, policy_version, answer })
 }

@@ -88,7 +88,7 @@ impl App {
         let book = Arc::new(Book::load(&self.store).await?);
         *self.book.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&book);
         let version = book.version();
-        let published = self.plane.publish(|email| book.document(email)).await;
+        let published = self.plane.publish(|email| Arc::clone(&book.compiled(email).policy)).await;
         self.hub.policy_changed(version);
         tracing::info!(version, "rules changed");
         Ok(published?)
@@ -141,7 +141,7 @@ impl App {
         for order in self.store.standing_orders().await? {
             let email = order.email.clone();
             let device = order.device.id.clone();
-            match self.plane.prepare(tunnel_of(order), &book.document(&email), now).await {
+            match self.plane.prepare(tunnel_of(order), &book.compiled(&email).policy, now).await {
                 Err(error @ DataPlaneError::Stopped(_)) => return Err(error.into()),
                 Err(error) => {
                     tracing::error!(%device, error = crate::causes::chain(&error), "an order is not taken up")
@@ -152,7 +152,7 @@ impl App {
         for (position, peer) in plain.iter().enumerate() {
             let email = peer.identity();
             let last_handshake = self.store.handshake(&peer.key).await?.map(|(timestamp, _)| timestamp);
-            let rules = book.document(&email);
+            let rules = book.compiled(&email);
             let tunnel = Tunnel {
                 peer: dataplane::plain_peer(position),
                 owner: None,
@@ -163,7 +163,7 @@ impl App {
                 endpoint: peer.endpoint,
                 last_handshake: last_handshake.unwrap_or_default(),
             };
-            self.plane.prepare(tunnel, &rules, now).await?;
+            self.plane.prepare(tunnel, &rules.policy, now).await?;
         }
         Ok(())
     }

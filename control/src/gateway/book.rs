@@ -2,7 +2,35 @@
 
 use super::store::{ListRow, Organisation, RuleRow, Store, StoreError};
 use crate::api::device::PolicyDocument;
-use crate::rules::{Identity, Lists, Rule, RuleAction, RuleError, Traffic, document, non_identity_email};
+use crate::rules::{
+    Identity, Lists, Rule, RuleAction, RuleError, Traffic, document, engine_policy, non_identity_email,
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use vestibule_engine::policy::Policy;
+
+/// Identities whose compiled rules are kept; beyond it all are compiled anew.
+const MAX_COMPILED: usize = 4096;
+
+/// One identity's rules in every form that is asked for.
+#[derive(Debug)]
+pub(super) struct Compiled {
+    /// As devices get them.
+    pub(super) document: PolicyDocument,
+    /// The document's name: see [`crate::api::device::SwapResponse::policy_digest`].
+    pub(super) digest: String,
+    /// As the engine takes them.
+    pub(super) policy: Arc<Policy>,
+}
+
+impl Compiled {
+    fn new(document: PolicyDocument) -> Self {
+        let bytes = serde_json::to_vec(&document).unwrap_or_default();
+        let digest = STANDARD.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bytes));
+        Self { policy: Arc::new(engine_policy(&document)), document, digest }
+    }
+}
 
 /// An immutable snapshot of all rules.
 #[derive(Debug)]
@@ -13,6 +41,8 @@ pub(super) struct Book {
     default_allow_non_identity: bool,
     default_allow_user: bool,
     version: u64,
+    /// By mail address. A swap must not unfold a thousand rules that have not changed since the last one.
+    compiled: Mutex<HashMap<String, Arc<Compiled>>>,
 }
 
 impl Book {
@@ -47,11 +77,25 @@ impl Book {
             default_allow_non_identity: organisation.default_allow_non_identity,
             default_allow_user: organisation.default_allow_user,
             version: organisation.policy_version.unsigned_abs(),
+            compiled: Mutex::default(),
         }
     }
 
-    /// The rules of one identity.
-    pub(super) fn document(&self, email: &str) -> PolicyDocument {
+    /// The rules of one identity, compiled when they are first asked for.
+    pub(super) fn compiled(&self, email: &str) -> Arc<Compiled> {
+        let mut all = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(compiled) = all.get(email) {
+            return Arc::clone(compiled);
+        }
+        if all.len() >= MAX_COMPILED {
+            all.clear();
+        }
+        let compiled = Arc::new(Compiled::new(self.document(email)));
+        all.insert(email.to_owned(), Arc::clone(&compiled));
+        compiled
+    }
+
+    fn document(&self, email: &str) -> PolicyDocument {
         let default_allow = if email.eq_ignore_ascii_case(&self.non_identity) {
             self.default_allow_non_identity
         } else {

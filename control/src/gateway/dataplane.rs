@@ -1,11 +1,9 @@
 //! The engine, as the API sees it: which generation carries whom, and the orders that change it.
 
 use super::store::Millis;
-use crate::api::device::PolicyDocument;
 use crate::crypto::{RandomError, random};
-use crate::rules::engine_policy;
 use ipnet::IpNet;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -124,15 +122,14 @@ impl DataPlane {
     pub(super) async fn prepare(
         &self,
         tunnel: Tunnel,
-        rules: &PolicyDocument,
+        policy: &Arc<Policy>,
         now: Millis,
     ) -> Result<(), DataPlaneError> {
         let id = GenerationId(self.last.fetch_add(1, Ordering::Relaxed) + 1);
-        let policy = Arc::new(engine_policy(rules));
         self.table().insert(id, Live { tunnel: tunnel.clone(), stage: Stage::Preparing, since: now });
         let mut outcome = Err(DataPlaneError::Refused(PrepareError::IndexInUse(0)));
         for _ in 0..INDEX_DRAWS {
-            outcome = self.try_prepare(id, &tunnel, &policy).await;
+            outcome = self.try_prepare(id, &tunnel, policy).await;
             if !matches!(outcome, Err(DataPlaneError::Refused(PrepareError::IndexInUse(_)))) {
                 break;
             }
@@ -189,14 +186,11 @@ impl DataPlane {
         Ok(())
     }
 
-    /// Gives every active or preparing generation the rules that `document` says for its identity.
-    pub(super) async fn publish(&self, document: impl Fn(&str) -> PolicyDocument) -> Result<(), DataPlaneError> {
-        let mut policies: HashMap<String, Arc<Policy>> = HashMap::new();
+    /// Gives every active or preparing generation the rules that `rules` says for its identity.
+    pub(super) async fn publish(&self, rules: impl Fn(&str) -> Arc<Policy>) -> Result<(), DataPlaneError> {
         let mut news = Vec::new();
         for (id, live) in self.table().iter().filter(|(_, live)| live.stage != Stage::Draining) {
-            let email = &live.tunnel.email;
-            let policy = policies.entry(email.clone()).or_insert_with(|| Arc::new(engine_policy(&document(email))));
-            news.push((live.tunnel.peer, *id, Arc::clone(policy)));
+            news.push((live.tunnel.peer, *id, rules(&live.tunnel.email)));
         }
         self.with(move |engine, now| {
             for (peer, id, policy) in news {

@@ -37,9 +37,10 @@ impl<G: Gateway> Driver<G> {
             return;
         };
         let (gateway, device, store) = (self.gateway.clone(), self.device.clone(), self.store.clone());
+        let held = self.held.clone();
         let (inputs, mtu, secret) = (self.inputs.clone(), self.settings.mtu, bearer.clone());
         let task = tokio::spawn(async move {
-            let result = order(&*gateway, &device, &store, registration, &secret, mtu).await;
+            let result = order(&*gateway, &device, &store, &held, registration, &secret, mtu).await;
             let _ = inputs.send(Input::Ordered { activation, result });
         });
         let target = Target { activation, registration, identity, organization, bearer };
@@ -70,7 +71,7 @@ impl<G: Gateway> Driver<G> {
             swap_seq: order.swap_seq,
             plan: Plan { addresses: order.answer.addresses, routes: order.answer.routes, bypass: order.bypass },
             mtu: order.answer.mtu,
-            policy_version: order.answer.policy.version,
+            policy_version: order.policy_version,
         };
         next.stage = Stage::Handshaking(prepared);
         next.deadline = Some(Instant::now() + self.settings.patience);

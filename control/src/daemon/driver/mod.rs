@@ -21,7 +21,10 @@ mod status;
 mod tests;
 
 use super::remote::Gateway;
-use super::{configuration::Configuration, enrol::Device, host::Host, ipc::ErrorView, store::Store, tunnel::Tunnel};
+use super::{
+    configuration::Configuration, enrol::Device, held::HeldPolicies, host::Host, ipc::ErrorView, store::Store,
+    tunnel::Tunnel,
+};
 use crate::registration::{self, Backoff, Event, Machine, RequestId, SinceBoot, State, Timestamp};
 use generation::{BringUp, Live};
 pub(super) use parts::{CommitFailure, Input, Parts, Settings};
@@ -47,6 +50,8 @@ pub(super) struct Driver<G> {
     gateway: Arc<G>,
     device: Arc<Device>,
     store: Arc<Store>,
+    /// The rules of former orders.
+    held: Arc<HeldPolicies>,
     tunnel: Tunnel,
     host: Arc<Host>,
     configuration: Configuration,
@@ -124,6 +129,7 @@ impl<G: Gateway> Driver<G> {
             gateway,
             device,
             store,
+            held: Arc::default(),
             tunnel,
             host,
             configuration,

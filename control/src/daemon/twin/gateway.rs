@@ -327,7 +327,8 @@ impl Gateway for TwinGateway {
             addresses: vec!["100.96.0.2/32".parse().unwrap()],
             routes,
             mtu: 1420,
-            policy,
+            policy: Some(policy),
+            policy_digest: "the twin's".to_owned(),
         })
     }
 

@@ -44,7 +44,7 @@ pub(super) async fn changes(
             return Ok(Json(Changes { version, registration: status, policy: None }));
         }
         if version != since {
-            let policy = Some(book.document(&registration.email));
+            let policy = Some(book.compiled(&registration.email).document.clone());
             return Ok(Json(Changes { version, registration: status, policy }));
         }
         if timeout_at(deadline, news).await.is_err() {

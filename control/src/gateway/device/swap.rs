@@ -55,7 +55,7 @@ pub(super) async fn swap(State(app): State<Arc<App>>, headers: HeaderMap, bytes:
         }
         Err(error) => return Err(error.into()),
     }
-    let policy = app.book().document(&registration.email);
+    let rules = app.book().compiled(&registration.email);
     let addresses = inner(device.address);
     let order = Order {
         device,
@@ -65,7 +65,7 @@ pub(super) async fn swap(State(app): State<Arc<App>>, headers: HeaderMap, bytes:
         tunnel_key,
         last_handshake: [0; 12],
     };
-    app.plane.prepare(tunnel_of(order), &policy, now).await?;
+    app.plane.prepare(tunnel_of(order), &rules.policy, now).await?;
     drop(steering);
     Ok(Json(SwapResponse {
         gateway_public_key: STANDARD.encode(app.plane.public_key()),
@@ -73,7 +73,8 @@ pub(super) async fn swap(State(app): State<Arc<App>>, headers: HeaderMap, bytes:
         addresses,
         routes: app.settings.routes.clone(),
         mtu: app.settings.mtu,
-        policy,
+        policy: (request.policy_held.as_deref() != Some(&rules.digest)).then(|| rules.document.clone()),
+        policy_digest: rules.digest.clone(),
     }))
 }
 

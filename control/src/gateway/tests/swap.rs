@@ -19,7 +19,7 @@ async fn an_order_is_answered_with_all_a_device_needs() {
     assert_eq!(swap.addresses, enrolled.addresses);
     assert_eq!(swap.routes, ["100.96.0.0/12".parse().unwrap()]);
     assert_eq!(swap.mtu, 1420);
-    assert!(!swap.policy.default_allow, "a service token may do nothing without a rule");
+    assert!(!swap.policy.as_ref().unwrap().default_allow, "a service token may do nothing without a rule");
     assert_eq!(swap.gateway_public_key, gateway.gateway.facts().tunnel_public_key);
 }
 
@@ -93,4 +93,26 @@ async fn a_registration_that_ended_orders_nothing() {
     assert!(gateway.did(Method::GET, "/devices/registrations", None).await.as_array().unwrap().is_empty());
     let all = gateway.did(Method::GET, "/devices/registrations?status=all", None).await;
     assert!(all[0]["deleted_at"].is_string());
+}
+
+#[tokio::test]
+async fn rules_that_the_device_holds_are_not_sent_again() {
+    let directory = Directory::new("held");
+    let gateway = TestGateway::start(&directory).await;
+    let token = gateway.enrolling_token().await;
+    let device = TestDevice::new();
+    let enrolled = device.enrol(&gateway, &token).await;
+    let order = async |seq: u64, held: Option<String>| {
+        let mut request = device.swap_request(enrolled.registration.id, seq, [seq as u8; 32]);
+        request.policy_held = held;
+        let (status, answer) = gateway.device("/swap", Some(&enrolled.token), json!(request)).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        serde_json::from_value::<SwapResponse>(answer).unwrap()
+    };
+    let first = order(1, None).await;
+    assert!(first.policy.is_some());
+    let second = order(2, Some(first.policy_digest.clone())).await;
+    assert_eq!((second.policy, &second.policy_digest), (None, &first.policy_digest));
+    let third = order(3, Some("others".to_owned())).await;
+    assert_eq!(third.policy, first.policy, "a digest of other rules holds none of these");
 }
