@@ -1,34 +1,19 @@
 //! Plain WireGuard peers: what may be changed while they talk, and what is told of them.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod ends;
+
+use ends::{Batch, Wire};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use vestibule_engine::core::{Engine, EngineConfig, Event, PeerId, PeerKind};
 use vestibule_engine::generation::{GenerationConfig, GenerationId, PrivateKey};
-use vestibule_engine::packet::{Datagram, Datagrams, Ecn, Frame, Frames, Offload};
 use vestibule_engine::policy::{Action, Policy};
 use vestibule_engine::random::Seed;
 
 const PEER: PeerId = PeerId(1);
-
-struct Batch(VecDeque<Vec<u8>>, Vec<u8>);
-impl Frames for Batch {
-    fn next_frame(&mut self) -> Option<Frame<'_>> {
-        self.1 = self.0.pop_front()?;
-        Some(Frame { bytes: &mut self.1, offload: Offload::default() })
-    }
-}
-
-struct Wire(VecDeque<(SocketAddr, usize, Vec<u8>)>, Vec<u8>);
-impl Datagrams for Wire {
-    fn next_datagram(&mut self) -> Option<Datagram<'_>> {
-        let (source, stride, bytes) = self.0.pop_front()?;
-        self.1 = bytes;
-        Some(Datagram { bytes: &mut self.1, stride, source, ecn: Ecn::NotEct })
-    }
-}
 
 struct End {
     engine: Engine,

@@ -141,16 +141,6 @@ impl Engine {
         }
     }
 
-    /// Seconds between keepalives on the active generation's idle tunnel from now on, `None` for none; the first leaves
-    /// at once. Native sessions only.
-    pub fn set_persistent_keepalive(&mut self, peer: super::PeerId, seconds: Option<u16>, now: Instant) {
-        let Some(&slot) = self.slots.get(&peer) else { return };
-        if let Some(active) = &mut self.peers[slot].active {
-            active.session.set_persistent_keepalive(seconds, now);
-        }
-        self.arm(slot, now);
-    }
-
     /// Starts a new handshake of the active generation at once (after a resume, or when the gateway came back).
     pub fn rekey(&mut self, peer: super::PeerId, now: Instant) {
         let Some(&slot) = self.slots.get(&peer) else { return };

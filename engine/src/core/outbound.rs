@@ -62,7 +62,7 @@ impl Engine {
             }
         }
 
-        let cut = Cut::new(frame).map_err(|_| DropReason::Malformed)?;
+        let cut = Cut::new(frame, &headers).map_err(|_| DropReason::Malformed)?;
         let sealed =
             seal::seal_frame(active, &cut, self.mtu, &mut self.staging, &mut self.transmits, &self.counters, now);
         let outcome = sealed.unwrap_or_else(|| self.seal_one_by_one(slot, &cut, now));

@@ -51,14 +51,15 @@ pub struct Cut<'a> {
 }
 
 impl<'a> Cut<'a> {
-    /// Looks at what the kernel left undone, and completes the checksum of a lone packet in place.
+    /// Looks at what the kernel left undone, and completes the checksum of a lone packet in place. `headers` are the
+    /// frame's own, parsed before.
     ///
     /// # Errors
     /// What the kernel left undone does not fit the bytes.
-    pub fn new(frame: Frame<'a>) -> Result<Self, SegmentError> {
+    pub fn new(frame: Frame<'a>, headers: &Headers) -> Result<Self, SegmentError> {
         let Frame { bytes, offload } = frame;
         if let Some(gso) = offload.gso {
-            let plan = Plan::new(bytes, gso)?;
+            let plan = Plan::new(bytes, headers, gso)?;
             return Ok(Self { bytes, plan: Some(plan) });
         }
         if let Some((start, offset)) = offload.checksum {
@@ -137,7 +138,8 @@ impl Default for Head {
 /// # Errors
 /// What the kernel left undone does not fit the bytes; `each` was not called then.
 pub fn segments(frame: Frame<'_>, mut each: impl FnMut(&[u8])) -> Result<usize, SegmentError> {
-    let cut = Cut::new(frame)?;
+    let headers = Headers::parse(frame.bytes)?;
+    let cut = Cut::new(frame, &headers)?;
     let (mut head, mut packet) = (Head::new(), Vec::new());
     for number in 0..cut.count() {
         let rest = cut.packet(number, &mut head);
@@ -163,8 +165,7 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(bytes: &[u8], gso: Gso) -> Result<Self, SegmentError> {
-        let headers = Headers::parse(bytes)?;
+    fn new(bytes: &[u8], headers: &Headers, gso: Gso) -> Result<Self, SegmentError> {
         let (size, transport_len, checksum_offset) = match (gso, headers.transport) {
             _ if headers.is_fragment() => return Err(SegmentError::Protocol),
             (Gso::Tcp { size }, Transport::Tcp(tcp)) => (size, tcp.header_len, 16),
@@ -183,7 +184,7 @@ impl Plan {
         let field = headers.transport_offset + checksum_offset;
         let unsummed = headers.protocol == UDP && headers.source.is_ipv4() && bytes[field..field + 2] == [0, 0];
         let count = payload_len.div_ceil(size).max(1);
-        Ok(Self { headers, header_len, checksum_offset, size, payload_len, count, unsummed })
+        Ok(Self { headers: *headers, header_len, checksum_offset, size, payload_len, count, unsummed })
     }
 
     /// Where the payload of packet `number` is in the whole one's.

@@ -205,7 +205,8 @@ proptest! {
         let whole = Segment { v6, options: vec![1; options * 4], payload: vec![7; payload], ..Default::default() };
         let (mut bytes, mut head) = (whole.build(), Head::new());
         let range = bytes.as_ptr_range();
-        let cut = Cut::new(Frame { bytes: &mut bytes, offload: tso(size) }).unwrap();
+        let headers = Headers::parse(&bytes).unwrap();
+        let cut = Cut::new(Frame { bytes: &mut bytes, offload: tso(size) }, &headers).unwrap();
         for number in 0..cut.count() {
             let rest = cut.packet(number, &mut head);
             prop_assert_eq!(head.bytes().len() + rest.len(), cut.packet_len(number));

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 use vestibule_engine::{
-    core::{EngineConfig, PeerId, PeerKind},
+    core::{CommitError, EngineConfig, PeerId, PeerKind},
     generation::{GenerationConfig, GenerationId, PrivateKey},
     policy::{Action, Policy},
     random::Seed,
@@ -70,8 +70,19 @@ pub(super) fn connect(
     let at_device = generation(number, key, gateway_key, Some(endpoint));
     device.with(move |engine, now| engine.prepare(PEER, at_device, now)).unwrap().unwrap();
     wait_for(device_events, |event| matches!(event, Event::Ready { .. }));
-    device.with(move |engine, now| engine.commit(PEER, GenerationId(number), now)).unwrap().unwrap();
+    commit(device, number);
     wait_for(device_events, |event| matches!(event, Event::Acknowledged { .. }));
+}
+
+/// Commits generation `number` as soon as the engine has room for another draining one, as the daemon does.
+fn commit(device: &Handle, number: u64) {
+    let end = Instant::now() + SOON;
+    loop {
+        match device.with(move |engine, now| engine.commit(PEER, GenerationId(number), now)).unwrap() {
+            Err(CommitError::DrainingFull { retry_after }) if Instant::now() < end => std::thread::sleep(retry_after),
+            outcome => return outcome.unwrap(),
+        }
+    }
 }
 
 pub(super) const GATEWAY_KEY: u8 = 9;

@@ -1,0 +1,234 @@
+//! A device and a gateway in one process, joined by a lossless wire that the test can hold up.
+
+use crate::ends::{Batch, Wire};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+use vestibule_engine::core::{Engine, EngineConfig, Event, PeerId, PeerKind};
+use vestibule_engine::generation::{GenerationConfig, GenerationId, PrivateKey};
+use vestibule_engine::policy::{Action, Policy, Rule};
+use vestibule_engine::random::Seed;
+use vestibule_engine::wireguard::SessionBackend;
+
+pub(crate) const DEVICE: [u8; 4] = [100, 96, 0, 2];
+pub(crate) const DIRECTORY: [u8; 4] = [10, 20, 0, 10];
+pub(crate) const INTRANET: [u8; 4] = [10, 20, 0, 80];
+pub(crate) const AT: PeerId = PeerId(1);
+
+pub(crate) struct World {
+    pub(crate) device: Engine,
+    pub(crate) gateway: Engine,
+    pub(crate) gateway_key: PrivateKey,
+    pub(crate) now: Instant,
+    pub(crate) seq: u64,
+    pub(crate) to_gateway: VecDeque<(SocketAddr, usize, Vec<u8>)>,
+    pub(crate) to_device: VecDeque<(SocketAddr, usize, Vec<u8>)>,
+    pub(crate) at_device: Vec<Vec<u8>>,
+    pub(crate) at_gateway: Vec<Vec<u8>>,
+    pub(crate) device_events: Vec<Event>,
+    pub(crate) gateway_events: Vec<Event>,
+}
+
+pub(crate) fn policy(directory_only: bool) -> Arc<Policy> {
+    let allow = Rule {
+        id: 1,
+        destinations: vec!["10.20.0.10/32".parse().unwrap()],
+        ports: vec![],
+        protocols: vec![],
+        action: Action::Allow,
+    };
+    Arc::new(Policy::compile(vec![allow], if directory_only { Action::Block } else { Action::Allow }))
+}
+
+pub(crate) fn address(last: u8) -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, last], 51820))
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self::with([SessionBackend::Native; 2])
+    }
+
+    /// Whose sessions the device and the gateway keep.
+    pub(crate) fn with(backends: [SessionBackend; 2]) -> Self {
+        let now = Instant::now();
+        let gateway_key = PrivateKey::new([9; 32]);
+        let config = |key: PrivateKey, backend| {
+            let seed = Seed::new(*key.expose());
+            EngineConfig { backend, ..EngineConfig::new(key, seed, SystemTime::now()) }
+        };
+        let mut device = Engine::new(config(PrivateKey::new([8; 32]), backends[0]), now);
+        let mut gateway = Engine::new(config(gateway_key.clone(), backends[1]), now);
+        device.set_peer(AT, PeerKind::Gateway, vec!["0.0.0.0/0".parse().unwrap()]);
+        gateway.set_peer(AT, PeerKind::Device, vec!["100.96.0.2/32".parse().unwrap()]);
+        Self {
+            device,
+            gateway,
+            gateway_key,
+            now,
+            seq: 0,
+            to_gateway: VecDeque::new(),
+            to_device: VecDeque::new(),
+            at_device: Vec::new(),
+            at_gateway: Vec::new(),
+            device_events: Vec::new(),
+            gateway_events: Vec::new(),
+        }
+    }
+
+    /// Order and prepare at both ends; returns the new generation.
+    pub(crate) fn order(&mut self, directory_only: bool) -> GenerationId {
+        self.seq += 1;
+        let key = PrivateKey::new([self.seq as u8 + 100; 32]);
+        let id = GenerationId(self.seq);
+        let make = |private: &PrivateKey, peer: &PrivateKey, endpoint| GenerationConfig {
+            id,
+            swap_seq: id.0,
+            identity: "someone@example.com".into(),
+            private_key: private.clone(),
+            peer_public_key: peer.public(),
+            preshared_key: None,
+            endpoint,
+            persistent_keepalive: None,
+            policy: policy(directory_only),
+            last_handshake: [0; 12],
+            index: id.0 as u32 * 7,
+        };
+        let at_gateway = make(&self.gateway_key, &key, None);
+        let at_device = make(&key, &self.gateway_key, Some(address(1)));
+        self.gateway.prepare(AT, at_gateway, self.now).unwrap();
+        self.device.prepare(AT, at_device, self.now).unwrap();
+        id
+    }
+
+    pub(crate) fn flush(&mut self) {
+        for transmit in self.device.transmits().batches() {
+            self.to_gateway.push_back((address(2), transmit.segment, transmit.bytes().to_vec()));
+        }
+        let all = self.device.transmits().len();
+        self.device.transmits().release(all);
+        for transmit in self.gateway.transmits().batches() {
+            assert_eq!(transmit.destination, address(2));
+            self.to_device.push_back((address(1), transmit.segment, transmit.bytes().to_vec()));
+        }
+        let all = self.gateway.transmits().len();
+        self.gateway.transmits().release(all);
+        for (engine, out) in [(&mut self.device, &mut self.at_device), (&mut self.gateway, &mut self.at_gateway)] {
+            out.extend(engine.deliveries().frames().map(|frame| frame.pieces().collect::<Vec<_>>().concat()));
+            engine.deliveries().clear();
+        }
+        while let Some(event) = self.device.poll_event() {
+            self.device_events.push(event);
+        }
+        while let Some(event) = self.gateway.poll_event() {
+            self.gateway_events.push(event);
+        }
+    }
+
+    pub(crate) fn uplink(&mut self) {
+        let batch = std::mem::take(&mut self.to_gateway);
+        self.gateway.handle_datagrams(&mut Wire(batch, Vec::new()), self.now);
+    }
+
+    pub(crate) fn downlink(&mut self) {
+        let batch = std::mem::take(&mut self.to_device);
+        self.device.handle_datagrams(&mut Wire(batch, Vec::new()), self.now);
+    }
+
+    pub(crate) fn settle(&mut self) {
+        loop {
+            self.flush();
+            if self.to_gateway.is_empty() && self.to_device.is_empty() {
+                return;
+            }
+            self.uplink();
+            self.downlink();
+        }
+    }
+
+    pub(crate) fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.now < end {
+            self.now += Duration::from_millis(10);
+            self.device.handle_deadline(self.now);
+            self.gateway.handle_deadline(self.now);
+            self.settle();
+        }
+    }
+
+    pub(crate) fn send_up(&mut self, packet: Vec<u8>) {
+        self.device.handle_frames(&mut Batch([packet].into(), Vec::new()), self.now);
+        self.flush();
+    }
+
+    pub(crate) fn send_down(&mut self, packet: Vec<u8>) {
+        self.gateway.handle_frames(&mut Batch([packet].into(), Vec::new()), self.now);
+        self.flush();
+    }
+
+    /// A full swap on a quiet wire.
+    pub(crate) fn swap(&mut self, directory_only: bool) -> GenerationId {
+        let id = self.order(directory_only);
+        self.settle();
+        self.device.commit(AT, id, self.now).unwrap();
+        self.settle();
+        assert_eq!((self.device.active(AT), self.gateway.active(AT)), (Some(id), Some(id)));
+        id
+    }
+}
+
+pub(crate) fn udp(from: [u8; 4], to: [u8; 4], ports: (u16, u16), payload: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0; 28 + payload.len()];
+    let total = packet.len() as u16;
+    packet[0] = 0x45;
+    packet[2..4].copy_from_slice(&total.to_be_bytes());
+    packet[8] = 64;
+    packet[9] = 17;
+    packet[12..16].copy_from_slice(&from);
+    packet[16..20].copy_from_slice(&to);
+    packet[20..22].copy_from_slice(&ports.0.to_be_bytes());
+    packet[22..24].copy_from_slice(&ports.1.to_be_bytes());
+    packet[24..26].copy_from_slice(&(total - 20).to_be_bytes());
+    packet[28..].copy_from_slice(payload);
+    packet
+}
+
+pub(crate) fn tcp(
+    from: [u8; 4],
+    to: [u8; 4],
+    ports: (u16, u16),
+    flags: u8,
+    seq: u32,
+    ack: u32,
+    payload: &[u8],
+) -> Vec<u8> {
+    let mut packet = vec![0; 40 + payload.len()];
+    let total = packet.len() as u16;
+    packet[0] = 0x45;
+    packet[2..4].copy_from_slice(&total.to_be_bytes());
+    packet[8] = 64;
+    packet[9] = 6;
+    packet[12..16].copy_from_slice(&from);
+    packet[16..20].copy_from_slice(&to);
+    packet[20..22].copy_from_slice(&ports.0.to_be_bytes());
+    packet[22..24].copy_from_slice(&ports.1.to_be_bytes());
+    packet[24..28].copy_from_slice(&seq.to_be_bytes());
+    packet[28..32].copy_from_slice(&ack.to_be_bytes());
+    packet[32] = 0x50;
+    packet[33] = flags;
+    packet[40..].copy_from_slice(payload);
+    packet
+}
+
+pub(crate) fn up(payload: &[u8]) -> Vec<u8> {
+    udp(DEVICE, DIRECTORY, (5000, 53), payload)
+}
+
+pub(crate) fn down(payload: &[u8]) -> Vec<u8> {
+    udp(DIRECTORY, DEVICE, (53, 5000), payload)
+}
+
+pub(crate) fn is_rst(packet: &[u8]) -> bool {
+    packet[9] == 6 && packet[33] & 4 != 0
+}
