@@ -3,6 +3,8 @@
 pub mod api;
 pub mod causes;
 pub mod cli;
+#[cfg(test)]
+mod compatibility;
 pub mod crypto;
 pub mod daemon;
 pub mod demo;

@@ -3,7 +3,7 @@
 use super::store::{ListRow, Organisation, RuleRow, Store, StoreError};
 use crate::api::device::PolicyDocument;
 use crate::rules::{
-    Identity, Lists, Rule, RuleAction, RuleError, Traffic, document, engine_policy, non_identity_email,
+    Identity, Lists, Rule, RuleAction, RuleError, Subject, Traffic, document, engine_policy, non_identity_email,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use std::collections::HashMap;
@@ -41,8 +41,8 @@ pub(super) struct Book {
     default_allow_non_identity: bool,
     default_allow_user: bool,
     version: u64,
-    /// By mail address. A swap must not unfold a thousand rules that have not changed since the last one.
-    compiled: Mutex<HashMap<String, Arc<Compiled>>>,
+    /// By what is known. A swap must not unfold a thousand rules that have not changed since the last one.
+    compiled: Mutex<HashMap<Subject, Arc<Compiled>>>,
 }
 
 impl Book {
@@ -82,26 +82,26 @@ impl Book {
     }
 
     /// The rules of one identity, compiled when they are first asked for.
-    pub(super) fn compiled(&self, email: &str) -> Arc<Compiled> {
+    pub(super) fn compiled(&self, subject: &Subject) -> Arc<Compiled> {
         let mut all = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(compiled) = all.get(email) {
+        if let Some(compiled) = all.get(subject) {
             return Arc::clone(compiled);
         }
         if all.len() >= MAX_COMPILED {
             all.clear();
         }
-        let compiled = Arc::new(Compiled::new(self.document(email)));
-        all.insert(email.to_owned(), Arc::clone(&compiled));
+        let compiled = Arc::new(Compiled::new(self.document(subject)));
+        all.insert(subject.clone(), Arc::clone(&compiled));
         compiled
     }
 
-    fn document(&self, email: &str) -> PolicyDocument {
-        let default_allow = if email.eq_ignore_ascii_case(&self.non_identity) {
+    fn document(&self, subject: &Subject) -> PolicyDocument {
+        let default_allow = if subject.email().eq_ignore_ascii_case(&self.non_identity) {
             self.default_allow_non_identity
         } else {
             self.default_allow_user
         };
-        document(&self.rules, &self.lists, email, default_allow, self.version).unwrap_or_else(|error| {
+        document(&self.rules, &self.lists, subject.email(), default_allow, self.version).unwrap_or_else(|error| {
             tracing::error!(%error, "the rules do not compile: everything is refused");
             PolicyDocument { version: self.version, default_allow: false, rules: Vec::new() }
         })

@@ -2,8 +2,9 @@
 
 use super::store::Millis;
 use crate::crypto::{RandomError, random};
+use crate::rules::Subject;
 use ipnet::IpNet;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -54,7 +55,8 @@ pub(super) struct Tunnel {
     pub(super) peer: PeerId,
     /// `None` for a plain peer.
     pub(super) owner: Option<Owner>,
-    pub(super) email: String,
+    /// Whom its packets are judged for.
+    pub(super) subject: Subject,
     pub(super) swap_seq: u64,
     pub(super) tunnel_key: [u8; 32],
     pub(super) addresses: Vec<IpNet>,
@@ -145,7 +147,7 @@ impl DataPlane {
         let config = GenerationConfig {
             id,
             swap_seq: tunnel.swap_seq,
-            identity: tunnel.email.as_str().into(),
+            identity: tunnel.subject.email().into(),
             private_key: self.private_key.clone(),
             peer_public_key: PublicKey(tunnel.tunnel_key),
             preshared_key: None,
@@ -186,11 +188,11 @@ impl DataPlane {
         Ok(())
     }
 
-    /// Gives every active or preparing generation the rules that `rules` says for its identity.
-    pub(super) async fn publish(&self, rules: impl Fn(&str) -> Arc<Policy>) -> Result<(), DataPlaneError> {
+    /// Gives every active or preparing generation the rules that `rules` says for its subject.
+    pub(super) async fn publish(&self, rules: impl Fn(&Subject) -> Arc<Policy>) -> Result<(), DataPlaneError> {
         let mut news = Vec::new();
         for (id, live) in self.table().iter().filter(|(_, live)| live.stage != Stage::Draining) {
-            news.push((live.tunnel.peer, *id, rules(&live.tunnel.email)));
+            news.push((live.tunnel.peer, *id, rules(&live.tunnel.subject)));
         }
         self.with(move |engine, now| {
             for (peer, id, policy) in news {
@@ -199,6 +201,22 @@ impl DataPlane {
         })
         .await?;
         Ok(())
+    }
+
+    /// The registrations of a device that generations carry.
+    pub(super) fn registrations_of(&self, device_id: &str) -> BTreeSet<Uuid> {
+        let table = self.table();
+        let owners = table.values().filter_map(|live| live.tunnel.owner.as_ref());
+        owners.filter(|owner| owner.device_id == device_id).map(|owner| owner.registration).collect()
+    }
+
+    /// Notes what is known of a registration from now on; [`DataPlane::publish`] makes it count.
+    pub(super) fn set_subject(&self, registration: &Uuid, subject: &Subject) {
+        for live in self.table().values_mut() {
+            if live.tunnel.owner.as_ref().is_some_and(|owner| owner.registration == *registration) {
+                live.tunnel.subject = subject.clone();
+            }
+        }
     }
 
     /// Notes a commit.

@@ -81,7 +81,7 @@ fn take(app: &App, pending: &mut Pending, event: Event) {
             let now = clock::now();
             app.plane.note_committed(generation, previous, now);
             let Some(live) = app.plane.generation(generation) else { return };
-            let email = live.tunnel.email;
+            let email = live.tunnel.subject.person.email;
             let Some(owner) = live.tunnel.owner else { return };
             tracing::info!(device = %owner.device_id, registration = %owner.registration, swap_seq, "swapped");
             let order = Followed { registration: owner.registration, swap_seq, email };

@@ -23,12 +23,14 @@ mod expression;
 mod identity;
 mod lexer;
 mod parser;
+mod subject;
 mod traffic;
 mod values;
 
 pub use compile::{Rule, RuleAction, document, engine_policy};
 pub use error::RuleError;
 pub use identity::Identity;
+pub use subject::{Group, Person, Subject};
 pub use traffic::{Lists, Traffic};
 
 /// The prefixes of an address, a prefix or a range `a..b`; `None` when it is none of them.

@@ -46,7 +46,7 @@ async fn shown(app: &App, device: &Device, live: &[Live]) -> Result<Value, crate
         "id": device.id,
         "name": device.facts.name,
         "address": device.address,
-        "identity": active.map(|live| live.tunnel.email.as_str()),
+        "identity": active.map(|live| live.tunnel.subject.email()),
         "registration": active.and_then(|live| live.tunnel.owner.as_ref()).map(|owner| owner.registration),
         "last_handshake_at": handshake.map(|(_, at)| clock::rfc3339(at)),
         "last_seen_at": device.last_seen_at.map(clock::rfc3339),
@@ -56,7 +56,7 @@ async fn shown(app: &App, device: &Device, live: &[Live]) -> Result<Value, crate
 
 fn generation(live: &Live) -> Value {
     json!({
-        "identity": live.tunnel.email,
+        "identity": live.tunnel.subject.email(),
         "stage": live.stage,
         "since": clock::rfc3339(live.since),
         "swap_seq": live.tunnel.swap_seq,

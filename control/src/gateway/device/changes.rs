@@ -3,6 +3,7 @@
 use super::{Answer, DeviceError, bearer};
 use crate::api::device::{Changes, RegistrationStatus};
 use crate::gateway::app::App;
+use crate::gateway::clock;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -44,7 +45,8 @@ pub(super) async fn changes(
             return Ok(Json(Changes { version, registration: status, policy: None }));
         }
         if version != since {
-            let policy = Some(book.compiled(&registration.email).document.clone());
+            let subject = app.store.subject(&registration.id, clock::now()).await?;
+            let policy = subject.map(|subject| book.compiled(&subject).document.clone());
             return Ok(Json(Changes { version, registration: status, policy }));
         }
         if timeout_at(deadline, news).await.is_err() {

@@ -10,7 +10,7 @@ use crate::gateway::app::{App, inner};
 use crate::gateway::clock;
 use crate::gateway::secret::Secret;
 use crate::gateway::store::{NewDevice, NewRegistration};
-use crate::rules::non_identity_email;
+use crate::rules::{Person, non_identity_email};
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -27,10 +27,10 @@ pub(super) async fn enrol(State(app): State<Arc<App>>, headers: HeaderMap, bytes
     let device = possession(&app, &request)?;
     let tunnel_key = binary("tunnel_public_key", &request.tunnel_public_key)?;
     let credentials = authenticate(&app, &headers).await?;
-    let (email, token_id) = allowed(&app, &credentials).await?;
+    let (person, token_id) = allowed(&app, &credentials).await?;
 
     let secret = Secret::new()?;
-    let new = NewRegistration { id: Uuid::new_v4(), email, token_id, tunnel_key, bearer_hash: secret.hash() };
+    let new = NewRegistration { id: Uuid::new_v4(), person, token_id, tunnel_key, bearer_hash: secret.hash() };
     let now = clock::now();
     let enrolled = app.store.enrol(&device, &new, app.settings.addresses, now).await;
     if enrolled.is_err()
@@ -49,7 +49,7 @@ pub(super) async fn enrol(State(app): State<Arc<App>>, headers: HeaderMap, bytes
             id: new.id,
             organization: app.settings.organization.clone(),
             device_id: device.id,
-            email: new.email,
+            email: new.person.email,
             service_token: new.token_id.is_some(),
         },
         token: secret.expose().to_owned(),
@@ -86,8 +86,8 @@ fn possession(app: &App, request: &EnrolRequest) -> Result<NewDevice, DeviceErro
     Ok(NewDevice { id: hex::encode(sha256(&public_key)), public_key, facts })
 }
 
-/// The identity that the policies let enrol: its mail address, and the service token's id.
-async fn allowed(app: &App, credentials: &Credentials) -> Result<(String, Option<String>), DeviceError> {
+/// Who the policies let enrol, and the service token's id.
+async fn allowed(app: &App, credentials: &Credentials) -> Result<(Person, Option<String>), DeviceError> {
     let policies: Vec<EnrolPolicy> = app.store.policies().await?.iter().filter_map(EnrolPolicy::read).collect();
     let (applicant, email, token_id) = match credentials {
         Credentials::Token(id) => {
@@ -96,7 +96,7 @@ async fn allowed(app: &App, credentials: &Credentials) -> Result<(String, Option
         Credentials::User(assertion) => (Applicant::User { email: &assertion.email }, assertion.email.clone(), None),
     };
     if permits(&policies, applicant) {
-        return Ok((email, token_id));
+        return Ok((Person::with_email(email), token_id));
     }
     let message = format!("{email} is authenticated, but no enrolment policy lets it in: ask an administrator");
     Err(DeviceError::new(StatusCode::FORBIDDEN, "enrolment_denied", message))
@@ -105,7 +105,7 @@ async fn allowed(app: &App, credentials: &Credentials) -> Result<(String, Option
 /// Signs of life and the audit entry; the registration stands without them.
 async fn note(app: &App, device_id: &str, new: &NewRegistration, now: i64) {
     tracing::info!(device = device_id, registration = %new.id, token = new.token_id.is_some(), "enrolled");
-    let audited = app.store.audit("enrol", Some((&new.id, device_id, &new.email)), None, now).await;
+    let audited = app.store.audit("enrol", Some((&new.id, device_id, &new.person.email)), None, now).await;
     let seen = match &new.token_id {
         Some(id) => app.store.token_seen(id, now).await,
         None => Ok(()),

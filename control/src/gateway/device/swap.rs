@@ -55,17 +55,19 @@ pub(super) async fn swap(State(app): State<Arc<App>>, headers: HeaderMap, bytes:
         }
         Err(error) => return Err(error.into()),
     }
-    let rules = app.book().compiled(&registration.email);
+    let Some(subject) = app.store.subject(&registration.id, now).await? else {
+        return Err(DeviceError::unauthenticated("registration_unknown", "the registration is gone: enrol again"));
+    };
+    let rules = app.book().compiled(&subject);
     let addresses = inner(device.address);
     let order = Order {
         device,
         registration: registration.id,
-        email: registration.email,
         swap_seq: request.swap_seq,
         tunnel_key,
         last_handshake: [0; 12],
     };
-    app.plane.prepare(tunnel_of(order), &rules.policy, now).await?;
+    app.plane.prepare(tunnel_of(order, subject), &rules.policy, now).await?;
     drop(steering);
     Ok(Json(SwapResponse {
         gateway_public_key: STANDARD.encode(app.plane.public_key()),
@@ -83,7 +85,7 @@ async fn followed(app: &App, device: &Device) -> Result<Option<Followed>, Device
     let active = app.plane.active(PeerId(device.peer)).await?;
     Ok(active.and_then(|tunnel| {
         let registration = tunnel.owner?.registration;
-        Some(Followed { registration, swap_seq: tunnel.swap_seq, email: tunnel.email })
+        Some(Followed { registration, swap_seq: tunnel.swap_seq, email: tunnel.subject.person.email })
     }))
 }
 

@@ -28,6 +28,12 @@ pub(crate) enum StoreError {
         /// Length it has.
         got: usize,
     },
+    /// A document that this program never wrote.
+    #[error("the database's `{column}` does not read; restore a backup")]
+    Unreadable {
+        /// Where.
+        column: &'static str,
+    },
     /// The pool of inner addresses is used up.
     #[error("all inner addresses are taken: start the gateway with a wider `--addresses`")]
     NoAddress,

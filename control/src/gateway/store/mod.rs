@@ -13,6 +13,7 @@ mod policies;
 mod providers;
 mod registrations;
 mod rules;
+mod subjects;
 mod swaps;
 mod tokens;
 mod users;

@@ -3,6 +3,7 @@
 use super::devices::{Device, NewDevice, upsert};
 use super::{Millis, Store, StoreError, fixed};
 use crate::api::device::RegistrationStatus;
+use crate::rules::Person;
 use ipnet::Ipv4Net;
 use sqlx::{Row as _, sqlite::SqliteRow};
 use uuid::Uuid;
@@ -38,7 +39,7 @@ impl Registration {
 #[derive(Clone)]
 pub(crate) struct NewRegistration {
     pub(crate) id: Uuid,
-    pub(crate) email: String,
+    pub(crate) person: Person,
     pub(crate) token_id: Option<String>,
     pub(crate) tunnel_key: [u8; 32],
     /// SHA-256 of the bearer secret.
@@ -58,6 +59,14 @@ fn registration(row: &SqliteRow) -> Result<Registration, StoreError> {
         revoked_at: row.try_get("revoked_at")?,
         deleted_at: row.try_get("deleted_at")?,
     })
+}
+
+/// A stored person: the mail address is the registration's own.
+pub(super) fn person(row: &SqliteRow) -> Result<Person, StoreError> {
+    let stored: &str = row.try_get("person")?;
+    let person: Person =
+        serde_json::from_str(stored).map_err(|_| StoreError::Unreadable { column: "registrations.person" })?;
+    Ok(Person { email: row.try_get("email")?, ..person })
 }
 
 pub(super) fn uuid(text: &str) -> Result<Uuid, StoreError> {
@@ -83,19 +92,20 @@ impl Store {
         .bind(now)
         .bind(now)
         .bind(&device.id)
-        .bind(&new.email)
+        .bind(&new.person.email)
         .fetch_all(&mut *write)
         .await?;
         sqlx::query(
-            "INSERT INTO registrations (id, device_id, email, token_id, tunnel_key, bearer_hash, created_at, updated_at) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO registrations (id, device_id, email, token_id, tunnel_key, bearer_hash, person, created_at, \
+             updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(new.id.to_string())
         .bind(&device.id)
-        .bind(&new.email)
+        .bind(&new.person.email)
         .bind(&new.token_id)
         .bind(new.tunnel_key.as_slice())
         .bind(new.bearer_hash.as_slice())
+        .bind(serde_json::to_string(&new.person).unwrap_or_default())
         .bind(now)
         .bind(now)
         .execute(&mut *write)

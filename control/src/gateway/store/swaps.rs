@@ -10,7 +10,6 @@ use uuid::Uuid;
 pub(crate) struct Order {
     pub(crate) device: Device,
     pub(crate) registration: Uuid,
-    pub(crate) email: String,
     pub(crate) swap_seq: u64,
     pub(crate) tunnel_key: [u8; 32],
     /// Greatest TAI64N seen from `tunnel_key`; zeros if none.
@@ -100,7 +99,7 @@ impl Store {
     pub(crate) async fn standing_orders(&self) -> Result<Vec<Order>, StoreError> {
         let rows = sqlx::query(
             "SELECT devices.*, swap_orders.registration_id, swap_orders.swap_seq, swap_orders.tunnel_key, \
-             registrations.email, handshakes.timestamp FROM swap_orders \
+             handshakes.timestamp FROM swap_orders \
              JOIN registrations ON registrations.id = swap_orders.registration_id \
              JOIN devices ON devices.id = swap_orders.device_id \
              LEFT JOIN handshakes ON handshakes.tunnel_key = swap_orders.tunnel_key \
@@ -113,7 +112,6 @@ impl Store {
             Ok(Order {
                 device: devices::device(row)?,
                 registration: uuid(row.try_get("registration_id")?)?,
-                email: row.try_get("email")?,
                 swap_seq: row.try_get::<i64, _>("swap_seq")?.unsigned_abs(),
                 tunnel_key: fixed(row.try_get("tunnel_key")?, "swap_orders.tunnel_key")?,
                 last_handshake: match timestamp {
@@ -249,8 +247,8 @@ mod tests {
     async fn enrolled(store: &Store) -> (String, Uuid) {
         let device = NewDevice { id: "d".to_owned(), public_key: [4; 65], facts: DeviceFacts::default() };
         let id = Uuid::from_u128(1);
-        let email = "ada@example.com".to_owned();
-        let new = NewRegistration { id, email, token_id: None, tunnel_key: [1; 32], bearer_hash: [2; 32] };
+        let person = crate::rules::Person::with_email("ada@example.com");
+        let new = NewRegistration { id, person, token_id: None, tunnel_key: [1; 32], bearer_hash: [2; 32] };
         let pool = "100.96.0.0/12".parse().unwrap();
         (store.enrol(&device, &new, pool, 1).await.unwrap().0.id, id)
     }
