@@ -28,6 +28,8 @@ pub struct MdmConfig {
     pub no_auth_no_internet_block_rfc_1918: bool,
     /// Settings of a whole organisation, by its name in lower case; they override those in `configs`.
     pub organization_configs: BTreeMap<String, OrganizationOverride>,
+    /// Which of the keys of [`keys::TOP_LEVEL`](super::keys::TOP_LEVEL) the file sets.
+    pub top_level: Vec<&'static str>,
     /// What is odd in the file but does no harm.
     pub warnings: Vec<MdmWarning>,
 }

@@ -48,6 +48,12 @@ impl Dict {
         }
     }
 
+    /// Every key that was looked for.
+    #[cfg(test)]
+    pub(super) fn asked(&self) -> &BTreeSet<&'static str> {
+        &self.asked
+    }
+
     /// Line of its beginning.
     pub(super) fn line(&self) -> usize {
         self.line

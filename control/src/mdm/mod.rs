@@ -10,6 +10,7 @@
 mod config;
 mod dict;
 mod error;
+pub mod keys;
 mod organization;
 mod path;
 mod plist;

@@ -2,9 +2,10 @@
 
 use super::{
     MAX_BYTES, MdmError,
-    config::{MdmConfig, OrganizationConfig, OrganizationOverride, PreLogin, ServiceMode},
+    config::{MdmConfig, OrganizationConfig, OrganizationOverride, PreLogin, ServiceMode, ServiceToken},
     dict::{Dict, Report},
     error::Problem,
+    keys::TOP_LEVEL,
     organization,
     plist::{self, Fault, Node, Value},
 };
@@ -31,10 +32,10 @@ pub fn parse(file: &str, content: &[u8]) -> Result<MdmConfig, MdmError> {
     if text.trim().is_empty() {
         return Err(report.error(whole(Problem::Empty)));
     }
-    let root = plist::parse(&text).map_err(|fault| report.error(fault))?;
-    let mut config = top(root, &mut report).map_err(|fault| report.error(fault))?;
-    config.warnings = report.warnings;
-    Ok(config)
+    match whole_file(&text, &mut report) {
+        Ok(config) => Ok(MdmConfig { warnings: report.warnings, ..config }),
+        Err(fault) => Err(report.error(fault)),
+    }
 }
 
 /// UTF-8, or UTF-16 as some Windows tools write it.
@@ -52,8 +53,14 @@ fn text(content: &[u8]) -> Option<Zeroizing<String>> {
     text.map(Zeroizing::new)
 }
 
-fn top(root: Node, report: &mut Report<'_>) -> Result<MdmConfig, Fault> {
-    let mut dict = Dict::of(root, "")?;
+fn whole_file(text: &str, report: &mut Report<'_>) -> Result<MdmConfig, Fault> {
+    let mut dict = Dict::of(plist::parse(text)?, "")?;
+    let config = top(&mut dict, report)?;
+    dict.finish(report, &[]);
+    Ok(config)
+}
+
+pub(super) fn top(dict: &mut Dict, report: &mut Report<'_>) -> Result<MdmConfig, Fault> {
     let multi_user = dict.flag("multi_user")?.unwrap_or(false);
     let keep_previous = dict.flag("multi_user_keep_previous")?.unwrap_or(true);
     let hold = dict.integer("pre_login_hold", -1, 7_200)?;
@@ -63,8 +70,8 @@ fn top(root: Node, report: &mut Report<'_>) -> Result<MdmConfig, Fault> {
     let overrides = dict.node("organization_configs").cloned();
     let overrides = overrides.map(|node| overridden(node, report)).transpose()?.unwrap_or_default();
     let listed = dict.node("configs").cloned().map(|node| configs(node, report)).transpose()?;
-    let flat = organization::read(&mut dict)?;
-    require_configs(&dict, listed.is_some(), multi_user, pre_login.is_some())?;
+    let flat = organization::read(dict)?;
+    require_configs(dict, listed.is_some(), multi_user, pre_login.is_some())?;
     if hold.is_some() && pre_login.is_none() {
         report.warn(dict.line_of("pre_login_hold"), "pre_login_hold", "has no effect without `pre_login`");
     }
@@ -82,9 +89,8 @@ fn top(root: Node, report: &mut Report<'_>) -> Result<MdmConfig, Fault> {
         None if flat == OrganizationConfig::default() => Vec::new(),
         None => vec![flat],
     };
-    advise(&dict, &configs, pre_login.is_some(), report);
-    agree(&dict, &configs)?;
-    dict.finish(report, &[]);
+    advise(dict, &configs, pre_login.is_some(), report);
+    agree(dict, &configs)?;
     Ok(MdmConfig {
         configs,
         multi_user,
@@ -98,6 +104,7 @@ fn top(root: Node, report: &mut Report<'_>) -> Result<MdmConfig, Fault> {
         no_auth_no_internet,
         no_auth_no_internet_block_rfc_1918: block_private,
         organization_configs: overrides,
+        top_level: TOP_LEVEL.into_iter().filter(|key| dict.has(key)).collect(),
         warnings: Vec::new(),
     })
 }
@@ -114,13 +121,17 @@ fn require_configs(dict: &Dict, listed: bool, multi_user: bool, pre_login: bool)
 
 fn pre_login(node: Node, report: &mut Report<'_>) -> Result<PreLogin, Fault> {
     let mut dict = Dict::of(node, "pre_login")?;
-    let organization = organization::team(&mut dict)?
-        .ok_or_else(|| dict.missing("organization", "`pre_login` names the team to connect to"))?;
-    let token = organization::token(&mut dict)?
-        .ok_or_else(|| dict.missing("auth_client_id", "`pre_login` connects with a service token"))?;
+    let (organization, token) = pre_login_parts(&mut dict)?;
+    let organization =
+        organization.ok_or_else(|| dict.missing("organization", "`pre_login` names the team to connect to"))?;
+    let token = token.ok_or_else(|| dict.missing("auth_client_id", "`pre_login` connects with a service token"))?;
     let misplaced = [("pre_login_hold", "ignored here: it belongs at the top level of the file")];
     dict.finish(report, &misplaced);
     Ok(PreLogin { organization, token })
+}
+
+pub(super) fn pre_login_parts(dict: &mut Dict) -> Result<(Option<String>, Option<ServiceToken>), Fault> {
+    Ok((organization::team(dict)?, organization::token(dict)?))
 }
 
 fn configs(node: Node, report: &mut Report<'_>) -> Result<Vec<OrganizationConfig>, Fault> {
@@ -133,8 +144,7 @@ fn configs(node: Node, report: &mut Report<'_>) -> Result<Vec<OrganizationConfig
         got if got > MAX_CONFIGS => return Err(fault(Problem::TooMany { got, limit: MAX_CONFIGS })),
         _ => {}
     }
-    let top_level = ["configs", "multi_user", "multi_user_keep_previous", "pre_login", "pre_login_hold"];
-    let misplaced = top_level.map(|key| (key, "ignored here: it belongs at the top level of the file"));
+    let misplaced = TOP_LEVEL.map(|key| (key, "ignored here: it belongs at the top level of the file"));
     let mut read = Vec::new();
     for (index, entry) in entries.into_iter().enumerate() {
         let path = format!("configs[{index}]");

@@ -63,10 +63,14 @@ pub(super) fn observe(state: &mut State, event: &Event, now: SinceBoot, out: &mu
             let Some((next, _)) = state.tunnel.next.take_if(|(next, _)| next.id == *activation) else {
                 return Some(Row::D15);
             };
+            let same = |former: Activation| {
+                former.registration.organization.eq_ignore_ascii_case(&next.registration.organization)
+            };
+            let row = state.tunnel.active.take().map(|former| if same(former) { Row::D2 } else { Row::D12 });
             state.tunnel.active = Some(next);
             state.activation_backoff.reset();
             state.last_error = None;
-            None
+            row
         }
         _ => None,
     }

@@ -47,6 +47,8 @@ rows! {
     M6: "the user at the desktop has a registration: it is used",
     M7: "the user at the desktop has no registration: the user is asked to sign in",
     D1: "from login until the user has signed in, the pre-login registration stays in force",
+    D2: "the device's inner addresses stay: they belong to it, not to a registration",
+    D3: "open connections are judged again under the new identity",
     D4: "a user left the desktop: the login screen's or the next user's turn",
     D5: "lock and unlock change nothing",
     D6: "after a system start the login screen's rules apply",

@@ -8,6 +8,9 @@ pub(super) fn plain(event: &Event, row: Row, then: Option<Row>, actions: &[Actio
     if let Some(then) = then {
         text.push_str(&format!("; {then}: {}", then.text()));
     }
+    if matches!((event, row), (Event::Committed { .. }, Row::D2 | Row::D12)) {
+        text.push_str(&format!("; {}: {}", Row::D3, Row::D3.text()));
+    }
     if held(after) && row != Row::D1 {
         text.push_str(&format!("; {}: {}", Row::D1, Row::D1.text()));
     }

@@ -3,6 +3,7 @@
 
 mod bad;
 mod good;
+mod keys;
 mod random;
 
 const PRE_LOGIN: &str = include_str!("../testdata/pre-login.xml");

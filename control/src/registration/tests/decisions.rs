@@ -9,6 +9,7 @@ fn d2_inner_addresses_are_kept_at_the_switch() {
     world.logon("alice");
     assert_eq!(world.signs_in("alice"), ["activate alice@example.com kept"]);
     assert!(world.comes_up().is_empty(), "no deactivation, so the adapter and its addresses stay");
+    assert_eq!(world.rows(), "D2 S5");
 }
 
 #[test]
@@ -21,6 +22,7 @@ fn d3_the_switch_is_one_commit_so_open_connections_can_be_judged_again() {
     assert_eq!(world.carrying(), TOKEN);
     assert!(world.event(Event::Committed { activation }).is_empty());
     assert_eq!(world.carrying(), "alice@example.com");
+    assert!(world.machine.log().last().unwrap().plain.contains(Row::D3.text()));
 }
 
 #[test]
@@ -154,6 +156,7 @@ fn d12_another_organisation_is_made_before_the_first_is_broken() {
     assert_eq!(world.signs_in("alice"), ["activate alice@example.com replaced"]);
     assert_eq!(world.carrying(), TOKEN);
     assert!(world.comes_up().is_empty());
+    assert_eq!(world.rows(), "D12 S5");
 }
 
 #[test]
@@ -297,7 +300,7 @@ fn d20_login_screen_with_pre_login_configured_enrols_then_m4() {
     assert_eq!(world.carrying(), "alice@example.com", "M5 until then");
     assert_eq!(world.enrolled(), [format!("activate {TOKEN} kept")]);
     world.comes_up();
-    assert_eq!((world.carrying().as_str(), world.rows().as_str()), (TOKEN, "M4"));
+    assert_eq!((world.carrying().as_str(), world.rows().as_str()), (TOKEN, "D2 M4"));
 }
 
 #[test]

@@ -7,5 +7,6 @@ mod device;
 mod multi_user;
 mod oracle;
 mod properties;
+mod rows;
 mod single_user;
 mod world;

@@ -106,5 +106,5 @@ fn the_log_tells_the_story_in_plain_words() {
          to sign in at mycompany."
     );
     assert_eq!(story.len(), 9);
-    assert!(story[8].starts_with("Activation 4 carries the traffic now. S5: "), "{}", story[8]);
+    assert!(story[8].starts_with("Activation 4 carries the traffic now. D2: "), "{}", story[8]);
 }
