@@ -4,5 +4,8 @@
 //! may travel, `request` opens and answers a tunnel in any HTTP version, `session` is all of it over HTTP/3.
 //! `docs/masque.md` says which rule of the standards is kept where.
 
+pub mod addresses;
 pub mod capsule;
+pub mod datagram;
+pub mod ip;
 pub mod varint;
