@@ -76,16 +76,11 @@ pub struct Assigner {
 }
 
 impl Assigner {
-    /// Answers requests by what `decide` says, `None` being a refusal. The list to send is the full one: what the peer
-    /// has already, and one entry for each request.
+    /// Takes note of requests, as they come in.
     ///
     /// # Errors
     /// A Request ID was used before, or the peer has asked too often: the stream must be aborted.
-    pub fn answer(
-        &mut self,
-        requests: &[RequestedAddress],
-        mut decide: impl FnMut(&RequestedAddress) -> Option<IpNet>,
-    ) -> Result<Vec<AssignedAddress>, CapsuleError> {
+    pub fn register(&mut self, requests: &[RequestedAddress]) -> Result<(), CapsuleError> {
         for request in requests {
             let id = request.request_id.get();
             if !self.used_ids.insert(id) {
@@ -95,6 +90,16 @@ impl Assigner {
                 return Err(CapsuleError::TooMany { kind: ADDRESS_REQUEST, most: MAX_REQUESTS });
             }
         }
+        Ok(())
+    }
+
+    /// Answers requests by what `decide` says, `None` being a refusal. The list to send is the full one: what the peer
+    /// has already, and one entry for each request.
+    pub fn answer(
+        &mut self,
+        requests: &[RequestedAddress],
+        mut decide: impl FnMut(&RequestedAddress) -> Option<IpNet>,
+    ) -> Vec<AssignedAddress> {
         let mut refusals = Vec::new();
         for request in requests {
             match decide(request) {
@@ -106,7 +111,7 @@ impl Assigner {
                 None => refusals.push(AssignedAddress::refusal(request)),
             }
         }
-        Ok(self.assigned.iter().chain(&refusals).copied().collect())
+        self.assigned.iter().chain(&refusals).copied().collect()
     }
 
     /// Gives the peer exactly `prefixes` from now on, unasked; the list to send.
@@ -155,7 +160,7 @@ mod tests {
         let (mut requester, mut assigner) = (Requester::default(), Assigner::default());
         assert_eq!(assigner.set(&[prefix("10.0.0.9/32")]), [entry(0, "10.0.0.9/32")]);
         let request = requester.request(prefix("0.0.0.0/32")).unwrap();
-        let list = assigner.answer(&[request], |_| Some(prefix("10.0.0.1/32"))).unwrap();
+        let list = assigner.answer(&[request], |_| Some(prefix("10.0.0.1/32")));
         assert_eq!(list, [entry(0, "10.0.0.9/32"), entry(1, "10.0.0.1/32")]);
         assert!(requester.is_waiting());
         requester.assign(&list);
@@ -173,12 +178,10 @@ mod tests {
 
         let mut assigner = Assigner::default();
         let request = RequestedAddress { request_id: 5.try_into().unwrap(), prefix: prefix("::/128") };
-        assert!(assigner.answer(&[request], |_| None).is_ok());
-        assert_eq!(assigner.answer(&[request], |_| None), Err(CapsuleError::RequestIdReused { id: 5 }));
-        assert_eq!(
-            Assigner::default().answer(&[request, request], |_| None),
-            Err(CapsuleError::RequestIdReused { id: 5 })
-        );
+        let reused = Err(CapsuleError::RequestIdReused { id: 5 });
+        assert_eq!(assigner.register(&[request]), Ok(()));
+        assert_eq!(assigner.register(&[request]), reused);
+        assert_eq!(Assigner::default().register(&[request, request]), reused);
     }
 
     #[test]
@@ -186,7 +189,7 @@ mod tests {
         let (mut requester, mut assigner) = (Requester::default(), Assigner::default());
         for n in 0.. {
             let request = requester.request(prefix("::/128")).unwrap();
-            if let Err(error) = assigner.answer(&[request], |_| None) {
+            if let Err(error) = assigner.register(&[request]) {
                 assert_eq!((n, error), (4096, CapsuleError::TooMany { kind: ADDRESS_REQUEST, most: 4096 }));
                 break;
             }
@@ -198,12 +201,12 @@ mod tests {
         let (mut requester, mut assigner) = (Requester::default(), Assigner::default());
         let wanted = ["10.0.0.1/32", "fd00::/64", "10.9.9.9/32"];
         let requests: Vec<_> = wanted.iter().map(|text| requester.request(prefix(text)).unwrap()).collect();
-        let list = assigner.answer(&requests, |r| (r.prefix == prefix("10.0.0.1/32")).then_some(r.prefix)).unwrap();
+        let list = assigner.answer(&requests, |r| (r.prefix == prefix("10.0.0.1/32")).then_some(r.prefix));
         assert_eq!(list, [entry(1, "10.0.0.1/32"), entry(2, "::/128"), entry(3, "0.0.0.0/32")]);
         let changes = requester.assign(&list);
         assert_eq!((changes.added, changes.refused), (vec![prefix("10.0.0.1/32")], vec![2, 3]));
         let more = requester.request(prefix("0.0.0.0/32")).unwrap();
-        let list = assigner.answer(&[more], |_| Some(prefix("10.0.0.7/32"))).unwrap();
+        let list = assigner.answer(&[more], |_| Some(prefix("10.0.0.7/32")));
         assert_eq!(list, [entry(1, "10.0.0.1/32"), entry(4, "10.0.0.7/32")]);
     }
 }

@@ -8,4 +8,5 @@ pub mod addresses;
 pub mod capsule;
 pub mod datagram;
 pub mod ip;
+pub mod request;
 pub mod varint;
