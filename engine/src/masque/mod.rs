@@ -9,4 +9,5 @@ pub mod capsule;
 pub mod datagram;
 pub mod ip;
 pub mod request;
+pub mod session;
 pub mod varint;

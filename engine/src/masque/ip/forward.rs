@@ -57,6 +57,14 @@ pub struct Link {
 }
 
 impl Link {
+    /// What is known of one end.
+    pub fn end(&mut self, role: Role) -> &mut End {
+        match role {
+            Role::Client => &mut self.client,
+            Role::Gateway => &mut self.gateway,
+        }
+    }
+
     /// Judges a packet that `from` sends to the other end. Both ends may ask: the sender, so that the packet does not
     /// travel in vain, and the receiver, who must not trust the sender.
     ///

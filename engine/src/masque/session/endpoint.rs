@@ -1,0 +1,441 @@
+//! All connections of one UDP socket.
+
+use super::connection::Connection;
+use super::event::{Event, Transmit, TunnelId};
+use super::settings::{InvalidSettings, Settings};
+use super::tunnel::{Counters, Origin, Tunnel};
+use super::{SendError, TunnelError};
+use crate::masque::capsule::{RequestedAddress, Routes};
+use crate::masque::ip::{Role, Scope};
+use crate::masque::request::{Answer, Outgoing, UriTemplate};
+use crate::packet::Ecn;
+use crate::random::{Random, Seed};
+use bytes::{Bytes, BytesMut};
+use h3wire::H3Code;
+use ipnet::IpNet;
+use quinn_proto::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig};
+use quinn_proto::{ClientConfig, ConnectionHandle, DatagramEvent, EcnCodepoint, Incoming, ServerConfig, VarInt};
+use rustls::pki_types::CertificateDer;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Most bytes of one GSO batch, so that the kernel takes it (65,507 and not a byte more).
+const MAX_BATCH: usize = 65_507;
+/// From so many unfinished handshakes on, clients must prove their address first (a stateless Retry).
+const HALF_OPEN_RETRY: usize = 256;
+/// So many unfinished handshakes are held; further ones are refused.
+const HALF_OPEN_MOST: usize = 4096;
+
+/// How an endpoint is set up.
+#[derive(Clone, Debug)]
+pub struct EndpointConfig {
+    /// For all its connections.
+    pub settings: Settings,
+    /// TLS for connections that come in ([`super::tls::server`]); `None`: none may.
+    pub server: Option<Arc<rustls::ServerConfig>>,
+    /// Paths that are served ([`UriTemplate::check_for_gateway`]).
+    pub templates: Vec<UriTemplate>,
+    /// For connection IDs and tokens.
+    pub seed: Seed,
+}
+
+/// A connection that cannot even be tried, or an endpoint that cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The settings contradict each other.
+    #[error("the settings contradict each other")]
+    Settings(#[source] InvalidSettings),
+    /// TLS lacks what QUIC begins with.
+    #[error("the TLS settings lack TLS 1.3 with AES-128-GCM, which QUIC begins with")]
+    Tls(#[source] NoInitialCipherSuite),
+    /// QUIC refused.
+    #[error("the connection cannot be tried")]
+    Quic(#[source] quinn_proto::ConnectError),
+}
+
+/// QUIC connections and the tunnels in them; sans-IO.
+pub struct Endpoint {
+    quic: quinn_proto::Endpoint,
+    transport: Arc<quinn_proto::TransportConfig>,
+    settings: Settings,
+    templates: Arc<[UriTemplate]>,
+    connections: BTreeMap<ConnectionHandle, (Connection, Option<Instant>)>,
+    half_open: BTreeSet<ConnectionHandle>,
+    deadlines: BTreeSet<(Instant, ConnectionHandle)>,
+    sending: VecDeque<ConnectionHandle>,
+    receiving: VecDeque<ConnectionHandle>,
+    /// Answers to datagrams that belong to no connection.
+    responses: VecDeque<(Transmit, Vec<u8>)>,
+    events: VecDeque<Event>,
+}
+
+impl Endpoint {
+    /// A new endpoint.
+    ///
+    /// # Errors
+    /// The settings contradict each other.
+    pub fn new(config: EndpointConfig) -> Result<Self, ConnectError> {
+        let transport = config.settings.transport().map_err(ConnectError::Settings)?;
+        let server = match config.server {
+            Some(tls) => {
+                let crypto = QuicServerConfig::try_from(tls).map_err(ConnectError::Tls)?;
+                let mut server = ServerConfig::with_crypto(Arc::new(crypto));
+                server.transport_config(Arc::clone(&transport));
+                Some(Arc::new(server))
+            }
+            None => None,
+        };
+        let seed = Random::new(&config.seed).bytes::<32>();
+        let mut endpoint = quinn_proto::EndpointConfig::default();
+        // Never less than what Ethernet carries; the call fails only below 1200.
+        let _ = endpoint.max_udp_payload_size(config.settings.max_mtu.max(1472));
+        Ok(Self {
+            quic: quinn_proto::Endpoint::new(Arc::new(endpoint), server, true, Some(*seed)),
+            transport,
+            settings: config.settings,
+            templates: config.templates.into(),
+            connections: BTreeMap::new(),
+            half_open: BTreeSet::new(),
+            deadlines: BTreeSet::new(),
+            sending: VecDeque::new(),
+            receiving: VecDeque::new(),
+            responses: VecDeque::new(),
+            events: VecDeque::new(),
+        })
+    }
+
+    /// Begins a connection to a gateway; `server_name` is what its certificate is checked for.
+    ///
+    /// # Errors
+    /// It cannot be tried.
+    pub fn connect(
+        &mut self,
+        remote: SocketAddr,
+        server_name: &str,
+        tls: Arc<rustls::ClientConfig>,
+        now: Instant,
+    ) -> Result<ConnectionHandle, ConnectError> {
+        let crypto = QuicClientConfig::try_from(tls).map_err(ConnectError::Tls)?;
+        let mut config = ClientConfig::new(Arc::new(crypto));
+        config.transport_config(Arc::clone(&self.transport));
+        let (handle, quic) = self.quic.connect(now, config, remote, server_name).map_err(ConnectError::Quic)?;
+        self.add(handle, quic, Role::Client, now);
+        Ok(handle)
+    }
+
+    /// Asks for a tunnel through a connection of ours; what is known of it beforehand limits what is sent.
+    pub fn open(
+        &mut self,
+        connection: ConnectionHandle,
+        outgoing: Outgoing,
+        scope: Scope,
+        now: Instant,
+    ) -> Option<TunnelId> {
+        let (slot, _) = self.connections.get_mut(&connection)?;
+        let id = slot.request(outgoing, scope, &mut self.events);
+        self.touch(connection, now);
+        Some(id)
+    }
+
+    /// Opens the tunnel a client asked for. False: it asked no longer.
+    pub fn accept(&mut self, tunnel: TunnelId, scope: Scope, now: Instant) -> bool {
+        self.with(tunnel, now, |connection, _| connection.accept(tunnel.stream, scope)).unwrap_or(false)
+    }
+
+    /// Refuses the tunnel a client asked for. False: it asked no longer.
+    pub fn refuse(&mut self, tunnel: TunnelId, answer: &Answer, now: Instant) -> bool {
+        self.with(tunnel, now, |connection, _| connection.refuse(tunnel.stream, answer)).unwrap_or(false)
+    }
+
+    /// Asks the peer for addresses.
+    pub fn request_addresses(&mut self, tunnel: TunnelId, prefixes: &[IpNet], now: Instant) {
+        self.with_tunnel(tunnel, now, |tunnel| tunnel.request_addresses(prefixes));
+    }
+
+    /// Answers the peer's request for addresses; `decide` gives `None` to refuse one.
+    pub fn answer_addresses(
+        &mut self,
+        tunnel: TunnelId,
+        requests: &[RequestedAddress],
+        decide: impl FnMut(&RequestedAddress) -> Option<IpNet>,
+        now: Instant,
+    ) {
+        self.with_tunnel(tunnel, now, |tunnel| tunnel.answer_addresses(requests, decide));
+    }
+
+    /// Gives the peer exactly these addresses from now on.
+    pub fn assign(&mut self, tunnel: TunnelId, prefixes: &[IpNet], now: Instant) {
+        self.with_tunnel(tunnel, now, |tunnel| tunnel.assign(prefixes));
+    }
+
+    /// Tells the peer exactly these routes from now on.
+    pub fn advertise(&mut self, tunnel: TunnelId, routes: Routes, now: Instant) {
+        self.with_tunnel(tunnel, now, |tunnel| tunnel.advertise(routes));
+    }
+
+    /// Proves by ICMPv6 echoes that 1280 bytes get through; if not, the tunnel ends.
+    pub fn probe(&mut self, tunnel: TunnelId, source: Ipv6Addr, peer: Option<Ipv6Addr>, id: u16, now: Instant) {
+        self.with_tunnel(tunnel, now, |tunnel| {
+            tunnel.start_probe(source, peer, id, now);
+            Ok(())
+        });
+    }
+
+    /// Ends a tunnel in good order.
+    pub fn close_tunnel(&mut self, tunnel: TunnelId, now: Instant) {
+        self.with(tunnel, now, |connection, events| connection.close(tunnel.stream, events));
+    }
+
+    /// Ends a connection and all its tunnels.
+    pub fn close(&mut self, connection: ConnectionHandle, now: Instant) {
+        let Some((slot, _)) = self.connections.get_mut(&connection) else { return };
+        let code = VarInt::from_u64(H3Code::NO_ERROR.0).unwrap_or(VarInt::MAX);
+        slot.quic.close(now, code, Bytes::new());
+        slot.h3.transport_closed();
+        let reason = quinn_proto::ConnectionError::LocallyClosed;
+        slot.ended(super::ConnectionError::Quic(reason), &mut self.events);
+        self.touch(connection, now);
+    }
+
+    /// Queues a packet for the peer. A forwarded one's hop limit falls by one in place.
+    ///
+    /// # Errors
+    /// It is lost; [`SendError::Refused`] tells what its sender should be told.
+    pub fn send(&mut self, tunnel: TunnelId, packet: &mut [u8], origin: Origin) -> Result<(), SendError> {
+        let (connection, _) = self.connections.get_mut(&tunnel.connection).ok_or(SendError::NotOpen)?;
+        connection.send(tunnel.stream, packet, origin)?;
+        if !self.sending.contains(&tunnel.connection) {
+            self.sending.push_back(tunnel.connection);
+        }
+        Ok(())
+    }
+
+    /// Takes a datagram from the socket. Call [`Self::settle`] after a batch of them.
+    pub fn handle_datagram(
+        &mut self,
+        source: SocketAddr,
+        local: Option<IpAddr>,
+        ecn: Ecn,
+        bytes: BytesMut,
+        now: Instant,
+    ) {
+        let mut response = Vec::new();
+        let ecn = EcnCodepoint::from_bits(ecn.bits());
+        match self.quic.handle(now, source, local, ecn, bytes, &mut response) {
+            Some(DatagramEvent::ConnectionEvent(handle, event)) => {
+                if let Some((connection, _)) = self.connections.get_mut(&handle) {
+                    connection.quic.handle_event(event);
+                    if self.receiving.back() != Some(&handle) {
+                        self.receiving.push_back(handle);
+                    }
+                }
+            }
+            Some(DatagramEvent::NewConnection(incoming)) => self.admit(incoming, now),
+            Some(DatagramEvent::Response(transmit)) => self.respond(&transmit, response),
+            None => {}
+        }
+    }
+
+    /// Moves all that a batch of datagrams set going.
+    pub fn settle(&mut self, now: Instant) {
+        let mut touched: Vec<_> = self.receiving.iter().copied().collect();
+        touched.sort_unstable();
+        touched.dedup();
+        self.receiving = touched.iter().copied().collect();
+        for handle in touched {
+            self.touch(handle, now);
+        }
+    }
+
+    /// The next packet that came out of a tunnel.
+    pub fn poll_packet(&mut self, now: Instant) -> Option<(TunnelId, Bytes)> {
+        while let Some(handle) = self.receiving.front().copied() {
+            if let Some((connection, _)) = self.connections.get_mut(&handle)
+                && let Some(packet) = connection.receive()
+            {
+                return Some(packet);
+            }
+            self.receiving.pop_front();
+            // Answers and aborts may have come of it.
+            self.touch(handle, now);
+        }
+        None
+    }
+
+    /// The next thing to know.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Appends the next datagrams to `buffer`, which should be empty.
+    pub fn poll_transmit(&mut self, buffer: &mut Vec<u8>, now: Instant) -> Option<Transmit> {
+        if let Some((transmit, bytes)) = self.responses.pop_front() {
+            buffer.extend_from_slice(&bytes);
+            return Some(transmit);
+        }
+        while let Some(handle) = self.sending.pop_front() {
+            let Some((connection, _)) = self.connections.get_mut(&handle) else { continue };
+            let segments = (MAX_BATCH / usize::from(connection.quic.current_mtu())).max(1);
+            if let Some(sent) = connection.quic.poll_transmit(now, segments, buffer) {
+                self.sending.push_back(handle);
+                return Some(transmit(&sent, self.settings.congestion.reacts_to_ecn()));
+            }
+            self.update(handle, now);
+        }
+        None
+    }
+
+    /// When [`Self::handle_deadline`] wants to be called.
+    #[must_use]
+    pub fn poll_deadline(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    /// Runs what is due.
+    pub fn handle_deadline(&mut self, now: Instant) {
+        let due: Vec<_> = self.deadlines.iter().take_while(|(at, _)| *at <= now).map(|(_, handle)| *handle).collect();
+        for handle in due {
+            if let Some((connection, _)) = self.connections.get_mut(&handle) {
+                connection.quic.handle_timeout(now);
+            }
+            self.touch(handle, now);
+        }
+    }
+
+    /// What the peer proved its identity by, its own certificate first; `None` before [`Event::Connected`], or none.
+    #[must_use]
+    pub fn peer_certificates(&self, connection: ConnectionHandle) -> Option<Vec<CertificateDer<'static>>> {
+        let (connection, _) = self.connections.get(&connection)?;
+        connection.quic.crypto_session().peer_identity()?.downcast().ok().map(|chain| *chain)
+    }
+
+    /// What went through a tunnel.
+    #[must_use]
+    pub fn counters(&self, tunnel: TunnelId) -> Option<Counters> {
+        let (connection, _) = self.connections.get(&tunnel.connection)?;
+        connection.tunnels.get(&tunnel.stream).map(|tunnel| tunnel.counters)
+    }
+
+    /// Connections that are not forgotten yet.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    fn admit(&mut self, incoming: Incoming, now: Instant) {
+        let mut response = Vec::new();
+        if self.half_open.len() >= HALF_OPEN_MOST {
+            let transmit = self.quic.refuse(incoming, &mut response);
+            return self.respond(&transmit, response);
+        }
+        if self.half_open.len() >= HALF_OPEN_RETRY && incoming.may_retry() {
+            if let Ok(transmit) = self.quic.retry(incoming, &mut response) {
+                self.respond(&transmit, response);
+            }
+            return;
+        }
+        match self.quic.accept(incoming, now, &mut response, None) {
+            Ok((handle, quic)) => self.add(handle, quic, Role::Gateway, now),
+            Err(error) => {
+                if let Some(transmit) = error.response {
+                    self.respond(&transmit, response);
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, handle: ConnectionHandle, quic: quinn_proto::Connection, role: Role, now: Instant) {
+        let connection = Connection::new(handle, quic, role, self.settings.grease, Arc::clone(&self.templates));
+        self.connections.insert(handle, (connection, None));
+        self.half_open.insert(handle);
+        self.touch(handle, now);
+    }
+
+    fn respond(&mut self, sent: &quinn_proto::Transmit, bytes: Vec<u8>) {
+        self.responses.push_back((transmit(sent, false), bytes));
+    }
+
+    fn with<T>(
+        &mut self,
+        tunnel: TunnelId,
+        now: Instant,
+        act: impl FnOnce(&mut Connection, &mut VecDeque<Event>) -> T,
+    ) -> Option<T> {
+        let (connection, _) = self.connections.get_mut(&tunnel.connection)?;
+        let result = act(connection, &mut self.events);
+        self.touch(tunnel.connection, now);
+        Some(result)
+    }
+
+    fn with_tunnel(&mut self, id: TunnelId, now: Instant, act: impl FnOnce(&mut Tunnel) -> Result<(), TunnelError>) {
+        self.with(id, now, |connection, _| {
+            let failed = connection.tunnels.get_mut(&id.stream).and_then(|tunnel| act(tunnel).err());
+            if let Some(error) = failed {
+                connection.abort(id.stream, error, H3Code::EXCESSIVE_LOAD);
+            }
+        });
+    }
+
+    /// Moves a connection on, and will poll it for something to send.
+    fn touch(&mut self, handle: ConnectionHandle, now: Instant) {
+        let Some((connection, _)) = self.connections.get_mut(&handle) else { return };
+        connection.drive(now, &mut self.events);
+        if !connection.quic.is_handshaking() {
+            self.half_open.remove(&handle);
+        }
+        if !self.sending.contains(&handle) {
+            self.sending.push_back(handle);
+        }
+        self.update(handle, now);
+    }
+
+    /// Hands events between the connection and QUIC's endpoint, both ways, and notes the deadline.
+    fn update(&mut self, handle: ConnectionHandle, now: Instant) {
+        let Some((connection, noted)) = self.connections.get_mut(&handle) else { return };
+        while let Some(event) = connection.quic.poll_endpoint_events() {
+            if let Some(back) = self.quic.handle_event(handle, event) {
+                connection.quic.handle_event(back);
+            }
+        }
+        let deadline = connection.deadline();
+        if *noted != deadline {
+            if let Some(old) = *noted {
+                self.deadlines.remove(&(old, handle));
+            }
+            *noted = deadline;
+            self.deadlines.extend(deadline.map(|deadline| (deadline, handle)));
+        }
+        if connection.quic.is_drained() {
+            if let Some(deadline) = deadline {
+                self.deadlines.remove(&(deadline, handle));
+            }
+            // What is left to tell was queued before.
+            connection.drive(now, &mut self.events);
+            self.connections.remove(&handle);
+            self.half_open.remove(&handle);
+        }
+    }
+}
+
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Endpoint").field("connections", &self.connections.len()).finish_non_exhaustive()
+    }
+}
+
+fn transmit(sent: &quinn_proto::Transmit, may_mark: bool) -> Transmit {
+    let ecn = match sent.ecn {
+        Some(codepoint) if may_mark => Ecn::from_tos(codepoint as u8),
+        _ => Ecn::NotEct,
+    };
+    Transmit {
+        destination: sent.destination,
+        source: sent.src_ip,
+        len: sent.size,
+        segment: sent.segment_size.unwrap_or(sent.size),
+        ecn,
+    }
+}
