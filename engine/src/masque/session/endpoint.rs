@@ -59,10 +59,10 @@ pub enum ConnectError {
 /// QUIC connections and the tunnels in them; sans-IO.
 pub struct Endpoint {
     quic: quinn_proto::Endpoint,
-    transport: Arc<quinn_proto::TransportConfig>,
+    pub(super) transport: Arc<quinn_proto::TransportConfig>,
     settings: Settings,
     templates: Arc<[UriTemplate]>,
-    connections: BTreeMap<ConnectionHandle, (Connection, Option<Instant>)>,
+    pub(super) connections: BTreeMap<ConnectionHandle, (Connection, Option<Instant>)>,
     half_open: BTreeSet<ConnectionHandle>,
     deadlines: BTreeSet<(Instant, ConnectionHandle)>,
     sending: VecDeque<ConnectionHandle>,

@@ -13,6 +13,8 @@ mod controller;
 mod endpoint;
 mod error;
 mod event;
+#[cfg(test)]
+mod hostile_tests;
 mod settings;
 mod streams;
 #[cfg(test)]

@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 /// A UDP packet with `number` and `len` bytes of payload in all.
-fn packet(source: &str, destination: &str, number: u32, len: usize) -> Vec<u8> {
+pub(super) fn packet(source: &str, destination: &str, number: u32, len: usize) -> Vec<u8> {
     let mut udp = vec![0; 8 + len.max(4)];
     udp[..6].copy_from_slice(&[0, 9, 0, 9, ((8 + len) >> 8) as u8, (8 + len) as u8]);
     udp[8..12].copy_from_slice(&number.to_be_bytes());
@@ -28,7 +28,7 @@ fn number(packet: &[u8]) -> u32 {
     u32::from_be_bytes(packet[at..at + 4].try_into().unwrap())
 }
 
-fn ended(node: &wire::Node, id: TunnelId) -> Option<Option<TunnelError>> {
+pub(super) fn ended(node: &wire::Node, id: TunnelId) -> Option<Option<TunnelError>> {
     node.events.iter().find_map(|event| match event {
         Event::Ended(of, error) if *of == id => Some(error.clone()),
         _ => None,
