@@ -9,5 +9,7 @@ pub mod capsule;
 pub mod datagram;
 pub mod ip;
 pub mod request;
+#[cfg(test)]
+mod rows_tests;
 pub mod session;
 pub mod varint;

@@ -5,6 +5,7 @@ mod address;
 mod corpus_tests;
 mod decoder;
 mod error;
+mod list;
 #[cfg(test)]
 mod properties;
 mod route;

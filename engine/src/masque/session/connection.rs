@@ -1,41 +1,35 @@
 //! One QUIC connection with HTTP/3 on it.
 
 use super::event::{Event, TunnelId};
-use super::tunnel::{Arrival, Origin, Phase, Tunnel};
-use super::{ConnectionError, SendError, TunnelError};
-use crate::masque::datagram::Prefix;
+use super::tunnel::{Phase, Tunnel};
+use super::{ConnectionError, TunnelError};
 use crate::masque::ip::{Role, Scope, inner_mtu};
-use crate::masque::request::{
-    Accepted, Answer, Head, HttpVersion, Incoming, Outgoing, Rejection, ResponseError, UriTemplate,
-};
+use crate::masque::request::{Outgoing, UriTemplate};
 use bytes::{Bytes, BytesMut};
-use h3wire::{Datagram, FieldRef, H3Code, HeaderBlockId, HeadersKind, StreamId as H3Stream, UniKind};
-use quinn_proto::{ConnectionHandle, Dir, SendDatagramError, StreamEvent, VarInt};
+use h3wire::{H3Code, StreamId as H3Stream, UniKind};
+use quinn_proto::{ConnectionHandle, Dir, StreamEvent, VarInt};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
-
-/// Packets that came in capsules and wait to be taken; then the oldest are dropped.
-const MAX_PACKETS: usize = 1024;
-/// Room for packets is allocated in pieces of this size: one batch.
-const POOL: usize = 64 << 10;
 
 pub(super) struct Connection {
     pub(super) handle: ConnectionHandle,
     pub(super) quic: quinn_proto::Connection,
     pub(super) h3: h3wire::Connection,
-    role: Role,
-    grease: bool,
+    pub(super) role: Role,
+    pub(super) grease: bool,
     pub(super) tunnels: BTreeMap<u64, Tunnel>,
     pub(super) uni_wanted: VecDeque<UniKind>,
     /// Requests that wait for the peer's settings, in the order of their streams.
-    requests: VecDeque<(u64, Outgoing, Scope)>,
-    next_request: u64,
+    pub(super) requests: VecDeque<(u64, Outgoing, Scope)>,
+    pub(super) next_request: u64,
     pub(super) readable: BTreeSet<u64>,
-    templates: Arc<[UriTemplate]>,
+    pub(super) templates: Arc<[UriTemplate]>,
     /// Payloads of DATAGRAM capsules.
-    packets: VecDeque<(u64, Bytes)>,
-    pool: BytesMut,
+    pub(super) packets: VecDeque<(u64, Bytes)>,
+    pub(super) pool: BytesMut,
+    /// It waits in the endpoint's queue of those that may have something to send.
+    pub(super) sending: bool,
     over: bool,
 }
 
@@ -67,46 +61,13 @@ impl Connection {
             templates,
             packets: VecDeque::new(),
             pool: BytesMut::new(),
+            sending: false,
             over: false,
         }
     }
 
-    fn id(&self, stream: u64) -> TunnelId {
+    pub(super) fn id(&self, stream: u64) -> TunnelId {
         TunnelId { connection: self.handle, stream }
-    }
-
-    /// Asks for a tunnel as soon as the peer's settings are known.
-    pub(super) fn request(&mut self, outgoing: Outgoing, scope: Scope, events: &mut VecDeque<Event>) -> TunnelId {
-        let stream = self.next_request;
-        self.next_request += 4;
-        self.requests.push_back((stream, outgoing, scope));
-        self.send_requests(events);
-        self.id(stream)
-    }
-
-    fn send_requests(&mut self, events: &mut VecDeque<Event>) {
-        let Some(settings) = self.h3.peer_settings() else { return };
-        let offered = settings.enable_connect_protocol;
-        while let Some((stream, outgoing, scope)) = self.requests.pop_front() {
-            let id = self.id(stream);
-            if !offered {
-                events.push_back(Event::Ended(id, Some(TunnelError::NoExtendedConnect)));
-                continue;
-            }
-            if self.quic.streams().open(Dir::Bi).is_none() {
-                self.requests.push_front((stream, outgoing, scope));
-                return;
-            }
-            let fields = outgoing.extended_connect();
-            let refs: Vec<_> = fields.iter().map(|f| FieldRef::new(f.name.as_bytes(), f.value.as_bytes())).collect();
-            if self.h3.send_headers(H3Stream(stream), &refs, false).is_err() {
-                events.push_back(Event::Ended(id, Some(TunnelError::Connection)));
-                continue;
-            }
-            let mut tunnel = Tunnel::new(id, Role::Client, self.grease.then_some(stream / 4));
-            tunnel.link.scope = scope;
-            self.tunnels.insert(stream, tunnel);
-        }
     }
 
     /// Moves everything that can move.
@@ -116,7 +77,7 @@ impl Connection {
             self.read(now, events);
             self.http_events(now, events);
             moved |= self.act(now, events);
-            self.probe(now);
+            self.probe(now, events);
             self.refresh_mtu(now, events);
             self.write();
             if !moved && !self.act(now, events) {
@@ -167,19 +128,20 @@ impl Connection {
                 }
                 h3wire::Event::Finished(stream) => self.finished(stream, events),
                 h3wire::Event::StreamAborted { stream, code, source } => {
-                    if let Some(mut tunnel) = self.tunnels.remove(&stream.0) {
-                        let error = tunnel.error.take().unwrap_or(match source {
-                            h3wire::AbortSource::Local => TunnelError::Aborted { code: code.0 },
-                            _ => TunnelError::Reset { code: code.0 },
-                        });
-                        if tunnel.phase != Phase::Closing {
-                            events.push_back(Event::Ended(tunnel.id, Some(error)));
-                        }
+                    // Those we aborted ourselves are forgotten already.
+                    if let Some(tunnel) = self.tunnels.remove(&stream.0).filter(|t| t.phase != Phase::Closing) {
+                        let code = code.0;
+                        let error = match source {
+                            h3wire::AbortSource::Local => TunnelError::Aborted { code },
+                            _ => TunnelError::Reset { code },
+                        };
+                        events.push_back(Event::Ended(tunnel.id, Some(error)));
                     }
                 }
                 // Half a tunnel is none.
                 h3wire::Event::SendStopped { stream, code } => {
-                    self.abort(stream.0, TunnelError::Reset { code: code.0 }, H3Code::REQUEST_CANCELLED);
+                    let error = TunnelError::Reset { code: code.0 };
+                    self.abort(stream.0, error, H3Code::REQUEST_CANCELLED, events);
                 }
                 h3wire::Event::PeerSettings => self.settings(now, events),
                 h3wire::Event::GoAway { .. } | h3wire::Event::UniStream { .. } | h3wire::Event::Closed { .. } => {}
@@ -202,114 +164,10 @@ impl Connection {
         self.send_requests(events);
     }
 
-    fn head(&mut self, stream: H3Stream, block: HeaderBlockId, kind: HeadersKind, events: &mut VecDeque<Event>) {
-        let Ok(block) = self.h3.headers(block) else { return };
-        let pseudo = block.pseudo();
-        let fields: Vec<_> = block.iter().map(|field| (field.name, field.value)).collect();
-        match (self.role, kind) {
-            (Role::Gateway, HeadersKind::Request) => {
-                let head = Head {
-                    method: pseudo.method,
-                    protocol: pseudo.protocol,
-                    scheme: pseudo.scheme,
-                    authority: pseudo.authority,
-                    path: pseudo.path,
-                    fields,
-                };
-                let judged = Incoming::judge(&head, HttpVersion::Http3, &self.templates);
-                self.requested(stream, judged, events);
-            }
-            (Role::Client, HeadersKind::Response) => {
-                let judged = Accepted::judge(HttpVersion::Http3, pseudo.status.unwrap_or(0), &fields);
-                self.answered(stream, judged, events);
-            }
-            // Interim answers change nothing, and inside a tunnel there are no trailers.
-            _ => {}
-        }
-    }
-
-    fn requested(&mut self, stream: H3Stream, judged: Result<Incoming, Rejection>, events: &mut VecDeque<Event>) {
-        match judged {
-            Ok(incoming) => {
-                let id = self.id(stream.0);
-                let tunnel = Tunnel::new(id, Role::Gateway, self.grease.then_some(stream.0 / 4));
-                self.tunnels.insert(stream.0, tunnel);
-                events.push_back(Event::Requested(id, incoming));
-            }
-            Err(rejection) => match rejection.status(HttpVersion::Http3) {
-                Some(status) => self.answer(stream.0, &Answer::refused(status)),
-                None => drop(self.h3.abort(stream, H3Code::MESSAGE_ERROR)),
-            },
-        }
-    }
-
-    fn answered(&mut self, stream: H3Stream, judged: Result<Accepted, ResponseError>, events: &mut VecDeque<Event>) {
-        let Some(tunnel) = self.tunnels.get_mut(&stream.0) else { return };
-        match judged {
-            Ok(_) => {
-                let scope = tunnel.link.scope.clone();
-                tunnel.open(scope);
-                events.push_back(Event::Opened(tunnel.id));
-            }
-            Err(error) => self.abort(stream.0, TunnelError::Response(error), H3Code::REQUEST_CANCELLED),
-        }
-    }
-
-    /// Answers a request that gets no tunnel.
-    fn answer(&mut self, stream: u64, answer: &Answer) {
-        let status = answer.status.to_string();
-        let mut fields = vec![FieldRef::new(b":status", status.as_bytes())];
-        fields.extend(answer.fields.iter().map(|f| FieldRef::new(f.name.as_bytes(), f.value.as_bytes())));
-        // It fails when the stream is gone.
-        let _ = self.h3.send_headers(H3Stream(stream), &fields, !(200..300).contains(&answer.status));
-    }
-
-    pub(super) fn accept(&mut self, stream: u64, scope: Scope) -> bool {
-        let Some(tunnel) = self.tunnels.get_mut(&stream).filter(|tunnel| tunnel.phase == Phase::Requested) else {
-            return false;
-        };
-        tunnel.open(scope);
-        self.answer(stream, &Answer::open(HttpVersion::Http3));
-        true
-    }
-
-    pub(super) fn refuse(&mut self, stream: u64, answer: &Answer) -> bool {
-        let waiting = self.tunnels.get(&stream).is_some_and(|tunnel| tunnel.phase == Phase::Requested);
-        if waiting {
-            self.tunnels.remove(&stream);
-            self.answer(stream, answer);
-        }
-        waiting
-    }
-
-    pub(super) fn read_capsules(&mut self, stream: u64, bytes: &[u8], events: &mut VecDeque<Event>) {
-        let Some(tunnel) = self.tunnels.get_mut(&stream) else { return };
-        let mut payloads = VecDeque::new();
-        let read = tunnel.read(bytes, events, &mut payloads);
-        if tunnel.phase == Phase::Open {
-            self.packets.extend(payloads.into_iter().map(|payload| (stream, Bytes::from(payload))));
-            let excess = self.packets.len().saturating_sub(MAX_PACKETS);
-            self.packets.drain(..excess);
-        }
-        if let Err(error) = read {
-            self.abort(stream, TunnelError::Capsules(error), H3Code::MESSAGE_ERROR);
-        }
-    }
-
-    fn finished(&mut self, stream: H3Stream, events: &mut VecDeque<Event>) {
-        let Some(tunnel) = self.tunnels.get_mut(&stream.0) else { return };
-        if let Err(error) = tunnel.finish() {
-            self.abort(stream.0, TunnelError::Capsules(error), H3Code::MESSAGE_ERROR);
-        } else if tunnel.phase != Phase::Closing {
-            tunnel.phase = Phase::Closing;
-            events.push_back(Event::Ended(tunnel.id, None));
-        }
-    }
-
-    /// Aborts a tunnel's stream; the event follows from HTTP/3's own.
-    pub(super) fn abort(&mut self, stream: u64, error: TunnelError, code: H3Code) {
-        if let Some(tunnel) = self.tunnels.get_mut(&stream) {
-            tunnel.error = Some(error);
+    /// Aborts a tunnel's stream, and tells.
+    pub(super) fn abort(&mut self, stream: u64, error: TunnelError, code: H3Code, events: &mut VecDeque<Event>) {
+        if let Some(tunnel) = self.tunnels.remove(&stream).filter(|tunnel| tunnel.phase != Phase::Closing) {
+            events.push_back(Event::Ended(tunnel.id, Some(error)));
         }
         // It fails when the stream is gone.
         let _ = self.h3.abort(H3Stream(stream), code);
@@ -351,90 +209,9 @@ impl Connection {
             }
         }
         for (stream, error) in narrow {
-            self.abort(stream, error, H3Code::REQUEST_CANCELLED);
+            self.abort(stream, error, H3Code::REQUEST_CANCELLED, events);
         }
         self.http_events(now, events);
-    }
-
-    fn probe(&mut self, now: Instant) {
-        let due: Vec<_> = self.tunnels.iter_mut().map(|(stream, tunnel)| (*stream, tunnel.poll_probe(now))).collect();
-        for (stream, request) in due {
-            match request {
-                // If it is lost, the next one follows.
-                Ok(Some(request)) => drop(self.send_datagram(stream, &request)),
-                Ok(None) => {}
-                Err(error) => self.abort(stream, error, H3Code::REQUEST_CANCELLED),
-            }
-        }
-    }
-
-    /// Sends a packet into a tunnel.
-    pub(super) fn send(&mut self, stream: u64, packet: &mut [u8], origin: Origin) -> Result<(), SendError> {
-        let tunnel = self.tunnels.get(&stream).filter(|tunnel| tunnel.phase == Phase::Open);
-        tunnel.ok_or(SendError::NotOpen)?.admit(packet, origin).map_err(SendError::Refused)?;
-        self.send_datagram(stream, packet)
-    }
-
-    fn send_datagram(&mut self, stream: u64, packet: &[u8]) -> Result<(), SendError> {
-        let tunnel = self.tunnels.get_mut(&stream).ok_or(SendError::NotOpen)?;
-        let in_datagrams = self.h3.peer_settings().is_some_and(|settings| settings.h3_datagram);
-        if !in_datagrams {
-            return tunnel.send_in_capsule(packet);
-        }
-        // Refused unless the setting was sent and received and our side of the stream is open.
-        self.h3.datagram_prefix(H3Stream(stream), &mut [0; 8]).map_err(|_| SendError::NotOpen)?;
-        let prefix = Prefix::quic(stream);
-        let len = prefix.bytes().len() + packet.len();
-        if self.pool.capacity() < len {
-            self.pool.reserve(POOL.max(len));
-        }
-        self.pool.extend_from_slice(prefix.bytes());
-        self.pool.extend_from_slice(packet);
-        match self.quic.datagrams().send(self.pool.split().freeze(), false) {
-            Ok(()) => {
-                tunnel.counters.sent += 1;
-                Ok(())
-            }
-            Err(SendDatagramError::Blocked(_)) => {
-                tunnel.counters.full += 1;
-                Err(SendError::Full)
-            }
-            Err(SendDatagramError::TooLarge) => {
-                Err(SendError::Refused(crate::masque::ip::Refusal::TooBig { mtu: tunnel.mtu }))
-            }
-            Err(_) => Err(SendError::NotOpen),
-        }
-    }
-
-    /// The next packet that came in, and through which tunnel.
-    pub(super) fn receive(&mut self) -> Option<(TunnelId, Bytes)> {
-        loop {
-            let (stream, payload) = match self.packets.pop_front() {
-                Some(packet) => packet,
-                None => {
-                    let frame = self.quic.datagrams().recv()?;
-                    match self.h3.parse_datagram(&frame).ok()? {
-                        Datagram::Deliver(stream, range) => (stream.0, frame.slice(range)),
-                        // It came before its request, or after its end.
-                        Datagram::NotYetOpen(..) | Datagram::Drop => continue,
-                    }
-                }
-            };
-            let Some(tunnel) = self.tunnels.get_mut(&stream) else {
-                // A request without a tunnel has no datagrams (RFC 9297 section 2).
-                let _ = self.h3.abort(H3Stream(stream), H3Code::DATAGRAM_ERROR);
-                continue;
-            };
-            if tunnel.phase != Phase::Open {
-                continue;
-            }
-            match tunnel.receive(&payload) {
-                Arrival::Deliver(offset) => return Some((tunnel.id, payload.slice(offset..))),
-                // Errors and echoes are not worth waiting for room.
-                Arrival::Answer(answer) => drop(self.send_datagram(stream, &answer)),
-                Arrival::Dropped => {}
-            }
-        }
     }
 
     pub(super) fn deadline(&mut self) -> Option<Instant> {

@@ -1,23 +1,19 @@
 //! All connections of one UDP socket.
 
+use super::SendError;
 use super::connection::Connection;
 use super::event::{Event, Transmit, TunnelId};
 use super::settings::{InvalidSettings, Settings};
-use super::tunnel::{Counters, Origin, Tunnel};
-use super::{SendError, TunnelError};
-use crate::masque::capsule::{RequestedAddress, Routes};
-use crate::masque::ip::{Role, Scope};
-use crate::masque::request::{Answer, Outgoing, UriTemplate};
+use super::tunnel::Origin;
+use crate::masque::ip::Role;
+use crate::masque::request::UriTemplate;
 use crate::packet::Ecn;
 use crate::random::{Random, Seed};
 use bytes::{Bytes, BytesMut};
-use h3wire::H3Code;
-use ipnet::IpNet;
 use quinn_proto::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig};
-use quinn_proto::{ClientConfig, ConnectionHandle, DatagramEvent, EcnCodepoint, Incoming, ServerConfig, VarInt};
-use rustls::pki_types::CertificateDer;
+use quinn_proto::{ClientConfig, ConnectionHandle, DatagramEvent, EcnCodepoint, Incoming, ServerConfig};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -69,7 +65,7 @@ pub struct Endpoint {
     receiving: VecDeque<ConnectionHandle>,
     /// Answers to datagrams that belong to no connection.
     responses: VecDeque<(Transmit, Vec<u8>)>,
-    events: VecDeque<Event>,
+    pub(super) events: VecDeque<Event>,
 }
 
 impl Endpoint {
@@ -126,80 +122,6 @@ impl Endpoint {
         Ok(handle)
     }
 
-    /// Asks for a tunnel through a connection of ours; what is known of it beforehand limits what is sent.
-    pub fn open(
-        &mut self,
-        connection: ConnectionHandle,
-        outgoing: Outgoing,
-        scope: Scope,
-        now: Instant,
-    ) -> Option<TunnelId> {
-        let (slot, _) = self.connections.get_mut(&connection)?;
-        let id = slot.request(outgoing, scope, &mut self.events);
-        self.touch(connection, now);
-        Some(id)
-    }
-
-    /// Opens the tunnel a client asked for. False: it asked no longer.
-    pub fn accept(&mut self, tunnel: TunnelId, scope: Scope, now: Instant) -> bool {
-        self.with(tunnel, now, |connection, _| connection.accept(tunnel.stream, scope)).unwrap_or(false)
-    }
-
-    /// Refuses the tunnel a client asked for. False: it asked no longer.
-    pub fn refuse(&mut self, tunnel: TunnelId, answer: &Answer, now: Instant) -> bool {
-        self.with(tunnel, now, |connection, _| connection.refuse(tunnel.stream, answer)).unwrap_or(false)
-    }
-
-    /// Asks the peer for addresses.
-    pub fn request_addresses(&mut self, tunnel: TunnelId, prefixes: &[IpNet], now: Instant) {
-        self.with_tunnel(tunnel, now, |tunnel| tunnel.request_addresses(prefixes));
-    }
-
-    /// Answers the peer's request for addresses; `decide` gives `None` to refuse one.
-    pub fn answer_addresses(
-        &mut self,
-        tunnel: TunnelId,
-        requests: &[RequestedAddress],
-        decide: impl FnMut(&RequestedAddress) -> Option<IpNet>,
-        now: Instant,
-    ) {
-        self.with_tunnel(tunnel, now, |tunnel| tunnel.answer_addresses(requests, decide));
-    }
-
-    /// Gives the peer exactly these addresses from now on.
-    pub fn assign(&mut self, tunnel: TunnelId, prefixes: &[IpNet], now: Instant) {
-        self.with_tunnel(tunnel, now, |tunnel| tunnel.assign(prefixes));
-    }
-
-    /// Tells the peer exactly these routes from now on.
-    pub fn advertise(&mut self, tunnel: TunnelId, routes: Routes, now: Instant) {
-        self.with_tunnel(tunnel, now, |tunnel| tunnel.advertise(routes));
-    }
-
-    /// Proves by ICMPv6 echoes that 1280 bytes get through; if not, the tunnel ends.
-    pub fn probe(&mut self, tunnel: TunnelId, source: Ipv6Addr, peer: Option<Ipv6Addr>, id: u16, now: Instant) {
-        self.with_tunnel(tunnel, now, |tunnel| {
-            tunnel.start_probe(source, peer, id, now);
-            Ok(())
-        });
-    }
-
-    /// Ends a tunnel in good order.
-    pub fn close_tunnel(&mut self, tunnel: TunnelId, now: Instant) {
-        self.with(tunnel, now, |connection, events| connection.close(tunnel.stream, events));
-    }
-
-    /// Ends a connection and all its tunnels.
-    pub fn close(&mut self, connection: ConnectionHandle, now: Instant) {
-        let Some((slot, _)) = self.connections.get_mut(&connection) else { return };
-        let code = VarInt::from_u64(H3Code::NO_ERROR.0).unwrap_or(VarInt::MAX);
-        slot.quic.close(now, code, Bytes::new());
-        slot.h3.transport_closed();
-        let reason = quinn_proto::ConnectionError::LocallyClosed;
-        slot.ended(super::ConnectionError::Quic(reason), &mut self.events);
-        self.touch(connection, now);
-    }
-
     /// Queues a packet for the peer. A forwarded one's hop limit falls by one in place.
     ///
     /// # Errors
@@ -207,7 +129,7 @@ impl Endpoint {
     pub fn send(&mut self, tunnel: TunnelId, packet: &mut [u8], origin: Origin) -> Result<(), SendError> {
         let (connection, _) = self.connections.get_mut(&tunnel.connection).ok_or(SendError::NotOpen)?;
         connection.send(tunnel.stream, packet, origin)?;
-        if !self.sending.contains(&tunnel.connection) {
+        if !std::mem::replace(&mut connection.sending, true) {
             self.sending.push_back(tunnel.connection);
         }
         Ok(())
@@ -283,6 +205,7 @@ impl Endpoint {
                 self.sending.push_back(handle);
                 return Some(transmit(&sent, self.settings.congestion.reacts_to_ecn()));
             }
+            connection.sending = false;
             self.update(handle, now);
         }
         None
@@ -303,20 +226,6 @@ impl Endpoint {
             }
             self.touch(handle, now);
         }
-    }
-
-    /// What the peer proved its identity by, its own certificate first; `None` before [`Event::Connected`], or none.
-    #[must_use]
-    pub fn peer_certificates(&self, connection: ConnectionHandle) -> Option<Vec<CertificateDer<'static>>> {
-        let (connection, _) = self.connections.get(&connection)?;
-        connection.quic.crypto_session().peer_identity()?.downcast().ok().map(|chain| *chain)
-    }
-
-    /// What went through a tunnel.
-    #[must_use]
-    pub fn counters(&self, tunnel: TunnelId) -> Option<Counters> {
-        let (connection, _) = self.connections.get(&tunnel.connection)?;
-        connection.tunnels.get(&tunnel.stream).map(|tunnel| tunnel.counters)
     }
 
     /// Connections that are not forgotten yet.
@@ -358,35 +267,14 @@ impl Endpoint {
         self.responses.push_back((transmit(sent, false), bytes));
     }
 
-    fn with<T>(
-        &mut self,
-        tunnel: TunnelId,
-        now: Instant,
-        act: impl FnOnce(&mut Connection, &mut VecDeque<Event>) -> T,
-    ) -> Option<T> {
-        let (connection, _) = self.connections.get_mut(&tunnel.connection)?;
-        let result = act(connection, &mut self.events);
-        self.touch(tunnel.connection, now);
-        Some(result)
-    }
-
-    fn with_tunnel(&mut self, id: TunnelId, now: Instant, act: impl FnOnce(&mut Tunnel) -> Result<(), TunnelError>) {
-        self.with(id, now, |connection, _| {
-            let failed = connection.tunnels.get_mut(&id.stream).and_then(|tunnel| act(tunnel).err());
-            if let Some(error) = failed {
-                connection.abort(id.stream, error, H3Code::EXCESSIVE_LOAD);
-            }
-        });
-    }
-
     /// Moves a connection on, and will poll it for something to send.
-    fn touch(&mut self, handle: ConnectionHandle, now: Instant) {
+    pub(super) fn touch(&mut self, handle: ConnectionHandle, now: Instant) {
         let Some((connection, _)) = self.connections.get_mut(&handle) else { return };
         connection.drive(now, &mut self.events);
         if !connection.quic.is_handshaking() {
             self.half_open.remove(&handle);
         }
-        if !self.sending.contains(&handle) {
+        if !std::mem::replace(&mut connection.sending, true) {
             self.sending.push_back(handle);
         }
         self.update(handle, now);

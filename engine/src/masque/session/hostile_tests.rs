@@ -235,6 +235,41 @@ fn u7_invalid_variables_reset_the_stream() {
 }
 
 #[test]
+fn r11_packets_before_the_answer_are_neither_sent_nor_taken() {
+    let mut world = World::new(62, Settings::default());
+    let connection = world.connect();
+    let outgoing = Outgoing::new(&template(), &Target::Any, None, Credentials::None);
+    let near = world.client.endpoint.open(connection, outgoing, Scope::all(), world.now).unwrap();
+    let far = world.until(|w| match w.gateway.events.last()? {
+        Event::Requested(id, _) => Some(*id),
+        _ => None,
+    });
+    let early = packet("10.0.0.1", "203.0.113.1", 1, 40);
+    let sent = world.client.endpoint.send(near, &mut early.clone(), Origin::Local);
+    assert_eq!(sent, Err(SendError::NotOpen));
+    world.inject_datagram(connection, &[&[0, 0], &early[..]].concat());
+    world.run(Duration::from_secs(1));
+    assert!(world.gateway.packets.is_empty());
+    assert!(world.gateway.endpoint.accept(far, Scope::all(), world.now), "the request is still there");
+}
+
+#[test]
+fn r12_an_abandoned_request_is_cancelled() {
+    const REQUEST_CANCELLED: u64 = 0x10c;
+    let mut world = World::new(63, Settings::default());
+    let connection = world.connect();
+    let outgoing = Outgoing::new(&template(), &Target::Any, None, Credentials::None);
+    let near = world.client.endpoint.open(connection, outgoing, Scope::all(), world.now).unwrap();
+    let far = world.until(|w| match w.gateway.events.last()? {
+        Event::Requested(id, _) => Some(*id),
+        _ => None,
+    });
+    world.client.endpoint.close_tunnel(near, world.now);
+    assert_eq!(world.until(|w| ended(&w.gateway, far)), Some(TunnelError::Reset { code: REQUEST_CANCELLED }));
+    assert!(!world.gateway.endpoint.accept(far, Scope::all(), world.now));
+}
+
+#[test]
 fn half_open_connections_are_few_and_a_real_client_gets_in() {
     let mut world = World::new(61, Settings::default());
     // Clients that never hear the answer, for theirs are lost on the way back.

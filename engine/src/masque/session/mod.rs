@@ -5,8 +5,9 @@
 //! [`Endpoint::poll_deadline`] says so. Below lies `quinn-proto`, which with `rustls` draws its own randomness, and
 //! `h3wire`; neither is seen from outside save for their settings.
 //!
-//! By file: `endpoint` (one UDP socket's connections), `connection` (QUIC and HTTP/3 joined), `streams` (bytes between
-//! the two), `tunnel` (one request's addresses, routes and packets), `tls`, `settings`, `controller`.
+//! By file: `endpoint` (one UDP socket's connections) and `steer` (what is done to them), `connection` (QUIC and HTTP/3
+//! joined) with `streams`, `requests` and `packets`, `tunnel` (one request's addresses, routes and packets), `tls`,
+//! `settings`, `controller`.
 
 mod connection;
 mod controller;
@@ -15,7 +16,12 @@ mod error;
 mod event;
 #[cfg(test)]
 mod hostile_tests;
+mod packets;
+#[cfg(test)]
+mod path_tests;
+mod requests;
 mod settings;
+mod steer;
 mod streams;
 #[cfg(test)]
 mod tests;

@@ -68,8 +68,6 @@ pub(super) struct Tunnel {
     pub(super) waiting: Vec<u8>,
     /// The DATA frame that is being written, and how much of it is.
     pub(super) frame: (Vec<u8>, usize),
-    /// Why this end aborted the stream, for the event that follows.
-    pub(super) error: Option<TunnelError>,
     pub(super) mtu: u16,
     /// The end of our side was written: nothing is left to do.
     pub(super) ended: bool,
@@ -99,7 +97,6 @@ impl Tunnel {
             link: Link::default(),
             waiting: Vec::new(),
             frame: (Vec::new(), 0),
-            error: None,
             mtu: 0,
             ended: false,
             probe: None,
