@@ -34,9 +34,9 @@ fn tests(directory: &Path, names: &mut BTreeSet<String>) {
             continue;
         }
         let text = std::fs::read_to_string(&path).unwrap();
-        for block in text.split("#[test]").skip(1) {
+        for block in text.split("#[test]\n").skip(1) {
             let name = block.trim_start().strip_prefix("fn ").and_then(|rest| rest.split('(').next());
-            names.insert(name.unwrap_or_else(|| panic!("no name behind #[test] in {}", path.display())).to_owned());
+            names.insert(name.unwrap_or_else(|| panic!("a test without a name in {}", path.display())).to_owned());
         }
     }
 }

@@ -3,14 +3,14 @@
 use super::SendError;
 use super::connection::Connection;
 use super::event::{Event, Transmit, TunnelId};
-use super::settings::{InvalidSettings, Settings};
+use super::settings::{ConnectError, EndpointConfig, Settings};
 use super::tunnel::Origin;
 use crate::masque::ip::Role;
 use crate::masque::request::UriTemplate;
 use crate::packet::Ecn;
-use crate::random::{Random, Seed};
+use crate::random::Random;
 use bytes::{Bytes, BytesMut};
-use quinn_proto::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig};
+use quinn_proto::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn_proto::{ClientConfig, ConnectionHandle, DatagramEvent, EcnCodepoint, Incoming, ServerConfig};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -23,34 +23,6 @@ const MAX_BATCH: usize = 65_507;
 const HALF_OPEN_RETRY: usize = 256;
 /// So many unfinished handshakes are held; further ones are refused.
 const HALF_OPEN_MOST: usize = 4096;
-
-/// How an endpoint is set up.
-#[derive(Clone, Debug)]
-pub struct EndpointConfig {
-    /// For all its connections.
-    pub settings: Settings,
-    /// TLS for connections that come in ([`super::tls::server`]); `None`: none may.
-    pub server: Option<Arc<rustls::ServerConfig>>,
-    /// Paths that are served ([`UriTemplate::check_for_gateway`]).
-    pub templates: Vec<UriTemplate>,
-    /// For connection IDs and tokens.
-    pub seed: Seed,
-}
-
-/// A connection that cannot even be tried, or an endpoint that cannot be made.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConnectError {
-    /// The settings contradict each other.
-    #[error("the settings contradict each other")]
-    Settings(#[source] InvalidSettings),
-    /// TLS lacks what QUIC begins with.
-    #[error("the TLS settings lack TLS 1.3 with AES-128-GCM, which QUIC begins with")]
-    Tls(#[source] NoInitialCipherSuite),
-    /// QUIC refused.
-    #[error("the connection cannot be tried")]
-    Quic(#[source] quinn_proto::ConnectError),
-}
 
 /// QUIC connections and the tunnels in them; sans-IO.
 pub struct Endpoint {

@@ -31,8 +31,8 @@ mod tunnel;
 mod wire;
 
 pub use controller::Congestion;
-pub use endpoint::{ConnectError, Endpoint, EndpointConfig};
+pub use endpoint::Endpoint;
 pub use error::{ConnectionError, SendError, TunnelError};
 pub use event::{Event, Transmit, TunnelId};
-pub use settings::{InvalidSettings, Settings};
+pub use settings::{ConnectError, EndpointConfig, InvalidSettings, Settings};
 pub use tunnel::{Counters, Origin};

@@ -68,3 +68,17 @@ fn a_narrow_path_is_found_out_and_told() {
     // At most 1400 less 1 + 8 + 4 + 16 of QUIC's, 9 of the frame's bound and 2 of ours; discovery stops 20 bytes below at worst.
     assert!(mtu.is_some_and(|mtu| (1340..=1360).contains(&mtu)), "{mtu:?}");
 }
+
+#[test]
+fn a_client_that_moves_keeps_its_tunnel() {
+    let mut world = World::new(17, Settings::default());
+    let (near, far) = world.tunnel();
+    world.client.address = "198.51.100.9:40000".parse().unwrap();
+    world.client.endpoint.send(near, &mut packet("10.0.0.1", "203.0.113.1", 1, 40), Origin::Local).unwrap();
+    assert_eq!(number(&world.until(|w| w.gateway.packets.pop()).1), 1);
+    world.run(Duration::from_secs(1));
+    world.gateway.endpoint.send(far, &mut packet("203.0.113.1", "10.0.0.1", 2, 40), Origin::Local).unwrap();
+    assert_eq!(number(&world.until(|w| w.client.packets.pop()).1), 2);
+    assert_eq!(world.gateway.destination, Some(world.client.address));
+    assert!(ended(&world.client, near).is_none() && ended(&world.gateway, far).is_none());
+}

@@ -1,9 +1,40 @@
-//! How the QUIC connections below are set up.
+//! How endpoints and the QUIC connections below are set up.
 
 use super::controller::Congestion;
+use crate::masque::request::UriTemplate;
+use crate::random::Seed;
+use quinn_proto::crypto::rustls::NoInitialCipherSuite;
 use quinn_proto::{IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// How an endpoint is set up.
+#[derive(Clone, Debug)]
+pub struct EndpointConfig {
+    /// For all its connections.
+    pub settings: Settings,
+    /// TLS for connections that come in ([`super::tls::server`]); `None`: none may.
+    pub server: Option<Arc<rustls::ServerConfig>>,
+    /// Paths that are served ([`UriTemplate::check_for_gateway`]).
+    pub templates: Vec<UriTemplate>,
+    /// For connection IDs and tokens.
+    pub seed: Seed,
+}
+
+/// A connection that cannot even be tried, or an endpoint that cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The settings contradict each other.
+    #[error("the settings contradict each other")]
+    Settings(#[source] InvalidSettings),
+    /// TLS lacks what QUIC begins with.
+    #[error("the TLS settings lack TLS 1.3 with AES-128-GCM, which QUIC begins with")]
+    Tls(#[source] NoInitialCipherSuite),
+    /// QUIC refused.
+    #[error("the connection cannot be tried")]
+    Quic(#[source] quinn_proto::ConnectError),
+}
 
 /// What every connection of an endpoint has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

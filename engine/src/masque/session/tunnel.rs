@@ -7,9 +7,10 @@ use crate::masque::capsule::{self, Capsule, CapsuleError, Decoder, Limits};
 use crate::masque::datagram::{Payload, Prefix};
 use crate::masque::ip::{
     IPV6_MINIMUM_MTU, Link, MtuProbe, ProbeState, Refusal, Role, Scope, answer_echo, check_ipv6_minimum,
-    decrement_hop_limit, is_link_local,
+    decrement_hop_limit,
 };
 use crate::packet::Headers;
+use crate::packet::answer::MAX_ANSWER;
 use ipnet::IpNet;
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv6Addr};
@@ -234,25 +235,31 @@ impl Tunnel {
         if self.probe.as_mut().is_some_and(|probe| probe.is_answered_by(packet, &headers)) {
             return Arrival::Dropped;
         }
-        let mut out = [0; 1280];
-        if is_link_local(headers.destination)
-            && let Some(own) = self.own_ipv6()
-            && let Some(len) = answer_echo(packet, &headers, own, &mut out)
-        {
-            return Arrival::Answer(out[..len].to_vec());
-        }
         match self.link.check(self.role.other(), packet, &headers) {
             Ok(()) => {
                 self.counters.received += 1;
                 Arrival::Deliver(offset)
             }
-            Err(refusal) => {
-                self.counters.refused += 1;
-                let own = if headers.source.is_ipv4() { None } else { self.own_ipv6().map(IpAddr::V6) };
-                let answer = refusal.answer(packet, &headers, own, &mut out);
-                answer.map_or(Arrival::Dropped, |len| Arrival::Answer(out[..len].to_vec()))
-            }
+            Err(refusal) => self.stopped(packet, &headers, refusal),
         }
+    }
+
+    /// What is said of a packet that goes no further. An echo request to all nodes on the link is answered, not refused.
+    #[cold]
+    fn stopped(&mut self, packet: &[u8], headers: &Headers, refusal: Refusal) -> Arrival {
+        let mut out = vec![0; MAX_ANSWER];
+        let own = self.own_ipv6();
+        let echo = own.filter(|_| refusal == Refusal::LinkLocal);
+        let mut answer = echo.and_then(|own| answer_echo(packet, headers, own, &mut out));
+        if answer.is_none() {
+            self.counters.refused += 1;
+            let answerer = own.filter(|_| headers.source.is_ipv6()).map(IpAddr::V6);
+            answer = refusal.answer(packet, headers, answerer, &mut out);
+        }
+        answer.map_or(Arrival::Dropped, |len| {
+            out.truncate(len);
+            Arrival::Answer(out)
+        })
     }
 
     /// An IPv6 address of this end, if the peer assigned one.

@@ -36,6 +36,8 @@ pub(super) struct Node {
     pub(super) packets: Vec<(TunnelId, Bytes)>,
     /// ECN fields of what it sent.
     pub(super) marks: Vec<Ecn>,
+    /// Where it sent last.
+    pub(super) destination: Option<SocketAddr>,
     /// Longest datagram it sent.
     pub(super) longest: usize,
 }
@@ -84,6 +86,7 @@ impl World {
             events: Vec::new(),
             packets: Vec::new(),
             marks: Vec::new(),
+            destination: None,
             longest: 0,
         };
         Self {
@@ -215,6 +218,7 @@ impl World {
                 let Some(transmit) = node.endpoint.poll_transmit(&mut buffer, self.now) else { break };
                 assert_eq!(buffer.len(), transmit.len);
                 node.marks.push(transmit.ecn);
+                node.destination = Some(transmit.destination);
                 node.longest = node.longest.max(transmit.segment);
                 for datagram in buffer.chunks(transmit.segment) {
                     self.fly(to_gateway, datagram);
