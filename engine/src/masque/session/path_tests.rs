@@ -82,3 +82,15 @@ fn a_client_that_moves_keeps_its_tunnel() {
     assert_eq!(world.gateway.destination, Some(world.client.address));
     assert!(ended(&world.client, near).is_none() && ended(&world.gateway, far).is_none());
 }
+
+#[test]
+fn d15_a_probe_to_all_nodes_is_answered_by_the_other_end_itself() {
+    let mut world = World::new(18, Settings::default());
+    let (near, far) = world.tunnel();
+    let mtu_known = |world: &World| ended(&world.gateway, far).is_none() && ended(&world.client, near).is_none();
+    world.gateway.endpoint.probe(far, "fd00::ff".parse().unwrap(), None, 7, world.now);
+    world.run(Duration::from_secs(15));
+    assert!(mtu_known(&world), "answered: unanswered probes end the tunnel after 11.5 s");
+    assert!(world.client.packets.is_empty() && world.gateway.packets.is_empty(), "nobody else sees it");
+    assert_eq!(world.client.endpoint.counters(near).unwrap().refused, 0);
+}
