@@ -73,7 +73,7 @@ impl Connection {
     /// Moves everything that can move.
     pub(super) fn drive(&mut self, now: Instant, events: &mut VecDeque<Event>) {
         loop {
-            let mut moved = self.quic_events(events);
+            let mut moved = self.quic_events(now, events);
             self.read(now, events);
             self.http_events(now, events);
             moved |= self.act(now, events);
@@ -88,7 +88,7 @@ impl Connection {
         self.tunnels.retain(|_, tunnel| !tunnel.ended);
     }
 
-    fn quic_events(&mut self, events: &mut VecDeque<Event>) -> bool {
+    fn quic_events(&mut self, now: Instant, events: &mut VecDeque<Event>) -> bool {
         let mut moved = false;
         while let Some(event) = self.quic.poll() {
             moved = true;
@@ -111,7 +111,7 @@ impl Connection {
                     // An error closes the connection, which follows as an action.
                     let _ = self.h3.stop_sending_received(H3Stream(id.into()), code);
                 }
-                quinn_proto::Event::Stream(StreamEvent::Available { dir: Dir::Bi }) => self.send_requests(events),
+                quinn_proto::Event::Stream(StreamEvent::Available { dir: Dir::Bi }) => self.send_requests(now, events),
                 // Writing and datagrams are tried at every turn.
                 _ => {}
             }
@@ -123,7 +123,7 @@ impl Connection {
         while let Some(event) = self.h3.poll_event() {
             match event {
                 h3wire::Event::Headers { stream, block, kind } => {
-                    self.head(stream, block, kind, events);
+                    self.head(stream, block, kind, now, events);
                     self.h3.release(block);
                 }
                 h3wire::Event::Finished(stream) => self.finished(stream, events),
@@ -141,7 +141,7 @@ impl Connection {
                 // Half a tunnel is none.
                 h3wire::Event::SendStopped { stream, code } => {
                     let error = TunnelError::Reset { code: code.0 };
-                    self.abort(stream.0, error, H3Code::REQUEST_CANCELLED, events);
+                    self.abort(stream.0, error, events);
                 }
                 h3wire::Event::PeerSettings => self.settings(now, events),
                 h3wire::Event::GoAway { .. } | h3wire::Event::UniStream { .. } | h3wire::Event::Closed { .. } => {}
@@ -161,11 +161,12 @@ impl Connection {
             self.ended(ConnectionError::Http3 { code, reason }, events);
             return;
         }
-        self.send_requests(events);
+        self.send_requests(now, events);
     }
 
     /// Aborts a tunnel's stream, and tells.
-    pub(super) fn abort(&mut self, stream: u64, error: TunnelError, code: H3Code, events: &mut VecDeque<Event>) {
+    pub(super) fn abort(&mut self, stream: u64, error: TunnelError, events: &mut VecDeque<Event>) {
+        let code = error.code();
         if let Some(tunnel) = self.tunnels.remove(&stream).filter(|tunnel| tunnel.phase != Phase::Closing) {
             events.push_back(Event::Ended(tunnel.id, Some(error)));
         }
@@ -209,7 +210,7 @@ impl Connection {
             }
         }
         for (stream, error) in narrow {
-            self.abort(stream, error, H3Code::REQUEST_CANCELLED, events);
+            self.abort(stream, error, events);
         }
         self.http_events(now, events);
     }

@@ -3,6 +3,7 @@
 use crate::masque::capsule::CapsuleError;
 use crate::masque::ip::{BelowIpv6Minimum, Refusal};
 use crate::masque::request::ResponseError;
+use h3wire::H3Code;
 
 /// Why a QUIC connection ended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,12 +56,26 @@ pub enum TunnelError {
     /// Nobody answered the echo requests that would prove IPv6's least MTU.
     #[error("1280-byte packets do not get through")]
     Probe,
+    /// More capsules came than anybody needs.
+    #[error("the peer floods us with capsules")]
+    Flood,
     /// More capsules wait for the peer than it will ever read.
     #[error("the peer does not read: {waiting} bytes of capsules wait")]
     Stalled {
         /// What waits.
         waiting: usize,
     },
+}
+
+impl TunnelError {
+    /// What the stream is aborted with when we find out.
+    pub(super) fn code(&self) -> H3Code {
+        match self {
+            Self::Capsules(_) => H3Code::MESSAGE_ERROR,
+            Self::Flood | Self::Stalled { .. } => H3Code::EXCESSIVE_LOAD,
+            _ => H3Code::REQUEST_CANCELLED,
+        }
+    }
 }
 
 /// Why a packet was not sent. It is lost; the tunnel goes on.

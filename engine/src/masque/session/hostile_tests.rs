@@ -107,6 +107,22 @@ fn c9_a_flood_of_requests_is_cut_off() {
 }
 
 #[test]
+fn a_flood_of_capsules_is_cut_off_and_other_tunnels_go_on() {
+    let mut world = World::new(64, Settings::default());
+    let connection = world.connect();
+    let (good_near, good_far) = world.tunnel_on(connection);
+    let (near, far) = world.tunnel_on(connection);
+    // Empty ADDRESS_ASSIGNs, two bytes each: the cheapest there are.
+    world.inject(near, &[1, 0].repeat(5000), false);
+    assert_eq!(world.until(|w| ended(&w.gateway, far)), Some(TunnelError::Flood));
+    let handled = world.gateway.events.iter().filter(|event| matches!(event, Event::Assigned(..))).count();
+    assert!(handled <= 1024, "{handled}");
+    let up = packet("10.0.0.1", "203.0.113.1", 5, 100);
+    world.client.endpoint.send(good_near, &mut up.clone(), Origin::Local).unwrap();
+    assert_eq!(world.until(|w| w.gateway.packets.pop()), (good_far, up.into()));
+}
+
+#[test]
 fn a_peer_that_never_reads_is_given_up() {
     let mut world = World::new(52, Settings::default());
     let (_, far) = world.tunnel();

@@ -7,8 +7,9 @@
 //!
 //! By file: `endpoint` (one UDP socket's connections) and `steer` (what is done to them), `connection` (QUIC and HTTP/3
 //! joined) with `streams`, `requests` and `packets`, `tunnel` (one request's addresses, routes and packets), `tls`,
-//! `settings`, `controller`.
+//! `settings`, `controller`, `budget` (how many capsules are read).
 
+mod budget;
 mod connection;
 mod controller;
 mod endpoint;

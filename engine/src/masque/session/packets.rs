@@ -18,24 +18,24 @@ const MAX_PACKETS: usize = 1024;
 const POOL: usize = 64 << 10;
 
 impl Connection {
-    pub(super) fn read_capsules(&mut self, stream: u64, bytes: &[u8], events: &mut VecDeque<Event>) {
+    pub(super) fn read_capsules(&mut self, stream: u64, bytes: &[u8], now: Instant, events: &mut VecDeque<Event>) {
         let Some(tunnel) = self.tunnels.get_mut(&stream) else { return };
         let mut payloads = VecDeque::new();
-        let read = tunnel.read(bytes, events, &mut payloads);
+        let read = tunnel.read(bytes, now, events, &mut payloads);
         if tunnel.phase == Phase::Open {
             self.packets.extend(payloads.into_iter().map(|payload| (stream, Bytes::from(payload))));
             let excess = self.packets.len().saturating_sub(MAX_PACKETS);
             self.packets.drain(..excess);
         }
         if let Err(error) = read {
-            self.abort(stream, TunnelError::Capsules(error), H3Code::MESSAGE_ERROR, events);
+            self.abort(stream, error, events);
         }
     }
 
     pub(super) fn finished(&mut self, stream: H3Stream, events: &mut VecDeque<Event>) {
         let Some(tunnel) = self.tunnels.get_mut(&stream.0) else { return };
         if let Err(error) = tunnel.finish() {
-            self.abort(stream.0, TunnelError::Capsules(error), H3Code::MESSAGE_ERROR, events);
+            self.abort(stream.0, TunnelError::Capsules(error), events);
         } else if tunnel.phase != Phase::Closing {
             tunnel.phase = Phase::Closing;
             events.push_back(Event::Ended(tunnel.id, None));
@@ -49,7 +49,7 @@ impl Connection {
                 // If it is lost, the next one follows.
                 Ok(Some(request)) => drop(self.send_datagram(stream, &request)),
                 Ok(None) => {}
-                Err(error) => self.abort(stream, error, H3Code::REQUEST_CANCELLED, events),
+                Err(error) => self.abort(stream, error, events),
             }
         }
     }

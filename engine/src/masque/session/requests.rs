@@ -9,18 +9,25 @@ use crate::masque::request::{Accepted, Answer, Head, HttpVersion, Incoming, Outg
 use h3wire::{FieldRef, H3Code, HeaderBlockId, HeadersKind, StreamId as H3Stream};
 use quinn_proto::Dir;
 use std::collections::VecDeque;
+use std::time::Instant;
 
 impl Connection {
     /// Asks for a tunnel as soon as the peer's settings are known.
-    pub(super) fn request(&mut self, outgoing: Outgoing, scope: Scope, events: &mut VecDeque<Event>) -> TunnelId {
+    pub(super) fn request(
+        &mut self,
+        outgoing: Outgoing,
+        scope: Scope,
+        now: Instant,
+        events: &mut VecDeque<Event>,
+    ) -> TunnelId {
         let stream = self.next_request;
         self.next_request += 4;
         self.requests.push_back((stream, outgoing, scope));
-        self.send_requests(events);
+        self.send_requests(now, events);
         self.id(stream)
     }
 
-    pub(super) fn send_requests(&mut self, events: &mut VecDeque<Event>) {
+    pub(super) fn send_requests(&mut self, now: Instant, events: &mut VecDeque<Event>) {
         let Some(settings) = self.h3.peer_settings() else { return };
         let offered = settings.enable_connect_protocol;
         while let Some((stream, outgoing, scope)) = self.requests.pop_front() {
@@ -39,7 +46,7 @@ impl Connection {
                 events.push_back(Event::Ended(id, Some(TunnelError::Connection)));
                 continue;
             }
-            let mut tunnel = Tunnel::new(id, Role::Client, self.grease.then_some(stream / 4));
+            let mut tunnel = Tunnel::new(id, Role::Client, self.grease.then_some(stream / 4), now);
             tunnel.link.scope = scope;
             self.tunnels.insert(stream, tunnel);
         }
@@ -50,6 +57,7 @@ impl Connection {
         stream: H3Stream,
         block: HeaderBlockId,
         kind: HeadersKind,
+        now: Instant,
         events: &mut VecDeque<Event>,
     ) {
         let Ok(block) = self.h3.headers(block) else { return };
@@ -66,7 +74,7 @@ impl Connection {
                     fields,
                 };
                 let judged = Incoming::judge(&head, HttpVersion::Http3, &self.templates);
-                self.requested(stream, judged, events);
+                self.requested(stream, judged, now, events);
             }
             (Role::Client, HeadersKind::Response) => {
                 let judged = Accepted::judge(HttpVersion::Http3, pseudo.status.unwrap_or(0), &fields);
@@ -77,11 +85,17 @@ impl Connection {
         }
     }
 
-    fn requested(&mut self, stream: H3Stream, judged: Result<Incoming, Rejection>, events: &mut VecDeque<Event>) {
+    fn requested(
+        &mut self,
+        stream: H3Stream,
+        judged: Result<Incoming, Rejection>,
+        now: Instant,
+        events: &mut VecDeque<Event>,
+    ) {
         match judged {
             Ok(incoming) => {
                 let id = self.id(stream.0);
-                let tunnel = Tunnel::new(id, Role::Gateway, self.grease.then_some(stream.0 / 4));
+                let tunnel = Tunnel::new(id, Role::Gateway, self.grease.then_some(stream.0 / 4), now);
                 self.tunnels.insert(stream.0, tunnel);
                 events.push_back(Event::Requested(id, incoming));
             }
@@ -100,7 +114,7 @@ impl Connection {
                 tunnel.open(scope);
                 events.push_back(Event::Opened(tunnel.id));
             }
-            Err(error) => self.abort(stream.0, TunnelError::Response(error), H3Code::REQUEST_CANCELLED, events),
+            Err(error) => self.abort(stream.0, TunnelError::Response(error), events),
         }
     }
 

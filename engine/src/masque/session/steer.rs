@@ -27,7 +27,7 @@ impl Endpoint {
         now: Instant,
     ) -> Option<TunnelId> {
         let (slot, _) = self.connections.get_mut(&connection)?;
-        let id = slot.request(outgoing, scope, &mut self.events);
+        let id = slot.request(outgoing, scope, now, &mut self.events);
         self.touch(connection, now);
         Some(id)
     }
@@ -122,7 +122,7 @@ impl Endpoint {
         self.with(id, now, |connection, events| {
             let failed = connection.tunnels.get_mut(&id.stream).and_then(|tunnel| act(tunnel).err());
             if let Some(error) = failed {
-                connection.abort(id.stream, error, H3Code::EXCESSIVE_LOAD, events);
+                connection.abort(id.stream, error, events);
             }
         });
     }

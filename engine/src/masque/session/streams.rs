@@ -146,7 +146,7 @@ impl Connection {
             };
             self.http_events(now, events);
             if let Some(body) = body {
-                self.read_capsules(stream.0, body, events);
+                self.read_capsules(stream.0, body, now, events);
             }
             bytes = bytes.get(consumed..).unwrap_or_default();
             if bytes.is_empty() {

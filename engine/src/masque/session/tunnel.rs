@@ -1,5 +1,6 @@
 //! One request stream: its capsules, addresses, routes and packets. No QUIC, no HTTP.
 
+use super::budget::Budget;
 use super::event::{Event, TunnelId};
 use super::{SendError, TunnelError};
 use crate::masque::addresses::{Assigner, Requester};
@@ -62,6 +63,7 @@ pub(super) struct Tunnel {
     role: Role,
     pub(super) phase: Phase,
     decoder: Decoder,
+    budget: Budget,
     requester: Requester,
     assigner: Assigner,
     pub(super) link: Link,
@@ -87,12 +89,13 @@ pub(super) enum Arrival {
 }
 
 impl Tunnel {
-    pub(super) fn new(id: TunnelId, role: Role, grease: Option<u64>) -> Self {
+    pub(super) fn new(id: TunnelId, role: Role, grease: Option<u64>, now: Instant) -> Self {
         Self {
             id,
             role,
             phase: Phase::Requested,
             decoder: Decoder::new(Limits::default()),
+            budget: Budget::new(now),
             requester: Requester::default(),
             assigner: Assigner::default(),
             link: Link::default(),
@@ -122,10 +125,14 @@ impl Tunnel {
     pub(super) fn read(
         &mut self,
         mut bytes: &[u8],
+        now: Instant,
         events: &mut VecDeque<Event>,
         packets: &mut VecDeque<Vec<u8>>,
-    ) -> Result<(), CapsuleError> {
-        while let Some(capsule) = self.decoder.next(&mut bytes)? {
+    ) -> Result<(), TunnelError> {
+        while let Some(capsule) = self.decoder.next(&mut bytes).map_err(TunnelError::Capsules)? {
+            if !matches!(capsule, Capsule::Datagram(_)) && !self.budget.pay(now) {
+                return Err(TunnelError::Flood);
+            }
             match capsule {
                 Capsule::Datagram(payload) => packets.push_back(payload.to_vec()),
                 Capsule::AddressAssign(list) => {
@@ -134,7 +141,7 @@ impl Tunnel {
                     events.push_back(Event::Assigned(self.id, changes));
                 }
                 Capsule::AddressRequest(requests) => {
-                    self.assigner.register(&requests)?;
+                    self.assigner.register(&requests).map_err(TunnelError::Capsules)?;
                     events.push_back(Event::AddressesRequested(self.id, requests));
                 }
                 Capsule::RouteAdvertisement(routes) => {
