@@ -2,7 +2,8 @@
 
 use super::{Identity, Lists, RuleError, Traffic};
 use crate::api::device::{PolicyDocument, PolicyRule};
-use vestibule_engine::policy::{Action, Policy, Rule as EngineRule};
+use std::sync::Arc;
+use vestibule_engine::policy::{Action, AddressSet, Clause, Policy, Rule as EngineRule};
 
 /// What a rule does on a match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -66,10 +67,14 @@ pub fn engine_policy(document: &PolicyDocument) -> Policy {
     let action = |allow| if allow { Action::Allow } else { Action::Block };
     let rules = document.rules.iter().map(|rule| EngineRule {
         id: rule.id,
-        destinations: rule.destinations.clone(),
-        ports: rule.ports.iter().map(|&(from, to)| from..=to).collect(),
-        protocols: rule.protocols.clone(),
         action: action(rule.allow),
+        any: vec![Clause {
+            destinations: (!rule.destinations.is_empty())
+                .then(|| Arc::new(AddressSet::new(rule.destinations.iter().copied()))),
+            destination_ports: rule.ports.iter().map(|&(from, to)| from..=to).collect(),
+            protocols: rule.protocols.clone(),
+            ..Clause::default()
+        }],
     });
     Policy::compile(rules.collect(), action(document.default_allow))
 }

@@ -93,7 +93,7 @@ impl Judge<'_> {
             return Judged::Drop(DropReason::Denied);
         }
         let key = FlowKey::of(headers);
-        let follows = active.map(|active| active.verdict(&key)).filter(|verdict| verdict.action == Action::Allow);
+        let follows = active.map(|active| active.verdict(&key)).filter(|verdict| verdict.action.permits());
         if let (None, Some(verdict)) = (found, follows) {
             self.flows.insert_key(key, owner(self.slot, self.walk), self.epoch, verdict, self.now);
         }
@@ -107,7 +107,7 @@ impl Judge<'_> {
     fn known(&mut self, flow: FlowId, direction: Direction, headers: &Headers, packets: u32) -> Judged {
         let Some(entry) = self.flows.get_mut(flow) else { return Judged::Drop(DropReason::FragmentWithoutFirst) };
         if entry.epoch != self.epoch {
-            let lived = entry.verdict.action == Action::Allow;
+            let lived = entry.verdict.action.permits();
             entry.epoch = self.epoch;
             entry.verdict = self.policy.verdict(entry.opener());
             count(self.counters, entry.verdict);
@@ -116,7 +116,7 @@ impl Judge<'_> {
                 return Judged::Deny { closes: Some(flow) };
             }
         }
-        if entry.verdict.action == Action::Allow {
+        if entry.verdict.action.permits() {
             self.flows.touch(flow, direction, headers, packets, self.now);
             if let Fragment::First { .. } = headers.fragment {
                 self.fragments.insert(headers, flow, self.now);
@@ -140,7 +140,7 @@ impl Judge<'_> {
             let reversed = key.reversed();
             let other = self.policy.verdict(&reversed);
             let answers = key.source_port < key.destination_port;
-            let only_other = verdict.action == Action::Block && other.action == Action::Allow;
+            let only_other = verdict.action == Action::Block && other.action.permits();
             if !self.from_device && (answers || only_other) {
                 verdict = other;
                 opener = (reversed, if self.walk == Walk::Outbound { Walk::Inbound } else { Walk::Outbound });
@@ -153,15 +153,13 @@ impl Judge<'_> {
         let flow = self.flows.insert_key(opener.0, owner(self.slot, opener.1), self.epoch, verdict, self.now);
         let direction = if opener.0 == key { Direction::Forward } else { Direction::Reverse };
         self.flows.touch(flow, direction, headers, packets, self.now);
-        match verdict.action {
-            Action::Allow => {
-                if let Fragment::First { .. } = headers.fragment {
-                    self.fragments.insert(headers, flow, self.now);
-                }
-                Judged::Allow
-            }
-            Action::Block => Judged::Deny { closes: None },
+        if !verdict.action.permits() {
+            return Judged::Deny { closes: None };
         }
+        if let Fragment::First { .. } = headers.fragment {
+            self.fragments.insert(headers, flow, self.now);
+        }
+        Judged::Allow
     }
 
     /// An ICMP error belongs to the flow that it quotes (path MTU discovery lives on it).
@@ -172,13 +170,10 @@ impl Judge<'_> {
             Some(entry) => self.policy.verdict(entry.opener()).action,
             None => self.policy.verdict(&FlowKey::of(headers)).action,
         };
-        if allowed == Action::Allow { Judged::Allow } else { Judged::Drop(DropReason::Denied) }
+        if allowed.permits() { Judged::Allow } else { Judged::Drop(DropReason::Denied) }
     }
 }
 
 fn count(counters: &Counters, verdict: Verdict) {
-    match verdict.action {
-        Action::Allow => counters.flows_allowed.add(1),
-        Action::Block => counters.flows_denied.add(1),
-    }
+    if verdict.action.permits() { counters.flows_allowed.add(1) } else { counters.flows_denied.add(1) }
 }

@@ -6,7 +6,6 @@ use super::judge::{Walk, opened, owner};
 use crate::classify::{Entry, FlowId, FlowKey, Phase, Side, Sweep, SweepProgress};
 use crate::packet::answer;
 use crate::packet::header::TCP;
-use crate::policy::Action;
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -55,10 +54,10 @@ impl Engine {
         let mut closing = Vec::new();
         let done = self.flows.sweep(&mut sweeping.progress, budget, owner(slot, sweeping.opened), |entry| {
             if entry.epoch != epoch {
-                let lived = entry.verdict.action == Action::Allow;
+                let lived = entry.verdict.action.permits();
                 entry.epoch = epoch;
                 entry.verdict = active.policy.verdict(entry.opener());
-                if entry.verdict.action == Action::Allow {
+                if entry.verdict.action.permits() {
                     counters.flows_allowed.add(1);
                 } else {
                     counters.flows_denied.add(1);
