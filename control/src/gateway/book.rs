@@ -3,7 +3,7 @@
 use super::store::{ListRow, Organisation, RuleRow, Store, StoreError};
 use crate::api::device::PolicyDocument;
 use crate::rules::{
-    Identity, Lists, Rule, RuleAction, RuleError, Subject, Traffic, document, engine_policy, non_identity_email,
+    AddressLists, Identity, Rule, RuleAction, RuleError, Subject, Traffic, document, engine_policy, non_identity_email,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use std::collections::HashMap;
@@ -36,7 +36,7 @@ impl Compiled {
 #[derive(Debug)]
 pub(super) struct Book {
     rules: Vec<Rule>,
-    lists: Lists,
+    lists: AddressLists,
     non_identity: String,
     default_allow_non_identity: bool,
     default_allow_user: bool,
@@ -114,7 +114,7 @@ impl Book {
 }
 
 /// A stored rule, parsed.
-pub(super) fn parse_rule(row: &RuleRow, lists: &Lists) -> Result<Rule, RuleError> {
+pub(super) fn parse_rule(row: &RuleRow, lists: &AddressLists) -> Result<Rule, RuleError> {
     Ok(Rule {
         name: row.name.clone(),
         precedence: row.precedence,
@@ -126,7 +126,7 @@ pub(super) fn parse_rule(row: &RuleRow, lists: &Lists) -> Result<Rule, RuleError
 }
 
 /// Stored lists, by id. An item that does not read (none is stored) is left out.
-pub(super) fn parse_lists(rows: &[ListRow]) -> Lists {
+pub(super) fn parse_lists(rows: &[ListRow]) -> AddressLists {
     let items = |row: &ListRow| {
         let items: Vec<String> = serde_json::from_str(&row.items).unwrap_or_default();
         items.iter().filter_map(|item| crate::rules::destination(item)).flatten().collect()

@@ -1,6 +1,6 @@
 //! Rules × identity -> [`PolicyDocument`] -> the engine's [`Policy`]. Both ends compile the same document.
 
-use super::{Identity, Lists, RuleError, Traffic};
+use super::{AddressLists, Identity, RuleError, Traffic};
 use crate::api::device::{PolicyDocument, PolicyRule};
 use std::sync::Arc;
 use vestibule_engine::policy::{Action, AddressSet, Clause, Policy, Rule as EngineRule};
@@ -38,7 +38,7 @@ pub struct Rule {
 /// A list is gone.
 pub fn document(
     rules: &[Rule],
-    lists: &Lists,
+    lists: &AddressLists,
     email: &str,
     default_allow: bool,
     version: u64,

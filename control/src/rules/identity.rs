@@ -80,7 +80,7 @@ mod tests {
         let error = Identity::parse("(net.dst.ip == 10.0.0.1)").unwrap_err();
         assert_eq!(
             error.to_string(),
-            "column 2: `net.dst.ip` is not supported yet; use `identity.email` in this expression"
+            "column 2: `net.dst.ip` cannot be used here: use `identity.email` in this expression"
         );
     }
 }

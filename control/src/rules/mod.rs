@@ -17,21 +17,27 @@
 //!
 //! They combine by `and`, `or` and parentheses; identity expressions also by `not`.
 
+mod addresses;
 mod compile;
-mod error;
 mod expression;
 mod identity;
+mod language;
 mod lexer;
+mod lists;
+mod matching;
 mod parser;
 mod subject;
 mod traffic;
 mod values;
 
+pub use addresses::Addresses;
 pub use compile::{Rule, RuleAction, document, engine_policy};
-pub use error::RuleError;
 pub use identity::Identity;
+pub use language::{RuleError, Scope};
+pub use lists::{List, ListKind, Lists};
+pub use matching::Match;
 pub use subject::{Group, Person, Subject};
-pub use traffic::{Lists, Traffic};
+pub use traffic::{AddressLists, Traffic};
 
 /// The prefixes of an address, a prefix or a range `a..b`; `None` when it is none of them.
 #[must_use]

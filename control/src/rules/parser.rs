@@ -118,8 +118,8 @@ impl Parser {
             (Scope::Traffic, "net.protocol") => Selector::Protocol,
             (Scope::Identity, "identity.email") => Selector::Email,
             (_, word) if is_the_vendors(word) => {
-                let instead = format!("use {known} in this expression");
-                return Err(RuleError::Unsupported { column: self.column(), what: format!("`{word}`"), instead });
+                let why = format!("use {known} in this expression");
+                return Err(RuleError::Unsupported { column: self.column(), what: format!("`{word}`"), why });
             }
             _ => return Err(self.expected(known)),
         };
@@ -139,14 +139,14 @@ impl Parser {
                 Token::Word(word) if word == "matches" => word.clone(),
                 _ => return Err(self.expected("`==` or `in`")),
             };
-            let instead = "use `==` or `in {..}`".to_owned();
-            return Err(RuleError::Unsupported { column, what: format!("`{unsupported}`"), instead });
+            let why = "use `==` or `in {..}`".to_owned();
+            return Err(RuleError::Unsupported { column, what: format!("`{unsupported}`"), why });
         }
         let column = self.column();
         if let Token::List(id) = self.token().clone() {
             if selector != Selector::Destination {
-                let (what, instead) = ("a list here".to_owned(), "lists hold addresses: use `net.dst.ip`".to_owned());
-                return Err(RuleError::Unsupported { column, what, instead });
+                let (what, why) = ("a list here".to_owned(), "lists hold addresses: use `net.dst.ip`".to_owned());
+                return Err(RuleError::Unsupported { column, what, why });
             }
             self.advance();
             return Ok(Test::DestinationList { column, id });

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 const MAX_ALTERNATIVES: usize = 256;
 
 /// Address lists by id, for `net.dst.ip in $id`.
-pub type Lists = BTreeMap<String, Vec<IpNet>>;
+pub type AddressLists = BTreeMap<String, Vec<IpNet>>;
 
 /// A parsed traffic expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ impl Traffic {
     ///
     /// # Errors
     /// Says the column, what was expected and what stands there.
-    pub fn parse(text: &str, lists: &Lists) -> Result<Self, RuleError> {
+    pub fn parse(text: &str, lists: &AddressLists) -> Result<Self, RuleError> {
         let traffic = Self(parse(text, Scope::Traffic)?);
         traffic.alternatives(lists)?;
         Ok(traffic)
@@ -42,7 +42,7 @@ impl Traffic {
     }
 
     /// The alternatives, any of which makes the rule match; none when nothing can.
-    pub(super) fn alternatives(&self, lists: &Lists) -> Result<Vec<Alternative>, RuleError> {
+    pub(super) fn alternatives(&self, lists: &AddressLists) -> Result<Vec<Alternative>, RuleError> {
         unfold(&self.0, lists)
     }
 
@@ -63,13 +63,13 @@ impl Traffic {
     }
 }
 
-fn unfold(expression: &Expression, lists: &Lists) -> Result<Vec<Alternative>, RuleError> {
+fn unfold(expression: &Expression, lists: &AddressLists) -> Result<Vec<Alternative>, RuleError> {
     match expression {
         Expression::Test(test) => Ok(vec![alternative(test, lists)?]),
         Expression::Not { column, .. } => Err(RuleError::Unsupported {
             column: *column,
             what: "`not` in a traffic expression".to_owned(),
-            instead: "put a rule with the opposite action before this one".to_owned(),
+            why: "put a rule with the opposite action before this one".to_owned(),
         }),
         Expression::Any(parts) => {
             let mut out: Vec<Alternative> = Vec::new();
@@ -100,7 +100,7 @@ fn bounded(alternatives: Vec<Alternative>) -> Result<Vec<Alternative>, RuleError
     Ok(alternatives)
 }
 
-fn alternative(test: &Test, lists: &Lists) -> Result<Alternative, RuleError> {
+fn alternative(test: &Test, lists: &AddressLists) -> Result<Alternative, RuleError> {
     let mut out = Alternative::default();
     match test {
         Test::Destination(nets) => out.destinations = Some(nets.clone()),

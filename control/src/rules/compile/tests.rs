@@ -9,12 +9,12 @@ fn net(text: &str) -> IpNet {
 }
 
 fn rule(traffic: &str) -> Result<PolicyDocument, RuleError> {
-    compile(&[("r", 1, RuleAction::Allow, traffic, "")], &Lists::new(), "ada@example.com")
+    compile(&[("r", 1, RuleAction::Allow, traffic, "")], &AddressLists::new(), "ada@example.com")
 }
 
 fn compile(
     rules: &[(&str, i64, RuleAction, &str, &str)],
-    lists: &Lists,
+    lists: &AddressLists,
     email: &str,
 ) -> Result<PolicyDocument, RuleError> {
     let mut parsed = Vec::new();
@@ -77,7 +77,7 @@ fn and_over_one_selector_is_the_intersection() {
 fn what_can_never_match_is_not_mistaken_for_everything() {
     let rules = rule("net.dst.ip == 10.0.0.1 and net.dst.ip == 10.0.0.2").unwrap().rules;
     assert!(rules.is_empty(), "an empty intersection must not become a rule without destinations: {rules:?}");
-    let lists = Lists::from([("empty".to_owned(), Vec::new())]);
+    let lists = AddressLists::from([("empty".to_owned(), Vec::new())]);
     let document = compile(&[("r", 1, RuleAction::Allow, "net.dst.ip in $empty", "")], &lists, "a@x").unwrap();
     assert!(document.rules.is_empty());
 }
@@ -90,7 +90,7 @@ fn an_address_range_is_covered_exactly() {
 
 #[test]
 fn the_guides_directory_rule_is_for_the_token_and_comes_by_precedence() {
-    let lists = Lists::from([("ad-servers".to_owned(), vec![net("10.9.0.2/32")])]);
+    let lists = AddressLists::from([("ad-servers".to_owned(), vec![net("10.9.0.2/32")])]);
     let rules = [
         ("block rest", 2000, RuleAction::Block, "", ""),
         (
@@ -133,10 +133,10 @@ fn errors_point_at_the_column_and_say_what_was_expected() {
 #[test]
 fn what_the_vendor_has_and_we_do_not_is_named() {
     for (text, column) in [
-        (r#"net.sni.host == "www.example.com""#, "column 1: `net.sni.host` is not supported yet"),
-        ("any(app.ids[*] in {606})", "column 1: `any` is not supported yet"),
-        ("net.dst.port == 80 and net.dst.port != 443", "column 37: `!=` is not supported yet"),
-        ("net.dst.port == 80 and not net.dst.ip == 10.0.0.1", "column 24: `not` in a traffic expression is not"),
+        (r#"net.sni.host == "www.example.com""#, "column 1: `net.sni.host` cannot be used here"),
+        ("any(app.ids[*] in {606})", "column 1: `any` cannot be used here"),
+        ("net.dst.port == 80 and net.dst.port != 443", "column 37: `!=` cannot be used here"),
+        ("net.dst.port == 80 and not net.dst.ip == 10.0.0.1", "column 24: `not` in a traffic expression cannot"),
     ] {
         let error = rule(text).unwrap_err().to_string();
         assert!(error.starts_with(column), "{error}");

@@ -15,14 +15,14 @@ pub enum RuleError {
         got: String,
     },
     /// The vendor's language has it, this gateway does not.
-    #[error("column {column}: {what} is not supported yet; {instead}")]
+    #[error("column {column}: {what} cannot be used here: {why}")]
     Unsupported {
         /// Where.
         column: usize,
         /// The construct.
         what: String,
-        /// What to write.
-        instead: String,
+        /// Why not, and what to write.
+        why: String,
     },
     /// A list that does not exist.
     #[error("column {column}: there is no list `{id}`: create it under /gateway/lists first")]
@@ -32,10 +32,34 @@ pub enum RuleError {
         /// The list's id.
         id: String,
     },
+    /// A list of the wrong things.
+    #[error("column {column}: `{selector}` is compared with lists of type {expected}, `{id}` is of type {got}")]
+    WrongList {
+        /// Where.
+        column: usize,
+        /// The list's id.
+        id: String,
+        /// The selector.
+        selector: &'static str,
+        /// The type that fits.
+        expected: &'static str,
+        /// The type it has.
+        got: &'static str,
+    },
     /// The expression has too many alternatives.
     #[error("the expression unfolds to more than {limit} alternatives: split it into several rules")]
     TooComplex {
         /// Most alternatives that a rule may have.
+        limit: usize,
+    },
+    /// The expression asks too many things.
+    #[error("column {column}: more than {limit} {what}: use sets, a list, or several rules")]
+    TooMany {
+        /// The first one too many.
+        column: usize,
+        /// Comparisons, or regular expressions.
+        what: &'static str,
+        /// Most of them in an expression.
         limit: usize,
     },
     /// The expression is too long.
