@@ -1,5 +1,7 @@
 //! The MDM file as the daemon lives with it: the last good one stays in force, whatever happens to the file (D14).
 
+#[cfg(test)]
+mod tests;
 mod watch;
 
 pub(super) use watch::watch;
