@@ -42,6 +42,8 @@ pub(super) struct App {
     pub(super) steering: Mutex<()>,
     /// Held by administrators' writes: "look, then write" is one step.
     pub(super) administration: Mutex<()>,
+    /// Held by an administrator's change of one thing from before it looks to after it wrote.
+    pub(super) turns: Mutex<()>,
     book: RwLock<Arc<Book>>,
 }
 
@@ -71,6 +73,7 @@ impl App {
             started: Instant::now(),
             steering: Mutex::default(),
             administration: Mutex::default(),
+            turns: Mutex::default(),
             book: RwLock::new(Arc::new(book)),
             settings,
             store,

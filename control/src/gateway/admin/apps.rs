@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Body {
+pub(super) struct Body {
     r#type: String,
     name: Option<String>,
     domain: Option<String>,

@@ -1,48 +1,67 @@
-//! `/vestibule/audit`: swaps and changes, oldest first, `?since=ID` for what came after an entry.
+//! `/vestibule/audit`: swaps, registrations and changes, oldest first.
 
-use super::envelope::{Answer, ApiError, many};
+use super::envelope::{Answer, ApiError, listed};
+use super::paging::{Asked, Listing, MOST, parameters};
 use crate::gateway::app::App;
 use crate::gateway::clock;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, Request, State};
-use axum::http::Method;
-use axum::middleware::Next;
-use axum::response::Response;
-use serde::Deserialize;
-use serde_json::json;
+use crate::gateway::store::{AuditEntry, AuditFilter, Millis};
+use axum::extract::{RawQuery, State};
+use serde_json::{Value, json};
 use std::sync::Arc;
 
-const MOST: i64 = 1000;
-
-#[derive(Deserialize)]
-pub(super) struct Page {
-    #[serde(default)]
-    since: i64,
-}
-
-/// Writes down that an administrator changed something: which call, never its content.
-pub(super) async fn note(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let call = (request.method() != Method::GET).then(|| format!("{} {}", request.method(), request.uri().path()));
-    let response = next.run(request).await;
-    if let Some(call) = call.filter(|_| response.status().is_success())
-        && let Err(error) = app.store.audit("change", None, Some(&call), clock::now()).await
-    {
-        tracing::error!(error = crate::causes::chain(&error), "an audit entry is lost");
+pub(super) async fn list(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Answer {
+    let mut filter = AuditFilter::default();
+    for (name, value) in parameters(query.as_deref()) {
+        match name.as_str() {
+            "since" => {
+                filter.since = value.parse().map_err(|_| ApiError::field("`since` must be an entry's id"))?;
+            }
+            "kind" => filter.kind = Some(value),
+            "actor" => filter.actor = Some(value),
+            "resource_type" => filter.resource_type = Some(value),
+            "resource_id" => filter.resource_id = Some(value),
+            "device_id" => filter.device_id = Some(value),
+            "from" => filter.from = Some(time("from", &value)?),
+            "until" => filter.until = Some(time("until", &value)?),
+            "direction" => filter.newest_first = descending("direction", &value)?,
+            "page" | "per_page" => {}
+            other => {
+                let expected = "since, kind, actor, resource_type, resource_id, device_id, from, until, direction, \
+                                page, per_page";
+                return Err(ApiError::field(format!("there is no filter `{other}`: expected one of {expected}")));
+            }
+        }
     }
-    response
+    let shown = |entry: AuditEntry| {
+        let at = clock::rfc3339(entry.at);
+        let mut value = json!(entry);
+        value["at"] = at.into();
+        value
+    };
+    page(&app, &filter, query.as_deref(), shown).await
 }
 
-pub(super) async fn list(State(app): State<Arc<App>>, page: Result<Query<Page>, QueryRejection>) -> Answer {
-    let Query(Page { since }) = page.map_err(|_| ApiError::field("`since` must be an entry's id"))?;
-    let entries = app.store.audit_since(since, MOST).await?;
-    many(
-        entries
-            .into_iter()
-            .map(|entry| {
-                let mut value = json!(entry);
-                value["at"] = clock::rfc3339(entry.at).into();
-                value
-            })
-            .collect(),
-    )
+/// A page of entries, each as `shown`.
+async fn page(app: &App, filter: &AuditFilter, query: Option<&str>, shown: impl Fn(AuditEntry) -> Value) -> Answer {
+    let asked = Asked::read(query)?;
+    let (page, per_page) = (asked.page.unwrap_or(1), asked.per_page.unwrap_or(MOST));
+    let skip = i64::try_from((page - 1).saturating_mul(per_page)).unwrap_or(i64::MAX);
+    let (entries, total) = app.store.audit_page(filter, skip, per_page as i64).await?;
+    let total = usize::try_from(total).unwrap_or_default();
+    listed(Listing::Page { items: entries.into_iter().map(shown).collect(), page, per_page, total })
+}
+
+/// A time in a query.
+pub(super) fn time(field: &str, text: &str) -> Result<Millis, ApiError> {
+    clock::parse(text)
+        .ok_or_else(|| ApiError::field(format!("`{field}` must be a time like 2027-01-31T12:00:00Z, got `{text}`")))
+}
+
+/// `asc` or `desc`.
+pub(super) fn descending(field: &str, text: &str) -> Result<bool, ApiError> {
+    match text {
+        "asc" => Ok(false),
+        "desc" => Ok(true),
+        _ => Err(ApiError::field(format!("`{field}` must be `asc` or `desc`, got `{text}`"))),
+    }
 }

@@ -1,6 +1,7 @@
 //! The administrator's bearer token, and the account in the path.
 
 use super::envelope::ApiError;
+use super::permission::Caller;
 use crate::gateway::app::App;
 use crate::gateway::secret;
 use axum::extract::{Request, State};
@@ -10,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
 
 /// Lets a call pass that carries the token, to this account.
-pub(super) async fn authenticate(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+pub(super) async fn authenticate(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let given = header.and_then(|header| header.strip_prefix("Bearer ")).unwrap_or_default().trim();
     if !secret::matches(given, &app.settings.admin_token_hash) {
@@ -24,5 +25,6 @@ pub(super) async fn authenticate(State(app): State<Arc<App>>, request: Request, 
         let message = format!("there is no such account here: this gateway's is {}", app.settings.account_id);
         return ApiError::new(StatusCode::NOT_FOUND, 7003, message).into_response();
     }
+    request.extensions_mut().insert(Caller::administrator());
     next.run(request).await
 }

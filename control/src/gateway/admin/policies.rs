@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Body {
+pub(super) struct Body {
     name: String,
     decision: Decision,
     precedence: Option<i64>,

@@ -2,6 +2,7 @@
 
 use super::body::read_or_empty;
 use super::envelope::{Answer, ApiError, many, one};
+use super::paging::parameters;
 use crate::api::device::RegistrationStatus;
 use crate::gateway::app::{App, Standing};
 use crate::gateway::clock;
@@ -17,13 +18,13 @@ use uuid::Uuid;
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Ids {
+pub(super) struct Ids {
     #[serde(default)]
     ids: Vec<String>,
 }
 
 pub(super) async fn list(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Answer {
-    let status = parameters(query.as_deref()).find(|(name, _)| name == "status").map(|(_, value)| value);
+    let status = parameters(query.as_deref()).into_iter().find(|(name, _)| name == "status").map(|(_, value)| value);
     let all = app.store.registrations(matches!(status.as_deref(), Some("all" | "deleted"))).await?;
     let wanted = |registration: &&Registration| match status.as_deref() {
         None | Some("all") => true,
@@ -78,20 +79,16 @@ async fn each(app: &App, standing: Standing, ids: Vec<String>) -> Answer {
 
 /// From the query (`id=`, as the vendor's) or the body (`{"ids": []}`).
 fn ids(query: Option<&str>, bytes: &Bytes) -> Result<Vec<String>, ApiError> {
-    let mut ids: Vec<String> =
-        parameters(query).filter(|(name, _)| name == "id" || name == "id[]").map(|(_, value)| value).collect();
+    let mut ids: Vec<String> = parameters(query)
+        .into_iter()
+        .filter(|(name, _)| name == "id" || name == "id[]")
+        .map(|(_, value)| value)
+        .collect();
     ids.extend(read_or_empty::<Ids>(bytes)?.ids);
     if ids.is_empty() {
         return Err(ApiError::field("expected at least one registration: `?id=ID` or {\"ids\": [\"ID\"]}"));
     }
     Ok(ids)
-}
-
-/// The parameters of a query, decoded.
-fn parameters(query: Option<&str>) -> impl Iterator<Item = (String, String)> {
-    let url = reqwest::Url::parse(&format!("https://gateway/?{}", query.unwrap_or_default())).ok();
-    let pairs: Vec<_> = url.iter().flat_map(reqwest::Url::query_pairs).map(|(a, b)| (a.into(), b.into())).collect();
-    pairs.into_iter()
 }
 
 async fn find(app: &App, id: Option<&String>) -> Result<Registration, ApiError> {

@@ -21,7 +21,7 @@ const STEP: i64 = 100;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Body {
+pub(super) struct Body {
     name: String,
     action: RuleAction,
     description: Option<String>,

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Update {
+pub(super) struct Update {
     default_action_service_tokens: Option<RuleAction>,
     default_action_users: Option<RuleAction>,
 }

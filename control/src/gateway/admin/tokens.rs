@@ -20,14 +20,14 @@ const YEAR: Millis = 365 * 86_400_000;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Create {
+pub(super) struct Create {
     name: String,
     duration: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Update {
+pub(super) struct Update {
     name: Option<String>,
     duration: Option<String>,
     enabled: Option<bool>,
@@ -37,7 +37,7 @@ struct Update {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Rotate {
+pub(super) struct Rotate {
     previous_client_secret_expires_at: Option<String>,
 }
 

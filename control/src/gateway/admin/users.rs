@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Create {
+pub(super) struct Create {
     email: String,
     name: Option<String>,
     password: String,

@@ -18,6 +18,7 @@ mod swaps;
 mod tokens;
 mod users;
 
+pub(crate) use audit::{AuditEntry, AuditFilter, Change};
 pub(crate) use devices::{Device, NewDevice};
 pub(crate) use error::StoreError;
 pub(crate) use lists::ListRow;

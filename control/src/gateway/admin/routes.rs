@@ -1,0 +1,170 @@
+//! Every call of the API, in one table. The router is built from it, permissions are checked by it, changes are audited
+//! by it, and the OpenAPI document is written from it: a call that is not here does not exist.
+//!
+//! A row: method, path below the account, handler, who may call it, what it is about (the audit log's resource type), a
+//! line for the documentation, the query's parameters beyond `page` and `per_page`, and the type of the body.
+
+use super::permission::{Area, Permission};
+use super::{apps, audit, devices, guard, lists, policies, providers, registrations, rules};
+use super::{schema, settings, status, tokens, users};
+use crate::gateway::app::App;
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::handler::Handler as _;
+use axum::response::Response;
+use axum::routing::{MethodFilter, on};
+use serde_json::Value;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// A handler's answer to come.
+type Coming = Pin<Box<dyn Future<Output = Response> + Send>>;
+
+/// One call.
+pub(super) struct Operation {
+    /// `GET`, `POST`, `PUT`, `PATCH` or `DELETE`.
+    pub(super) method: &'static str,
+    /// Below `/client/v4`, with `{names}`.
+    pub(super) path: &'static str,
+    area: Area,
+    /// What it is about.
+    pub(super) resource: &'static str,
+    pub(super) summary: &'static str,
+    /// Parameters of the query, other than those of paging.
+    pub(super) query: &'static [&'static str],
+    /// The body's JSON schema.
+    pub(super) body: Option<fn() -> Value>,
+    pub(super) handler: fn(Request, Arc<App>) -> Coming,
+}
+
+macro_rules! operations {
+    ($($method:ident $path:literal $module:ident::$handler:ident, $area:ident $resource:literal $summary:literal
+        $([$($query:literal)*])? $($body_module:ident::$body:ident)?;)*) => {
+        &[$(Operation {
+            method: stringify!($method),
+            path: concat!("/accounts/{account_id}", $path),
+            area: Area::$area,
+            resource: $resource,
+            summary: $summary,
+            query: &[$($($query),*)?],
+            body: operations!(@body $($body_module::$body)?),
+            handler: |request, app| Box::pin($module::$handler.call(request, app)),
+        }),*]
+    };
+    (@body) => { None };
+    (@body $body:ty) => { Some(schema::of::<$body>) };
+}
+
+/// All calls.
+#[rustfmt::skip]
+pub(super) static OPERATIONS: &[Operation] = operations! {
+    GET    "/access/service_tokens"                   tokens::list, ServiceTokens "service_token" "Lists service tokens" ["name" "search"];
+    POST   "/access/service_tokens"                   tokens::create, ServiceTokens "service_token" "Makes a service token; the only answer but a rotation's that shows its secret" tokens::Create;
+    GET    "/access/service_tokens/{id}"              tokens::show, ServiceTokens "service_token" "Shows a service token";
+    PUT    "/access/service_tokens/{id}"              tokens::update, ServiceTokens "service_token" "Changes, disables, enables or rotates a service token" tokens::Update;
+    DELETE "/access/service_tokens/{id}"              tokens::remove, ServiceTokens "service_token" "Deletes a service token that no enrolment policy names";
+    POST   "/access/service_tokens/{id}/rotate"       tokens::rotate, ServiceTokens "service_token" "Gives a service token a new secret" tokens::Rotate;
+    POST   "/access/service_tokens/{id}/refresh"      tokens::refresh, ServiceTokens "service_token" "Lets a service token live for a year from now";
+
+    GET    "/access/apps"                             apps::list, AppsAndPolicies "access_application" "Lists the one application, of type `warp`: device enrolment";
+    POST   "/access/apps"                             apps::create, AppsAndPolicies "access_application" "Refused: the application of type `warp` is made with the gateway" apps::Body;
+    GET    "/access/apps/{id}"                        apps::show, AppsAndPolicies "access_application" "Shows the application with its policies";
+    PUT    "/access/apps/{id}"                        apps::update, AppsAndPolicies "access_application" "Changes the application" apps::Body;
+    GET    "/access/apps/{id}/policies"               policies::list, AppsAndPolicies "enrolment_policy" "Lists enrolment policies";
+    POST   "/access/apps/{id}/policies"               policies::create, AppsAndPolicies "enrolment_policy" "Makes an enrolment policy" policies::Body;
+    GET    "/access/apps/{id}/policies/{policy}"      policies::show, AppsAndPolicies "enrolment_policy" "Shows an enrolment policy";
+    PUT    "/access/apps/{id}/policies/{policy}"      policies::update, AppsAndPolicies "enrolment_policy" "Replaces an enrolment policy" policies::Body;
+    DELETE "/access/apps/{id}/policies/{policy}"      policies::remove, AppsAndPolicies "enrolment_policy" "Deletes an enrolment policy";
+
+    GET    "/gateway/rules"                           rules::list, ZeroTrust "gateway_rule" "Lists network policies by precedence";
+    POST   "/gateway/rules"                           rules::create, ZeroTrust "gateway_rule" "Makes a network policy; in force everywhere when the call answers" rules::Body;
+    GET    "/gateway/rules/{id}"                      rules::show, ZeroTrust "gateway_rule" "Shows a network policy";
+    PUT    "/gateway/rules/{id}"                      rules::update, ZeroTrust "gateway_rule" "Replaces a network policy" rules::Body;
+    DELETE "/gateway/rules/{id}"                      rules::remove, ZeroTrust "gateway_rule" "Deletes a network policy";
+    GET    "/gateway/lists"                           lists::list, ZeroTrust "gateway_list" "Lists the lists that expressions name as `$ID`";
+    POST   "/gateway/lists"                           lists::create, ZeroTrust "gateway_list" "Makes a list" lists::Body;
+    GET    "/gateway/lists/{id}"                      lists::show, ZeroTrust "gateway_list" "Shows a list with its items";
+    PUT    "/gateway/lists/{id}"                      lists::update, ZeroTrust "gateway_list" "Replaces a list" lists::Body;
+    DELETE "/gateway/lists/{id}"                      lists::remove, ZeroTrust "gateway_list" "Deletes a list that no rule names";
+
+    GET    "/devices/physical-devices"                devices::list, ZeroTrust "device" "Lists devices" ["cursor" "id" "active_registrations" "search" "last_seen_user.email" "seen_after" "seen_before" "sort_by" "sort_order" "include"];
+    GET    "/devices/physical-devices/{id}"           devices::show, ZeroTrust "device" "Shows a device" ["include"];
+    DELETE "/devices/physical-devices/{id}"           devices::remove, ZeroTrust "device" "Deletes all registrations of a device";
+    POST   "/devices/physical-devices/{id}/revoke"    devices::revoke, ZeroTrust "device" "Revokes all registrations of a device";
+    GET    "/devices/registrations"                   registrations::list, ZeroTrust "registration" "Lists registrations" ["cursor" "id" "status" "search" "device.id" "user.id" "seen_after" "seen_before" "sort_by" "sort_order" "include"];
+    DELETE "/devices/registrations"                   registrations::remove_many, ZeroTrust "registration" "Deletes registrations" ["id"];
+    POST   "/devices/registrations/revoke"            registrations::revoke, ZeroTrust "registration" "Revokes registrations: their traffic ends at once" ["id"] registrations::Ids;
+    POST   "/devices/registrations/unrevoke"          registrations::unrevoke, ZeroTrust "registration" "Restores revoked registrations" ["id"] registrations::Ids;
+    GET    "/devices/registrations/{id}"              registrations::show, ZeroTrust "registration" "Shows a registration" ["include"];
+    DELETE "/devices/registrations/{id}"              registrations::remove, ZeroTrust "registration" "Deletes a registration";
+
+    GET    "/vestibule/users"                         users::list, Organization "user" "Lists local accounts";
+    POST   "/vestibule/users"                         users::create, Organization "user" "Makes a local account" users::Create;
+    DELETE "/vestibule/users/{id}"                    users::remove, Organization "user" "Deletes a local account";
+    GET    "/vestibule/identity_providers"            providers::list, Organization "identity_provider" "Lists OpenID Connect providers";
+    POST   "/vestibule/identity_providers"            providers::create, Organization "identity_provider" "Adds an OpenID Connect provider" providers::Create;
+    DELETE "/vestibule/identity_providers/{id}"       providers::remove, Organization "identity_provider" "Deletes an OpenID Connect provider";
+    GET    "/vestibule/settings"                      settings::show, ZeroTrust "settings" "Shows what happens when no rule matches";
+    PUT    "/vestibule/settings"                      settings::update, ZeroTrust "settings" "Changes what happens when no rule matches" settings::Update;
+    GET    "/vestibule/audit"                         audit::list, AuditLogs "audit" "Lists swaps, registrations and changes, oldest first" ["since" "kind" "actor" "resource_type" "resource_id" "device_id" "from" "until" "direction"];
+    GET    "/vestibule/status"                        status::show, ZeroTrust "status" "Shows devices, generations and the engine's counters";
+};
+
+impl Operation {
+    /// What a caller must be allowed.
+    pub(super) fn permission(&self) -> Permission {
+        Permission { area: self.area, write: self.changes() }
+    }
+
+    /// Whether it changes something.
+    pub(super) fn changes(&self) -> bool {
+        self.method != "GET"
+    }
+
+    /// The call that shows what this one changes.
+    pub(super) fn shows(&self) -> Option<&'static Self> {
+        let path = match self.method {
+            "GET" => return None,
+            // `.../{id}/rotate` is about `.../{id}`.
+            "POST" => self.path.rsplit_once('/').map(|(thing, _)| thing).filter(|thing| thing.ends_with('}'))?,
+            _ => self.path,
+        };
+        let path = if path == "/accounts/{account_id}" { return None } else { path };
+        OPERATIONS.iter().find(|other| other.method == "GET" && other.path == path)
+    }
+
+    fn filter(&self) -> MethodFilter {
+        match self.method {
+            "GET" => MethodFilter::GET,
+            "PUT" => MethodFilter::PUT,
+            "PATCH" => MethodFilter::PATCH,
+            "DELETE" => MethodFilter::DELETE,
+            _ => MethodFilter::POST,
+        }
+    }
+}
+
+/// The routes below `/client/v4`.
+pub(super) fn router() -> Router<Arc<App>> {
+    OPERATIONS.iter().fold(Router::new(), |router, operation| {
+        let handler = move |State(app): State<Arc<App>>, request: Request| guard::pass(operation, app, request);
+        router.route(operation.path, on(operation.filter(), handler))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn no_call_stands_twice_and_what_is_changed_can_be_seen() {
+        let calls: BTreeSet<_> = OPERATIONS.iter().map(|operation| (operation.method, operation.path)).collect();
+        assert_eq!(calls.len(), OPERATIONS.len());
+        for operation in OPERATIONS.iter().filter(|operation| operation.method == "PUT" || operation.method == "PATCH")
+        {
+            assert!(operation.shows().is_some(), "{} is changed and never shown", operation.path);
+        }
+    }
+}
