@@ -1,10 +1,11 @@
 //! `/vestibule/audit`: swaps, registrations and changes, oldest first.
 
 use super::envelope::{Answer, ApiError, listed};
-use super::paging::{Asked, Listing, MOST, parameters};
+use super::paging::{Asked, Listing, MOST};
+use super::query::{descending, parameters, refused, time};
 use crate::gateway::app::App;
 use crate::gateway::clock;
-use crate::gateway::store::{AuditEntry, AuditFilter, Millis};
+use crate::gateway::store::{AuditEntry, AuditFilter};
 use axum::extract::{RawQuery, State};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -25,11 +26,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, RawQuery(query): RawQuery)
             "until" => filter.until = Some(time("until", &value)?),
             "direction" => filter.newest_first = descending("direction", &value)?,
             "page" | "per_page" => {}
-            other => {
-                let expected = "since, kind, actor, resource_type, resource_id, device_id, from, until, direction, \
-                                page, per_page";
-                return Err(ApiError::field(format!("there is no filter `{other}`: expected one of {expected}")));
-            }
+            _ => return Err(refused(&name)),
         }
     }
     let shown = |entry: AuditEntry| {
@@ -49,19 +46,4 @@ async fn page(app: &App, filter: &AuditFilter, query: Option<&str>, shown: impl 
     let (entries, total) = app.store.audit_page(filter, skip, per_page as i64).await?;
     let total = usize::try_from(total).unwrap_or_default();
     listed(Listing::Page { items: entries.into_iter().map(shown).collect(), page, per_page, total })
-}
-
-/// A time in a query.
-pub(super) fn time(field: &str, text: &str) -> Result<Millis, ApiError> {
-    clock::parse(text)
-        .ok_or_else(|| ApiError::field(format!("`{field}` must be a time like 2027-01-31T12:00:00Z, got `{text}`")))
-}
-
-/// `asc` or `desc`.
-pub(super) fn descending(field: &str, text: &str) -> Result<bool, ApiError> {
-    match text {
-        "asc" => Ok(false),
-        "desc" => Ok(true),
-        _ => Err(ApiError::field(format!("`{field}` must be `asc` or `desc`, got `{text}`"))),
-    }
 }

@@ -1,5 +1,6 @@
 //! The administrator's API: the vendor's paths and envelope, and a few calls of our own under `/vestibule`.
 
+mod api_tokens;
 mod apps;
 mod audit;
 mod auth;
@@ -8,10 +9,12 @@ mod devices;
 mod envelope;
 mod guard;
 mod lists;
+mod openapi;
 mod paging;
 mod permission;
 mod policies;
 mod providers;
+mod query;
 mod registrations;
 mod routes;
 mod rules;
@@ -27,6 +30,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::get;
 use envelope::ApiError;
 use std::sync::Arc;
 
@@ -35,6 +39,7 @@ const MAX_BODY: usize = 2 * 1024 * 1024;
 
 /// The routes under `/client/v4`.
 pub(super) fn router(app: Arc<App>) -> Router<Arc<App>> {
+    let open = Router::new().route("/openapi.json", get(openapi::show));
     routes::router()
         .fallback(|| async { ApiError::new(StatusCode::NOT_FOUND, 7003, "there is no such path: check the address") })
         .method_not_allowed_fallback(|| async {
@@ -44,4 +49,5 @@ pub(super) fn router(app: Arc<App>) -> Router<Arc<App>> {
         .layer(from_fn(envelope::enclose))
         .layer(from_fn_with_state(app, auth::authenticate))
         .layer(DefaultBodyLimit::max(MAX_BODY))
+        .merge(open)
 }

@@ -4,6 +4,7 @@
 //! its lists are one page to it, however long: so a list that is not asked for in pages comes whole.
 
 use super::envelope::ApiError;
+use super::query::parameters;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
@@ -60,12 +61,6 @@ fn opened(cursor: &str) -> Result<(String, String), ApiError> {
     bytes
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .ok_or_else(|| ApiError::field("`cursor` must be the `result_info.cursor` of an earlier answer, unchanged"))
-}
-
-/// The parameters of a query, decoded.
-pub(super) fn parameters(query: Option<&str>) -> Vec<(String, String)> {
-    let url = reqwest::Url::parse(&format!("https://gateway/?{}", query.unwrap_or_default())).ok();
-    url.iter().flat_map(reqwest::Url::query_pairs).map(|(a, b)| (a.into(), b.into())).collect()
 }
 
 /// The id that every thing has.

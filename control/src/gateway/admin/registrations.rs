@@ -1,8 +1,9 @@
 //! `/devices/registrations`
 
 use super::body::read_or_empty;
-use super::envelope::{Answer, ApiError, many, one};
-use super::paging::parameters;
+use super::envelope::{Answer, ApiError, listed, one};
+use super::paging::Listing;
+use super::query::{Walked, parameters, refused};
 use crate::api::device::RegistrationStatus;
 use crate::gateway::app::{App, Standing};
 use crate::gateway::clock;
@@ -23,19 +24,54 @@ pub(super) struct Ids {
     ids: Vec<String>,
 }
 
+/// Fields that the list can be sorted by.
+const SORTS: [&str; 5] = ["id", "user.name", "user.email", "last_seen_at", "created_at"];
+
+/// Without `status`: those in force, as the vendor's.
 pub(super) async fn list(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Answer {
-    let status = parameters(query.as_deref()).into_iter().find(|(name, _)| name == "status").map(|(_, value)| value);
-    let all = app.store.registrations(matches!(status.as_deref(), Some("all" | "deleted"))).await?;
-    let wanted = |registration: &&Registration| match status.as_deref() {
-        None | Some("all") => true,
-        Some("active") => registration.status() == RegistrationStatus::Active,
-        Some("revoked") => registration.status() == RegistrationStatus::Revoked,
-        Some("deleted") => registration.status() == RegistrationStatus::Deleted,
-        Some(_) => false,
+    let mut walked = Walked::new(&SORTS);
+    let (mut status, mut device, mut users) = ("active".to_owned(), None, Vec::new());
+    for (name, value) in parameters(query.as_deref()) {
+        match name.as_str() {
+            _ if walked.take(&name, &value)? => {}
+            "status" if ["active", "revoked", "deleted", "all"].contains(&value.as_str()) => status = value,
+            "status" => {
+                let expected = "`active`, `revoked`, `deleted` or `all`";
+                return Err(ApiError::field(format!("`status` must be {expected}, got `{value}`")));
+            }
+            "device.id" => device = Some(value),
+            "user.id" => users.push(value),
+            _ => return Err(refused(&name)),
+        }
+    }
+    let all = app.store.registrations(matches!(status.as_str(), "all" | "deleted")).await?;
+    let wanted = |registration: &Registration| {
+        let standing = match status.as_str() {
+            "active" => registration.status() == RegistrationStatus::Active,
+            "revoked" => registration.status() == RegistrationStatus::Revoked,
+            "deleted" => registration.status() == RegistrationStatus::Deleted,
+            _ => true,
+        };
+        let user = || registration.token_id.as_ref().is_some_and(|id| users.contains(id));
+        standing
+            && device.as_ref().is_none_or(|device| *device == registration.device_id)
+            && (users.is_empty() || user())
     };
     let devices: HashMap<String, Device> =
         app.store.devices().await?.into_iter().map(|device| (device.id.clone(), device)).collect();
-    many(all.iter().filter(wanted).map(|one| shown(one, devices.get(&one.device_id))).collect())
+    let mut items = Vec::new();
+    for registration in all.iter().filter(|registration| wanted(registration)) {
+        let value = shown(registration, devices.get(&registration.device_id));
+        if walked.wants(&value, registration.last_seen_at) {
+            let at = |name: &str| match name {
+                "last_seen_at" => registration.last_seen_at,
+                "created_at" => Some(registration.created_at),
+                _ => None,
+            };
+            items.push((walked.key(&value, at), value));
+        }
+    }
+    listed(Listing::Walk { items, descending: walked.descending })
 }
 
 pub(super) async fn show(State(app): State<Arc<App>>, Path(path): Path<HashMap<String, String>>) -> Answer {
@@ -107,6 +143,7 @@ pub(super) fn shown(registration: &Registration, device: Option<&Device>) -> Val
         })),
         "user": { "id": registration.token_id, "email": registration.email, "name": "" },
         "key": STANDARD.encode(registration.tunnel_key),
+        "registration_type": "warp",
         "key_type": "curve25519",
         "tunnel_type": "wireguard",
         "virtual_ipv4": device.map(|device| device.address),

@@ -5,7 +5,7 @@
 //! line for the documentation, the query's parameters beyond `page` and `per_page`, and the type of the body.
 
 use super::permission::{Area, Permission};
-use super::{apps, audit, devices, guard, lists, policies, providers, registrations, rules};
+use super::{api_tokens, apps, audit, devices, guard, lists, policies, providers, registrations, rules};
 use super::{schema, settings, status, tokens, users};
 use crate::gateway::app::App;
 use axum::Router;
@@ -99,6 +99,8 @@ pub(super) static OPERATIONS: &[Operation] = operations! {
     GET    "/devices/registrations/{id}"              registrations::show, ZeroTrust "registration" "Shows a registration" ["include"];
     DELETE "/devices/registrations/{id}"              registrations::remove, ZeroTrust "registration" "Deletes a registration";
 
+    GET    "/tokens/permission_groups"                api_tokens::permission_groups, ApiTokens "permission_group" "Lists what API tokens can be allowed";
+
     GET    "/vestibule/users"                         users::list, Organization "user" "Lists local accounts";
     POST   "/vestibule/users"                         users::create, Organization "user" "Makes a local account" users::Create;
     DELETE "/vestibule/users/{id}"                    users::remove, Organization "user" "Deletes a local account";
@@ -132,6 +134,14 @@ impl Operation {
         };
         let path = if path == "/accounts/{account_id}" { return None } else { path };
         OPERATIONS.iter().find(|other| other.method == "GET" && other.path == path)
+    }
+
+    /// Whether it gives a list: a collection's GET.
+    pub(super) fn lists(&self) -> bool {
+        self.method == "GET"
+            && !self.path.ends_with('}')
+            && !self.path.ends_with("/settings")
+            && !self.path.ends_with("/status")
     }
 
     fn filter(&self) -> MethodFilter {
