@@ -8,6 +8,8 @@ pub mod admin;
 #[cfg(target_os = "linux")]
 pub mod device;
 #[cfg(target_os = "linux")]
+pub mod domain;
+#[cfg(target_os = "linux")]
 pub mod flood;
 #[cfg(target_os = "linux")]
 pub mod flow;
