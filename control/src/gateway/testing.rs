@@ -1,6 +1,7 @@
 //! What the gateway's tests share: a gateway in this process on memory twins, an administrator, and devices.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use super::store::Store;
 use super::{DataPlaneKind, Gateway, Options};
 use crate::api::device::{
     ASSERTION_HEADER, CLIENT_ID_HEADER, CLIENT_SECRET_HEADER, DeviceFacts, EnrolRequest, EnrolResponse, Nonce,
@@ -8,6 +9,7 @@ use crate::api::device::{
 };
 use crate::api::pin::http_client;
 use crate::crypto::random;
+use crate::rules::Person;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -102,6 +104,14 @@ impl TestGateway {
         let (status, answer) = self.admin(method, path, body).await;
         assert!(status.is_success() && answer["success"] == true, "{path}: {status} {answer}");
         answer["result"].clone()
+    }
+
+    /// What is known of a registration's person.
+    pub(crate) async fn person(&self, directory: &Directory, registration: Uuid) -> Person {
+        let store = Store::open(&directory.path().join("vestibule.db")).await.unwrap();
+        let subject = store.subject(&registration, super::clock::now()).await.unwrap().unwrap();
+        store.close().await;
+        subject.person
     }
 
     pub(crate) async fn status(&self) -> Value {

@@ -2,6 +2,7 @@
 
 use super::body::{description, name, read};
 use super::envelope::{Answer, ApiError, created, many, one};
+use crate::gateway::access::{Reference, user_of};
 use crate::gateway::app::App;
 use crate::gateway::book::parse_lists;
 use crate::gateway::clock;
@@ -70,6 +71,9 @@ pub(super) async fn remove(State(app): State<Arc<App>>, Path(path): Path<HashMap
             let message = format!("the rule `{}` uses this list: change it first", rule.name);
             return Err(ApiError::conflict(message));
         }
+    }
+    if let Some(user) = user_of(&app.store, Reference::List(&row.id)).await? {
+        return Err(ApiError::conflict(format!("{user} uses this list: change it first")));
     }
     app.store.delete_list(&row.id).await?;
     app.rules_changed().await?;

@@ -1,5 +1,6 @@
 //! The administrator's API: the vendor's paths and envelope, and a few calls of our own under `/vestibule`.
 
+mod access_rules;
 mod api_tokens;
 mod apps;
 mod audit;
@@ -7,6 +8,7 @@ mod auth;
 mod body;
 mod devices;
 mod envelope;
+mod groups;
 mod guard;
 mod lists;
 mod openapi;

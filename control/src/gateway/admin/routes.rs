@@ -5,7 +5,7 @@
 //! line for the documentation, the query's parameters beyond `page` and `per_page`, and the type of the body.
 
 use super::permission::{Area, Permission};
-use super::{api_tokens, apps, audit, devices, guard, lists, policies, providers, registrations, rules};
+use super::{api_tokens, apps, audit, devices, groups, guard, lists, policies, providers, registrations, rules};
 use super::{schema, settings, status, tokens, users};
 use crate::gateway::app::App;
 use axum::Router;
@@ -76,6 +76,21 @@ pub(super) static OPERATIONS: &[Operation] = operations! {
     GET    "/access/apps/{id}/policies/{policy}"      policies::show, AppsAndPolicies "enrolment_policy" "Shows an enrolment policy";
     PUT    "/access/apps/{id}/policies/{policy}"      policies::update, AppsAndPolicies "enrolment_policy" "Replaces an enrolment policy" policies::Body;
     DELETE "/access/apps/{id}/policies/{policy}"      policies::remove, AppsAndPolicies "enrolment_policy" "Deletes an enrolment policy";
+    GET    "/access/policies"                         policies::list_reusable, AppsAndPolicies "enrolment_policy" "Lists reusable enrolment policies";
+    POST   "/access/policies"                         policies::create_reusable, AppsAndPolicies "enrolment_policy" "Makes an enrolment policy that decides while the application's `policies` name it" policies::Body;
+    GET    "/access/policies/{policy}"                policies::show_reusable, AppsAndPolicies "enrolment_policy" "Shows a reusable enrolment policy";
+    PUT    "/access/policies/{policy}"                policies::update_reusable, AppsAndPolicies "enrolment_policy" "Replaces a reusable enrolment policy" policies::Body;
+    DELETE "/access/policies/{policy}"                policies::remove_reusable, AppsAndPolicies "enrolment_policy" "Deletes a reusable enrolment policy that the application does not use";
+    GET    "/access/groups"                           groups::list, Organization "access_group" "Lists access groups";
+    POST   "/access/groups"                           groups::create, Organization "access_group" "Makes an access group: rules under a name" groups::Body;
+    GET    "/access/groups/{id}"                      groups::show, Organization "access_group" "Shows an access group";
+    PUT    "/access/groups/{id}"                      groups::update, Organization "access_group" "Replaces an access group" groups::Body;
+    DELETE "/access/groups/{id}"                      groups::remove, Organization "access_group" "Deletes an access group that no rule names";
+    GET    "/access/identity_providers"               providers::list, Organization "identity_provider" "Lists OpenID Connect providers";
+    POST   "/access/identity_providers"               providers::create, Organization "identity_provider" "Adds an OpenID Connect provider" providers::Body;
+    GET    "/access/identity_providers/{id}"          providers::show, Organization "identity_provider" "Shows an OpenID Connect provider, without its secret";
+    PUT    "/access/identity_providers/{id}"          providers::update, Organization "identity_provider" "Replaces an OpenID Connect provider" providers::Body;
+    DELETE "/access/identity_providers/{id}"          providers::remove, Organization "identity_provider" "Deletes an OpenID Connect provider that nothing names";
 
     GET    "/gateway/rules"                           rules::list, ZeroTrust "gateway_rule" "Lists network policies by precedence";
     POST   "/gateway/rules"                           rules::create, ZeroTrust "gateway_rule" "Makes a network policy; in force everywhere when the call answers" rules::Body;
@@ -103,9 +118,13 @@ pub(super) static OPERATIONS: &[Operation] = operations! {
 
     GET    "/vestibule/users"                         users::list, Organization "user" "Lists local accounts";
     POST   "/vestibule/users"                         users::create, Organization "user" "Makes a local account" users::Create;
+    GET    "/vestibule/users/{id}"                    users::show, Organization "user" "Shows a local account";
+    PUT    "/vestibule/users/{id}"                    users::update, Organization "user" "Changes a local account: name, password, groups" users::Update;
     DELETE "/vestibule/users/{id}"                    users::remove, Organization "user" "Deletes a local account";
     GET    "/vestibule/identity_providers"            providers::list, Organization "identity_provider" "Lists OpenID Connect providers";
-    POST   "/vestibule/identity_providers"            providers::create, Organization "identity_provider" "Adds an OpenID Connect provider" providers::Create;
+    POST   "/vestibule/identity_providers"            providers::create, Organization "identity_provider" "Adds an OpenID Connect provider" providers::Body;
+    GET    "/vestibule/identity_providers/{id}"       providers::show, Organization "identity_provider" "Shows an OpenID Connect provider, without its secret";
+    PUT    "/vestibule/identity_providers/{id}"       providers::update, Organization "identity_provider" "Replaces an OpenID Connect provider" providers::Body;
     DELETE "/vestibule/identity_providers/{id}"       providers::remove, Organization "identity_provider" "Deletes an OpenID Connect provider";
     GET    "/vestibule/settings"                      settings::show, ZeroTrust "settings" "Shows what happens when no rule matches";
     PUT    "/vestibule/settings"                      settings::update, ZeroTrust "settings" "Changes what happens when no rule matches" settings::Update;

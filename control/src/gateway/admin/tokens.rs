@@ -2,7 +2,7 @@
 
 use super::body::{name, read, read_or_empty};
 use super::envelope::{Answer, ApiError, created, many, one};
-use crate::gateway::access::EnrolPolicy;
+use crate::gateway::access::{Reference, user_of};
 use crate::gateway::app::App;
 use crate::gateway::secret::{Secret, id};
 use crate::gateway::store::{Millis, TokenRow};
@@ -144,11 +144,8 @@ pub(super) async fn refresh(State(app): State<Arc<App>>, Path(path): Path<HashMa
 pub(super) async fn remove(State(app): State<Arc<App>>, Path(path): Path<HashMap<String, String>>) -> Answer {
     let _administration = app.administration.lock().await;
     let token = find(&app, &path).await?;
-    for row in app.store.policies().await? {
-        if EnrolPolicy::read(&row).is_some_and(|policy| policy.names_token(&token.id)) {
-            let message = format!("the enrolment policy `{}` uses this service token: remove it there first", row.name);
-            return Err(ApiError::conflict(message));
-        }
+    if let Some(user) = user_of(&app.store, Reference::Token(&token.id)).await? {
+        return Err(ApiError::conflict(format!("{user} uses this service token: remove it there first")));
     }
     app.store.delete_token(&token.id).await?;
     one(shown(&token))

@@ -1,5 +1,6 @@
 //! The parameters of a login, checked once, wherever they come from.
 
+use super::Identified;
 use super::grants::Code;
 use serde::Deserialize;
 
@@ -77,8 +78,8 @@ impl LoginRequest {
     }
 
     /// What its code stands for.
-    pub(super) fn code(&self, email: String) -> Code {
-        Code { email, challenge: self.challenge.clone(), redirect_uri: self.redirect_uri.clone() }
+    pub(super) fn code(&self, user: Identified) -> Code {
+        Code { user, challenge: self.challenge.clone(), redirect_uri: self.redirect_uri.clone() }
     }
 
     /// The daemon's address with the code.

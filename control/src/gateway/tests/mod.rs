@@ -1,6 +1,7 @@
 //! A gateway in this process, spoken to over real HTTPS with its certificate pinned.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod access;
 mod administration;
 mod changes;
 mod enrolment;

@@ -4,6 +4,7 @@
 //! code gives must carry the nonce, the provider's signature and a mail address that the provider does not call
 //! unverified. The rest is as after the form.
 
+mod client;
 mod exchange;
 mod http;
 mod pending;
@@ -12,8 +13,9 @@ mod tests;
 
 pub(super) use pending::PendingLogins;
 
+use super::offered::Offered;
 use super::request::Parameters;
-use super::{form, page};
+use super::{Identified, form, page};
 use crate::gateway::app::App;
 use crate::gateway::secret::Secret;
 use crate::gateway::store::ProviderRow;
@@ -122,15 +124,15 @@ pub(super) async fn callback(
         Err(response) => return response,
     };
     match exchange::finish(&provider, &pending.redirect, code, pending.verifier, pending.nonce).await {
-        Ok(email) => form::proceed(&app, &pending.request, email),
+        Ok(person) => form::proceed(&app, &pending.request, Identified { person, provider: Some(provider.id) }),
         Err(error) => refused(&provider, &error),
     }
 }
 
 async fn find(app: &App, id: &str) -> Result<ProviderRow, Response> {
-    let providers = app.store.providers().await.map_err(|error| form::failed(&error.into()))?;
+    let offered = Offered::load(&app.store).await.map_err(|error| form::failed(&error.into()))?;
     let unknown = || page::problem(StatusCode::NOT_FOUND, "There is no such identity provider.");
-    providers.into_iter().find(|provider| provider.id == id).ok_or_else(unknown)
+    offered.providers.into_iter().find(|provider| provider.id == id).ok_or_else(unknown)
 }
 
 fn refused(provider: &ProviderRow, error: &ExchangeError) -> Response {
