@@ -1,6 +1,7 @@
 //! From packet to flow: flow keys, the flow table and the fragment table.
 
 mod entry;
+mod first_bytes;
 pub mod fragment;
 mod hash;
 mod index;
@@ -8,6 +9,8 @@ mod key;
 pub mod table;
 
 pub use entry::{Direction, Entry, IDLE_OTHER, IDLE_TCP, IDLE_TCP_TRANSITORY, IDLE_UDP, Phase, Side};
+pub(crate) use entry::{FirstBytes, Standing};
+pub use first_bytes::Extracted;
 pub use fragment::{FragmentMiss, FragmentTable};
 pub use key::FlowKey;
 pub use table::{FlowId, FlowTable, Sweep, SweepProgress};

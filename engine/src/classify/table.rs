@@ -1,14 +1,18 @@
 //! The flow table: one entry per connection, for both directions.
 
+use super::first_bytes::{BUFFER_BYTES, Gather, Looked};
 use super::hash::siphash;
 use super::index::Index;
-use super::{Direction, Entry, FlowKey, Phase};
+use super::{Direction, Entry, FirstBytes, FlowKey, Phase, Standing};
 use crate::packet::header::{Fragment, Headers, Tcp};
 use crate::policy::Verdict;
 use std::time::Instant;
 
 /// How many slots are looked at for the one to give up when the table is full.
 const EVICTION_PROBES: usize = 8;
+
+/// Most buffers for first bytes that came in parts, 64 MiB of them: flows that find no room are of unknown protocol.
+const MAX_BUFFERS: usize = (64 << 20) / BUFFER_BYTES;
 
 /// Names an entry as long as it lives; a reused slot gets another id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,6 +59,8 @@ pub struct FlowTable {
     eviction_hand: usize,
     expiry_hand: usize,
     evicted: u64,
+    /// Buffers of flows that wait for their first bytes.
+    buffers: usize,
     /// The last packet's flow: packets come in runs.
     recent: Option<(FlowKey, FlowId, Direction)>,
 }
@@ -74,6 +80,7 @@ impl FlowTable {
             eviction_hand: 0,
             expiry_hand: 0,
             evicted: 0,
+            buffers: 0,
             recent: None,
         }
     }
@@ -211,6 +218,35 @@ impl FlowTable {
         }
     }
 
+    /// Makes a flow wait for its first bytes.
+    pub(crate) fn await_first_bytes(&mut self, id: FlowId) {
+        if let Some(entry) = self.get_mut(id) {
+            entry.standing = Standing::Pending;
+            entry.first_bytes = Some(Box::new(FirstBytes::Awaited(Gather::default())));
+        }
+    }
+
+    /// Shows a packet's payload to a flow that waits for its first bytes. True when they are known now.
+    pub(crate) fn show(&mut self, id: FlowId, direction: Direction, headers: &Headers, payload: &[u8]) -> bool {
+        let room = self.buffers < MAX_BUFFERS;
+        let Some(entry) = self.get_mut(id) else { return false };
+        let before = entry.buffers();
+        let sides = match direction {
+            Direction::Forward => (&entry.forward, &entry.reverse),
+            Direction::Reverse => (&entry.reverse, &entry.forward),
+        };
+        let Some(first_bytes) = entry.first_bytes.as_deref_mut() else { return false };
+        if let FirstBytes::Awaited(gather) = first_bytes
+            && let Looked::Known(extracted) = gather.look(direction, headers, payload, sides, room)
+        {
+            *first_bytes = FirstBytes::Known(extracted);
+        }
+        let known = matches!(first_bytes, FirstBytes::Known(_));
+        let after = entry.buffers();
+        self.buffers = self.buffers + after - before;
+        known
+    }
+
     /// Looks at the next `budget` slots and removes what has been idle too long. Returns how many went.
     pub fn expire(&mut self, now: Instant, budget: usize) -> usize {
         let mut gone = 0;
@@ -267,7 +303,8 @@ impl FlowTable {
 
     fn vacate(&mut self, slot: u32) {
         let Some(place) = self.slots.get_mut(slot as usize) else { return };
-        if place.entry.take().is_some() {
+        if let Some(entry) = place.entry.take() {
+            self.buffers -= entry.buffers();
             self.index.remove(place.hash, slot);
             self.free.push(slot);
         }

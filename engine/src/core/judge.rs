@@ -1,9 +1,10 @@
 //! The verdict on one packet: cached by flow and epoch, asked anew when either is new.
 
+use super::standing::{Rules, opinion};
 use super::{Counters, DropReason};
-use crate::classify::{Direction, Entry, FlowId, FlowKey, FlowTable, FragmentTable};
+use crate::classify::{Direction, Entry, FlowId, FlowKey, FlowTable, FragmentTable, Standing};
 use crate::packet::header::{Fragment, Headers, Tcp, Transport};
-use crate::policy::{Action, Policy, Verdict};
+use crate::policy::{Action, Answer, Policy, Verdict};
 use std::time::Instant;
 
 /// Which way a packet walks.
@@ -50,12 +51,12 @@ pub(crate) fn opened(entry: &Entry) -> Walk {
     if entry.peer() & 1 == 1 { Walk::Outbound } else { Walk::Inbound }
 }
 
-impl Judge<'_> {
+impl<'a> Judge<'a> {
     /// Judges a packet (`packets` of them in a super-packet) of the active generation.
     pub(crate) fn live(&mut self, packet: &[u8], headers: &Headers, packets: u32) -> Judged {
         if let Fragment::Later { .. } = headers.fragment {
             return match self.fragments.lookup(headers, self.now) {
-                Ok(flow) => self.known(flow, Direction::Forward, headers, packets),
+                Ok(flow) => self.known(flow, Direction::Forward, packet, headers, packets),
                 Err(_) => Judged::Drop(DropReason::FragmentWithoutFirst),
             };
         }
@@ -63,8 +64,8 @@ impl Judge<'_> {
             return self.icmp_error(packet, headers);
         }
         match self.flows.lookup_in_run(headers).filter(|(flow, _)| self.owns(*flow)) {
-            Some((flow, direction)) => self.known(flow, direction, headers, packets),
-            None => self.new_flow(headers, packets),
+            Some((flow, direction)) => self.known(flow, direction, packet, headers, packets),
+            None => self.new_flow(packet, headers, packets),
         }
     }
 
@@ -82,98 +83,155 @@ impl Judge<'_> {
             _ => self.flows.lookup(headers).map(|(flow, _)| flow),
         };
         let found = found.filter(|flow| self.owns(*flow));
+        if let Some(flow) = found {
+            self.show(flow, packet, headers);
+        }
+        // A flow whose first bytes are awaited may go on until then.
         let verdict = match found.and_then(|flow| self.flows.get(flow)) {
-            Some(entry) if entry.epoch == self.epoch && entry.verdict.action == Action::Block => {
+            Some(entry) if entry.epoch == self.epoch && entry.standing == Standing::Refused => {
                 return Judged::Drop(DropReason::ClosedByNewIdentity);
             }
-            Some(entry) => self.policy.verdict(entry.opener()),
-            None => self.policy.verdict(&FlowKey::of(headers)),
+            Some(entry) => opinion(self.policy, entry),
+            None => self.expectation(self.policy, headers),
         };
-        if verdict.action == Action::Block {
+        if verdict.is_some_and(|verdict| !verdict.action.permits()) {
             return Judged::Drop(DropReason::Denied);
         }
-        let key = FlowKey::of(headers);
-        let follows = active.map(|active| active.verdict(&key)).filter(|verdict| verdict.action.permits());
-        if let (None, Some(verdict)) = (found, follows) {
-            self.flows.insert_key(key, owner(self.slot, self.walk), self.epoch, verdict, self.now);
+        if let (None, Some(active)) = (found, active) {
+            let follows = self.expectation(active, headers);
+            if follows.is_none_or(|verdict| verdict.action.permits()) {
+                let flow = self.begin(FlowKey::of(headers), self.walk, follows);
+                self.show(flow, packet, headers);
+            }
         }
         Judged::Allow
+    }
+
+    /// What `policy` says of a flow that this packet would begin; `None` when first bytes must tell. In the middle of
+    /// a TCP connection they have passed.
+    fn expectation(&self, policy: &Policy, headers: &Headers) -> Option<Verdict> {
+        let key = FlowKey::of(headers);
+        if headers.tcp().is_some_and(|tcp| !tcp.has(Tcp::SYN)) {
+            return Some(policy.verdict(&key));
+        }
+        match policy.answer(&key) {
+            Answer::Decided(verdict) => Some(verdict),
+            Answer::AsksPayload => None,
+        }
+    }
+
+    /// Adds a flow with its verdict, or one that awaits its first bytes.
+    fn begin(&mut self, opener: FlowKey, opened: Walk, verdict: Option<Verdict>) -> FlowId {
+        let allowed = Verdict { action: Action::Allow, rule: None };
+        let owner = owner(self.slot, opened);
+        let flow = self.flows.insert_key(opener, owner, self.epoch, verdict.unwrap_or(allowed), self.now);
+        if verdict.is_none() {
+            self.flows.await_first_bytes(flow);
+        }
+        flow
+    }
+
+    /// Shows a packet to a flow that awaits its first bytes. True when they are known.
+    fn show(&mut self, flow: FlowId, packet: &[u8], headers: &Headers) -> bool {
+        let Some(entry) = self.flows.get(flow).filter(|entry| entry.first_bytes.is_some()) else { return false };
+        let forward = entry.opener().source == headers.source && *entry.opener() == FlowKey::of(headers);
+        let direction = if forward { Direction::Forward } else { Direction::Reverse };
+        let payload = headers.payload(packet);
+        self.flows.show(flow, direction, headers, payload)
+    }
+
+    fn rules(&self) -> Rules<'a> {
+        Rules { policy: self.policy, epoch: self.epoch, counters: self.counters }
     }
 
     fn owns(&self, flow: FlowId) -> bool {
         self.flows.get(flow).is_some_and(|entry| entry.peer() >> 1 == self.slot as u64)
     }
 
-    fn known(&mut self, flow: FlowId, direction: Direction, headers: &Headers, packets: u32) -> Judged {
+    fn known(&mut self, flow: FlowId, direction: Direction, packet: &[u8], headers: &Headers, packets: u32) -> Judged {
+        let rules = self.rules();
         let Some(entry) = self.flows.get_mut(flow) else { return Judged::Drop(DropReason::FragmentWithoutFirst) };
-        if entry.epoch != self.epoch {
-            let lived = entry.verdict.action.permits();
-            entry.epoch = self.epoch;
-            entry.verdict = self.policy.verdict(entry.opener());
-            count(self.counters, entry.verdict);
-            if lived && entry.verdict.action == Action::Block {
-                self.counters.flows_closed.add(1);
-                return Judged::Deny { closes: Some(flow) };
+        if entry.epoch != rules.epoch && rules.judge_again(entry) {
+            return Judged::Deny { closes: Some(flow) };
+        }
+        match entry.standing {
+            Standing::Passes => self.pass(flow, direction, headers, packets),
+            Standing::Pending => self.pending(flow, direction, packet, headers, packets),
+            // Opened towards the device and refused: the device may still open the same flow itself.
+            Standing::Refused if direction == Direction::Reverse && self.from_device => {
+                self.new_flow(packet, headers, packets)
             }
+            Standing::Refused => Judged::Deny { closes: None },
         }
-        if entry.verdict.action.permits() {
-            self.flows.touch(flow, direction, headers, packets, self.now);
-            if let Fragment::First { .. } = headers.fragment {
-                self.fragments.insert(headers, flow, self.now);
-            }
-            return Judged::Allow;
-        }
-        // Opened towards the device and refused: the device may still open the same flow itself.
-        if direction == Direction::Reverse && self.from_device {
-            return self.new_flow(headers, packets);
-        }
-        Judged::Deny { closes: None }
     }
 
-    fn new_flow(&mut self, headers: &Headers, packets: u32) -> Judged {
-        let key = FlowKey::of(headers);
-        let mut verdict = self.policy.verdict(&key);
-        let mut opener = (key, self.walk);
-        // In the middle of a TCP connection (our table is younger than it) nobody knows who opened it; as a rule whoever
-        // has the higher port. The device's word counts for nothing here: it could send anything anywhere without a SYN.
-        if headers.tcp().is_some_and(|tcp| !tcp.has(Tcp::SYN)) {
-            let reversed = key.reversed();
-            let other = self.policy.verdict(&reversed);
-            let answers = key.source_port < key.destination_port;
-            let only_other = verdict.action == Action::Block && other.action.permits();
-            if !self.from_device && (answers || only_other) {
-                verdict = other;
-                opener = (reversed, if self.walk == Walk::Outbound { Walk::Inbound } else { Walk::Outbound });
-            } else if self.from_device && answers && only_other {
-                // Perhaps allowed: the other side's next segment will tell, and no answer must close it until then.
-                return Judged::Drop(DropReason::Denied);
-            }
-        }
-        count(self.counters, verdict);
-        let flow = self.flows.insert_key(opener.0, owner(self.slot, opener.1), self.epoch, verdict, self.now);
-        let direction = if opener.0 == key { Direction::Forward } else { Direction::Reverse };
+    fn pass(&mut self, flow: FlowId, direction: Direction, headers: &Headers, packets: u32) -> Judged {
         self.flows.touch(flow, direction, headers, packets, self.now);
-        if !verdict.action.permits() {
-            return Judged::Deny { closes: None };
-        }
         if let Fragment::First { .. } = headers.fragment {
             self.fragments.insert(headers, flow, self.now);
         }
         Judged::Allow
     }
 
+    /// A packet of a flow that awaits its first bytes: it goes on unless it completes them and they tell against it.
+    #[cold]
+    fn pending(
+        &mut self,
+        flow: FlowId,
+        direction: Direction,
+        packet: &[u8],
+        headers: &Headers,
+        packets: u32,
+    ) -> Judged {
+        if self.show(flow, packet, headers) {
+            let rules = self.rules();
+            if self.flows.get_mut(flow).is_some_and(|entry| rules.decide(entry)) {
+                return Judged::Deny { closes: Some(flow) };
+            }
+        }
+        self.pass(flow, direction, headers, packets)
+    }
+
+    fn new_flow(&mut self, packet: &[u8], headers: &Headers, packets: u32) -> Judged {
+        let key = FlowKey::of(headers);
+        let mut verdict = self.expectation(self.policy, headers);
+        let mut opener = (key, self.walk);
+        // In the middle of a TCP connection (our table is younger than it) nobody knows who opened it; as a rule whoever
+        // has the higher port. The device's word counts for nothing here: it could send anything anywhere without a SYN.
+        if let Some(first) = verdict.filter(|_| headers.tcp().is_some_and(|tcp| !tcp.has(Tcp::SYN))) {
+            let reversed = key.reversed();
+            let other = self.policy.verdict(&reversed);
+            let answers = key.source_port < key.destination_port;
+            let only_other = !first.action.permits() && other.action.permits();
+            if !self.from_device && (answers || only_other) {
+                verdict = Some(other);
+                opener = (reversed, if self.walk == Walk::Outbound { Walk::Inbound } else { Walk::Outbound });
+            } else if self.from_device && answers && only_other {
+                // Perhaps allowed: the other side's next segment will tell, and no answer must close it until then.
+                return Judged::Drop(DropReason::Denied);
+            }
+        }
+        let flow = self.begin(opener.0, opener.1, verdict);
+        let direction = if opener.0 == key { Direction::Forward } else { Direction::Reverse };
+        let Some(verdict) = verdict else {
+            return self.pending(flow, direction, packet, headers, packets);
+        };
+        self.rules().count(verdict);
+        if verdict.action.permits() {
+            return self.pass(flow, direction, headers, packets);
+        }
+        self.flows.touch(flow, direction, headers, packets, self.now);
+        Judged::Deny { closes: None }
+    }
+
     /// An ICMP error belongs to the flow that it quotes (path MTU discovery lives on it).
     fn icmp_error(&mut self, packet: &[u8], headers: &Headers) -> Judged {
         let flow = FlowKey::quoted(packet, headers).and_then(|key| self.flows.lookup_key(&key)).map(|(flow, _)| flow);
-        let allowed = match flow.filter(|flow| self.owns(*flow)).and_then(|flow| self.flows.get(flow)) {
-            Some(entry) if entry.epoch == self.epoch => entry.verdict.action,
-            Some(entry) => self.policy.verdict(entry.opener()).action,
-            None => self.policy.verdict(&FlowKey::of(headers)).action,
+        let permitted = match flow.filter(|flow| self.owns(*flow)).and_then(|flow| self.flows.get(flow)) {
+            Some(entry) if entry.epoch == self.epoch => entry.standing != Standing::Refused,
+            Some(entry) => opinion(self.policy, entry).is_none_or(|verdict| verdict.action.permits()),
+            None => self.policy.verdict(&FlowKey::of(headers)).action.permits(),
         };
-        if allowed.permits() { Judged::Allow } else { Judged::Drop(DropReason::Denied) }
+        if permitted { Judged::Allow } else { Judged::Drop(DropReason::Denied) }
     }
-}
-
-fn count(counters: &Counters, verdict: Verdict) {
-    if verdict.action.permits() { counters.flows_allowed.add(1) } else { counters.flows_denied.add(1) }
 }

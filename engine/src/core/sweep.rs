@@ -3,6 +3,7 @@
 
 use super::Engine;
 use super::judge::{Walk, opened, owner};
+use super::standing::Rules;
 use crate::classify::{Entry, FlowId, FlowKey, Phase, Side, Sweep, SweepProgress};
 use crate::packet::answer;
 use crate::packet::header::TCP;
@@ -50,22 +51,11 @@ impl Engine {
             peer.sweeping = None;
             return;
         };
-        let (epoch, counters) = (peer.epoch, &self.counters);
+        let rules = Rules { policy: &active.policy, epoch: peer.epoch, counters: &self.counters };
         let mut closing = Vec::new();
         let done = self.flows.sweep(&mut sweeping.progress, budget, owner(slot, sweeping.opened), |entry| {
-            if entry.epoch != epoch {
-                let lived = entry.verdict.action.permits();
-                entry.epoch = epoch;
-                entry.verdict = active.policy.verdict(entry.opener());
-                if entry.verdict.action.permits() {
-                    counters.flows_allowed.add(1);
-                } else {
-                    counters.flows_denied.add(1);
-                    if lived {
-                        counters.flows_closed.add(1);
-                        closing.extend(Closing::of(entry));
-                    }
-                }
+            if entry.epoch != rules.epoch && rules.judge_again(entry) {
+                closing.extend(Closing::of(entry));
             }
             Sweep::Keep
         });

@@ -1,6 +1,7 @@
 //! A clause ready to be asked, and the flow that it is asked about.
 
 use super::address_set::{Address, holds, union};
+use super::payload::Test;
 use super::{AddressSet, Clause};
 use crate::classify::FlowKey;
 use crate::packet::header::{TCP, UDP};
@@ -43,10 +44,12 @@ pub(super) struct Compiled {
     pub(super) source_ports: Ports,
     /// Sorted; empty for any.
     pub(super) protocols: Box<[u8]>,
+    /// What the flow's first bytes must tell.
+    pub(super) payload: Box<[Test]>,
 }
 
 impl Compiled {
-    pub(super) fn new(rule: u32, clause: &Clause) -> Self {
+    pub(super) fn new(rule: u32, clause: &Clause, payload: Box<[Test]>) -> Self {
         let mut protocols = clause.protocols.clone();
         protocols.sort_unstable();
         protocols.dedup();
@@ -57,6 +60,7 @@ impl Compiled {
             destination_ports: ports(&clause.destination_ports),
             source_ports: ports(&clause.source_ports),
             protocols: protocols.into_boxed_slice(),
+            payload,
         }
     }
 
@@ -70,7 +74,7 @@ impl Compiled {
             || no_port(&self.source_ports)
     }
 
-    /// True when every condition holds.
+    /// True when every condition but the payload's holds.
     #[inline]
     pub(super) fn matches(&self, asked: &Asked) -> bool {
         self.takes(asked.protocol)

@@ -4,6 +4,7 @@ mod address_set;
 mod clause;
 mod detected;
 mod index;
+mod payload;
 mod rule;
 mod stab;
 #[cfg(test)]
@@ -13,9 +14,13 @@ pub use address_set::AddressSet;
 pub use detected::Detected;
 pub use rule::{Action, Clause, Payload, PayloadTest, Rule};
 
-use crate::classify::FlowKey;
+use crate::classify::{Extracted, FlowKey};
 use clause::{Asked, Compiled};
 use index::Index;
+use payload::{Collector, PayloadClauses};
+
+/// No clause.
+const NONE: u32 = u32::MAX;
 
 /// A policy's answer for one flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,13 +31,25 @@ pub struct Verdict {
     pub rule: Option<u32>,
 }
 
+/// What the rules say before a flow's first byte has been seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Enough for a verdict.
+    Decided(Verdict),
+    /// A rule asks for what the first bytes tell before any other is sure to match.
+    AsksPayload,
+}
+
 /// An immutable, compiled rule list with its default action.
 #[derive(Debug)]
 pub struct Policy {
     /// (id, action) in the order of the rules.
     rules: Vec<(u32, Action)>,
     clauses: Vec<Compiled>,
-    index: Index,
+    /// The clauses without payload tests.
+    plain: Index,
+    /// Those with, by all else that they ask; `None` if there are none.
+    asking: Option<(Index, PayloadClauses)>,
     default: Action,
 }
 
@@ -41,24 +58,60 @@ impl Policy {
     #[must_use]
     pub fn compile(rules: Vec<Rule>, default: Action) -> Self {
         let mut clauses = Vec::with_capacity(rules.len());
+        let mut collector = Collector::default();
         for (number, rule) in (0..).zip(&rules) {
-            for clause in rule.any.iter().filter(|clause| clause.payload.is_empty()) {
-                let compiled = Compiled::new(number, clause);
+            for clause in &rule.any {
+                let compiled = Compiled::new(number, clause, collector.tests(&clause.payload));
                 if !compiled.is_impossible() {
                     clauses.push(compiled);
                 }
             }
         }
-        let numbers: Vec<u32> = (0..clauses.len() as u32).collect();
-        let index = Index::new(&clauses, &numbers);
-        Self { rules: rules.iter().map(|rule| (rule.id, rule.action)).collect(), clauses, index, default }
+        let all = 0..clauses.len() as u32;
+        let (plain, asking): (Vec<u32>, Vec<u32>) =
+            all.partition(|number| clauses[*number as usize].payload.is_empty());
+        let plain = Index::new(&clauses, &plain);
+        let asking = (!asking.is_empty()).then(|| (Index::new(&clauses, &asking), collector.finish(&clauses, &asking)));
+        Self { rules: rules.iter().map(|rule| (rule.id, rule.action)).collect(), clauses, plain, asking, default }
     }
 
-    /// The answer for a flow opened towards `key.destination`.
+    /// The answer for a flow opened towards `key.destination`, of which nothing has been seen.
+    #[must_use]
+    pub fn answer(&self, key: &FlowKey) -> Answer {
+        let asked = Asked::of(key);
+        let decided = self.plain.first(&self.clauses, &asked, NONE);
+        if let Some((index, payload)) = &self.asking
+            && index.first(&self.clauses, &asked, decided) < decided
+        {
+            if asked.ports.is_some() {
+                return Answer::AsksPayload;
+            }
+            // Neither TCP nor UDP: there will be nothing to tell.
+            let decided = payload.first(&self.clauses, &asked, &Extracted::default(), decided);
+            return Answer::Decided(self.verdict_of(decided));
+        }
+        Answer::Decided(self.verdict_of(decided))
+    }
+
+    /// The verdict on a flow whose first bytes tell nothing.
     #[must_use]
     pub fn verdict(&self, key: &FlowKey) -> Verdict {
-        let first = self.index.first(&self.clauses, &Asked::of(key), u32::MAX);
-        let rule = self.clauses.get(first as usize).and_then(|clause| self.rules.get(clause.rule as usize));
+        self.decide(key, &Extracted::default())
+    }
+
+    /// The verdict on a flow whose first bytes tell `extracted`.
+    #[must_use]
+    pub fn decide(&self, key: &FlowKey, extracted: &Extracted) -> Verdict {
+        let asked = Asked::of(key);
+        let mut decided = self.plain.first(&self.clauses, &asked, NONE);
+        if let Some((_, payload)) = &self.asking {
+            decided = payload.first(&self.clauses, &asked, extracted, decided);
+        }
+        self.verdict_of(decided)
+    }
+
+    fn verdict_of(&self, clause: u32) -> Verdict {
+        let rule = self.clauses.get(clause as usize).and_then(|clause| self.rules.get(clause.rule as usize));
         match rule {
             Some(&(id, action)) => Verdict { action, rule: Some(id) },
             None => Verdict { action: self.default, rule: None },

@@ -4,6 +4,7 @@ use super::*;
 use crate::packet::header::{ICMP, TCP, UDP};
 use ipnet::IpNet;
 use proptest::prelude::*;
+use regex::Regex;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -127,8 +128,45 @@ fn an_empty_set_matches_nothing_and_its_complement_everything() {
     }
 }
 
+#[test]
+fn only_flows_that_a_payload_rule_may_decide_are_asked_for_payload() {
+    let sni = Clause {
+        destination_ports: vec![443..=443],
+        payload: vec![PayloadTest { negated: false, test: Payload::SniDomain(vec!["example.com".to_owned()]) }],
+        ..Clause::default()
+    };
+    let rules = vec![
+        rule(1, &["10.0.0.0/8"], Action::Allow),
+        Rule { id: 2, action: Action::Block, any: vec![sni] },
+        rule(3, &[], Action::Allow),
+    ];
+    let policy = Policy::compile(rules, Action::Block);
+    let allowed = |rule| Answer::Decided(Verdict { action: Action::Allow, rule: Some(rule) });
+    assert_eq!(policy.answer(&to("10.0.0.1", TCP, 443)), allowed(1), "a rule before it is sure to match");
+    assert_eq!(policy.answer(&to("192.0.2.1", TCP, 80)), allowed(3), "another port");
+    assert_eq!(policy.answer(&to("192.0.2.1", TCP, 443)), Answer::AsksPayload);
+    let told = |name: &str| Extracted { protocol: Some(Detected::Tls), server_name: Some(name.into()) };
+    let decided = |name| policy.decide(&to("192.0.2.1", TCP, 443), &told(name)).rule;
+    assert_eq!(decided("example.com"), Some(2));
+    assert_eq!(decided("www.example.com"), Some(2));
+    assert_eq!(decided("notexample.com"), Some(3));
+    assert_eq!(decided("com"), Some(3));
+}
+
 /// Rule by rule, clause by clause, range by range.
-fn linear(rules: &[Rule], default: Action, key: &FlowKey) -> Verdict {
+fn linear(rules: &[Rule], default: Action, key: &FlowKey, extracted: &Extracted) -> Verdict {
+    let named = |wanted: &dyn Fn(&str) -> bool| extracted.server_name.as_deref().is_some_and(wanted);
+    let told = |test: &PayloadTest| {
+        let holds = match &test.test {
+            Payload::SniHost(hosts) => named(&|name| hosts.iter().any(|host| host == name)),
+            Payload::SniDomain(domains) => {
+                named(&|name| domains.iter().any(|domain| name == domain || name.ends_with(&format!(".{domain}"))))
+            }
+            Payload::SniMatches(regex) => named(&|name| regex.is_match(name)),
+            Payload::Detected(protocols) => extracted.protocol.is_some_and(|protocol| protocols.contains(&protocol)),
+        };
+        holds != test.negated
+    };
     let ported = matches!(key.protocol, TCP | UDP);
     let holds = |clause: &Clause| {
         let among = |ranges: &[RangeInclusive<u16>], port| {
@@ -139,6 +177,7 @@ fn linear(rules: &[Rule], default: Action, key: &FlowKey) -> Verdict {
             && (clause.protocols.is_empty() || clause.protocols.contains(&key.protocol))
             && among(&clause.destination_ports, key.destination_port)
             && among(&clause.source_ports, key.source_port)
+            && clause.payload.iter().all(told)
     };
     match rules.iter().find(|rule| rule.any.iter().any(holds)) {
         Some(rule) => Verdict { action: rule.action, rule: Some(rule.id) },
@@ -172,13 +211,37 @@ fn sets() -> impl Strategy<Value = Vec<Arc<AddressSet>>> {
     prop::collection::vec(set, 1..6)
 }
 
+const NAMES: [&str; 5] = ["a.example.com", "example.com", "b.a.example.com", "com", "notexample.com"];
+
+fn payload() -> impl Strategy<Value = Vec<PayloadTest>> {
+    let names = || prop::collection::vec(prop::sample::select(&NAMES[..]).prop_map(str::to_owned), 0..3);
+    let protocols = prop::sample::subsequence(vec![Detected::Tls, Detected::Ssh, Detected::Http], 0..=2);
+    let test = prop_oneof![
+        names().prop_map(Payload::SniHost),
+        names().prop_map(Payload::SniDomain),
+        Just(Payload::SniMatches(Arc::new(Regex::new("^a[.]|^com$").unwrap()))),
+        protocols.prop_map(Payload::Detected),
+    ];
+    let test = (any::<bool>(), test).prop_map(|(negated, test)| PayloadTest { negated, test });
+    prop_oneof![3 => Just(Vec::new()), 2 => prop::collection::vec(test, 1..3)]
+}
+
+fn extracted() -> impl Strategy<Value = Extracted> {
+    let named = prop::sample::select(&NAMES[..])
+        .prop_map(|name| Extracted { protocol: Some(Detected::Tls), server_name: Some(name.into()) });
+    let protocol = prop::sample::select(&[None, Some(Detected::Tls), Some(Detected::Ssh), Some(Detected::Http)][..])
+        .prop_map(|protocol| Extracted { protocol, server_name: None });
+    prop_oneof![named, protocol]
+}
+
 /// Few sets under many clauses, so that groups grow beyond a few; some rules in several clauses.
 fn rules() -> impl Strategy<Value = Vec<Rule>> {
     let ports = || prop::collection::vec((0u16..20, 0u16..5).prop_map(|(start, len)| start..=start + len), 0..3);
     let protocols = prop::collection::vec(prop::sample::select(vec![1u8, 6, 17, 58]), 0..3);
     let named = || prop::option::of(any::<prop::sample::Index>());
     let few = || prop_oneof![3 => Just(Vec::new()), 1 => ports()];
-    let clause = (named(), prop::option::weighted(0.3, any::<prop::sample::Index>()), ports(), few(), protocols);
+    let sources = prop::option::weighted(0.3, any::<prop::sample::Index>());
+    let clause = (named(), sources, ports(), few(), protocols, payload());
     let rule = (prop::collection::vec(clause, 0..3), any::<bool>());
     (sets(), prop::collection::vec(rule, 0..60)).prop_map(|(sets, rules)| {
         let set = |at: Option<prop::sample::Index>| at.map(|at| Arc::clone(at.get(&sets)));
@@ -187,13 +250,13 @@ fn rules() -> impl Strategy<Value = Vec<Rule>> {
             action: if allow { Action::Allow } else { Action::Block },
             any: clauses
                 .into_iter()
-                .map(|(destinations, sources, destination_ports, source_ports, protocols)| Clause {
+                .map(|(destinations, sources, destination_ports, source_ports, protocols, payload)| Clause {
                     destinations: set(destinations),
                     sources: set(sources),
                     destination_ports,
                     source_ports,
                     protocols,
-                    payload: Vec::new(),
+                    payload,
                 })
                 .collect(),
         };
@@ -210,11 +273,21 @@ proptest! {
             (address(), address(), prop::sample::select(vec![1u8, 6, 17, 47]), 0u16..30, 0u16..30),
             1..20,
         ),
+        told in prop::collection::vec(extracted(), 1..4),
     ) {
         let policy = Policy::compile(rules.clone(), Action::Block);
         for (source, destination, protocol, source_port, destination_port) in keys {
             let key = FlowKey { source, destination, protocol, source_port, destination_port };
-            prop_assert_eq!(policy.verdict(&key), linear(&rules, Action::Block, &key), "{:?}", key);
+            let told: Vec<Extracted> = told.iter().cloned().chain([Extracted::default()]).collect();
+            for extracted in &told {
+                let wanted = linear(&rules, Action::Block, &key, extracted);
+                prop_assert_eq!(policy.decide(&key, extracted), wanted, "{:?} {:?}", key, extracted);
+                // What is decided early, no first bytes change (no flow but of TCP and UDP has any).
+                if let Answer::Decided(early) = policy.answer(&key) {
+                    let ported = matches!(key.protocol, TCP | UDP);
+                    prop_assert!(early == wanted || !ported, "{:?} {:?}", key, early);
+                }
+            }
         }
     }
 }
