@@ -6,7 +6,8 @@
 //! | `POST /registrations` | service token headers, or `CF-Access-Jwt-Assertion` | [`EnrolRequest`] -> [`EnrolResponse`] |
 //! | `DELETE /registrations/{id}` | bearer of the registration | -> `{}` |
 //! | `POST /swap` | bearer of the registration | [`SwapRequest`] -> [`SwapResponse`] |
-//! | `GET /changes?since=V` | bearer of the registration | long poll, at most 25 s -> [`Changes`] |
+//! | `POST /posture` | bearer of the registration | [`PostureReport`] -> [`PostureSchedule`] |
+//! | `GET /changes?since=V&policy=D&profile=D&posture=S` ([`Held`]) | bearer of the registration | long poll, at most 25 s -> [`Changes`] |
 //! | `POST /auth/token` | PKCE verifier | [`TokenRequest`] -> [`TokenResponse`] |
 //!
 //! Errors are [`ErrorBody`] with a 4xx/5xx status. Binary values are base64 (standard, padded).
@@ -15,6 +16,8 @@
 //! `GET /warp?organization=&redirect_uri=http://127.0.0.1:PORT/callback&state=&code_challenge=&code_challenge_method=S256`,
 //! logs in, and is sent to `redirect_uri?code=&state=`; the daemon trades the code at `/auth/token`.
 
+use super::posture::{PostureReport, PostureSchedule};
+use super::profile::ProfileDocument;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -104,6 +107,12 @@ pub struct SwapRequest {
     /// [`SwapResponse::policy_digest`] of the rules that the device holds for this registration, if it holds any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy_held: Option<String>,
+    /// [`SwapResponse::profile_digest`] of the profile that the device holds for this registration, if it holds any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile_held: Option<String>,
+    /// What the device's system says of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub posture: Option<PostureReport>,
 }
 
 /// The gateway has stored the order; the handshake may begin.
@@ -122,8 +131,20 @@ pub struct SwapResponse {
     /// Rules of this identity; none when the device holds them already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyDocument>,
-    /// Names these rules: SHA-256 of the document, base64.
+    /// Names these rules: SHA-256 of the document without its version, base64.
     pub policy_digest: String,
+    /// Their version; it may be above that of the rules held, when a change left them alone.
+    #[serde(default)]
+    pub policy_version: u64,
+    /// The profile of this registration; none when the device holds it already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<ProfileDocument>,
+    /// Names this profile: SHA-256 of the document, base64.
+    #[serde(default)]
+    pub profile_digest: String,
+    /// When to report posture.
+    #[serde(default)]
+    pub posture: PostureSchedule,
 }
 
 /// The rules of one identity, in order.
@@ -155,14 +176,43 @@ pub struct PolicyRule {
 }
 
 /// Answer of the long poll.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changes {
     /// Pass it as `since` next time.
     pub version: u64,
     /// Whether the registration still stands.
     pub registration: RegistrationStatus,
-    /// Present when the rules changed.
+    /// The rules, unless the caller holds them.
     pub policy: Option<PolicyDocument>,
+    /// Names the rules in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_digest: Option<String>,
+    /// The profile, unless the caller holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<ProfileDocument>,
+    /// Names the profile in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile_digest: Option<String>,
+    /// When to report posture.
+    #[serde(default)]
+    pub posture: PostureSchedule,
+}
+
+/// What the caller of the long poll has. It is answered when the gateway has something else.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Held {
+    /// [`Changes::version`] of the last answer; 0 for none.
+    pub since: u64,
+    /// [`Changes::policy_digest`] of the rules held.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+    /// [`Changes::profile_digest`] of the profile held.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// [`PostureSchedule::every`] as known; 0 for none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub posture: Option<u32>,
 }
 
 /// Whether a registration still stands.

@@ -2,7 +2,7 @@
 
 use super::{failure, print};
 use crate::daemon::ipc::{
-    MdmView, RegistrationView, RegistrationsView, Request, Status, WhyView,
+    MdmView, RegistrationView, RegistrationsView, Request, SettingsView, Status, WhyView,
     client::{CallError, call_value},
 };
 use clap::{Args, Subcommand};
@@ -42,6 +42,13 @@ pub(crate) enum Verb {
     /// Switches the connection off until `vestibule connect`
     #[command(after_help = "Example:\n  vestibule disconnect")]
     Disconnect(Target),
+    /// Shows every setting: its value, where it is from, and whether this client acts on it
+    ///
+    /// Where they disagree, the MDM file (`mdm`) beats the device's profile (`profile`), and that beats the user's and
+    /// the built-in values. `auto_connect` counts seconds here and in profiles, minutes in the MDM file.
+    #[command(after_help = "Examples:\n  vestibule settings\n  \
+                            vestibule settings --json | jq '.settings[] | select(.enforced == false) | .name'")]
+    Settings(Target),
     /// Shows or reads again the managed configuration (mdm.xml)
     #[command(subcommand)]
     Mdm(MdmVerb),
@@ -99,6 +106,7 @@ pub(crate) fn run(verb: Verb) -> ExitCode {
         Verb::Registration(RegistrationVerb::Delete { id, target }) => {
             ask::<RegistrationView>(&target, &Request::RegistrationDelete { id }, print::deleted)
         }
+        Verb::Settings(target) => ask::<SettingsView>(&target, &Request::Settings, print::settings),
         Verb::Mdm(MdmVerb::GetConfigs(target)) => ask::<MdmView>(&target, &Request::MdmConfigs, print::mdm),
         Verb::Mdm(MdmVerb::Refresh(target)) => ask::<MdmView>(&target, &Request::MdmRefresh, print::mdm),
     }

@@ -1,6 +1,9 @@
 //! Answers for people: aligned, plain text.
 
-use crate::daemon::ipc::{MdmState, MdmView, RegistrationView, RegistrationsView, Status, WhyView};
+use crate::daemon::ipc::{
+    MdmState, MdmView, RegistrationView, RegistrationsView, SettingView, SettingsView, Status, WhyView,
+};
+use serde_json::Value;
 use std::{fmt::Write as _, io::Write as _};
 
 /// Prints `text`; a reader that went away (`| head`) is no failure.
@@ -137,6 +140,31 @@ pub(super) fn mdm(mdm: &MdmView) -> String {
         text.push_str(&table(&rows));
     }
     text
+}
+
+pub(super) fn settings(view: &SettingsView) -> String {
+    let mut rows = vec![["Setting", "Value", "Unit", "Origin", ""].map(String::from).to_vec()];
+    rows.extend(view.settings.iter().map(|setting| {
+        vec![
+            setting.name.clone(),
+            value(setting),
+            setting.unit.clone().unwrap_or_default(),
+            setting.origin.to_string(),
+            setting.note.clone().unwrap_or_default(),
+        ]
+    }));
+    let profile = view.profile.as_deref().unwrap_or("none yet");
+    format!("Device profile: {profile}\n\n{}", table(&rows))
+}
+
+fn value(setting: &SettingView) -> String {
+    match &setting.value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) if text.is_empty() => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) if items.is_empty() => "none".to_owned(),
+        other => other.to_string(),
+    }
 }
 
 pub(super) fn registrations(view: &RegistrationsView) -> String {

@@ -176,7 +176,7 @@ fn restore(store: &Store) -> Result<Machine, StartError> {
 fn device_facts() -> DeviceFacts {
     DeviceFacts {
         name: facts::host_name().unwrap_or_default(),
-        os: std::env::consts::OS.to_owned(),
+        os: facts::OS.to_owned(),
         os_version: facts::os_version().unwrap_or_default(),
         client_version: env!("CARGO_PKG_VERSION").to_owned(),
     }

@@ -97,8 +97,8 @@ impl Tunnel {
     }
 
     /// New rules for a generation.
-    pub(crate) fn publish(&self, generation: GenerationId, policy: Policy) {
-        self.tell(move |engine, now| engine.publish(GATEWAY, generation, Arc::new(policy), now));
+    pub(crate) fn publish(&self, generation: GenerationId, policy: Arc<Policy>) {
+        self.tell(move |engine, now| engine.publish(GATEWAY, generation, policy, now));
     }
 
     /// Handshakes the active generation again.

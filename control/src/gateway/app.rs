@@ -5,6 +5,7 @@ use super::dataplane::{DataPlane, DataPlaneError, Owner, Tunnel};
 use super::device::Nonces;
 use super::hub::Hub;
 use super::login::Login;
+use super::profiles::Profiles;
 use super::store::{Order, Registration, Store, StoreError};
 use super::{PlainPeer, clock, dataplane};
 use crate::rules::Subject;
@@ -45,6 +46,7 @@ pub(super) struct App {
     /// Held by an administrator's change of one thing from before it looks to after it wrote.
     pub(super) turns: Mutex<()>,
     book: RwLock<Arc<Book>>,
+    profiles: RwLock<Arc<Profiles>>,
 }
 
 /// A step that needs the store and the engine.
@@ -65,9 +67,9 @@ pub(super) enum Standing {
 }
 
 impl App {
-    pub(super) fn new(settings: Settings, store: Store, book: Book, plane: DataPlane) -> Self {
+    pub(super) fn new(settings: Settings, store: Store, book: Book, profiles: Profiles, plane: DataPlane) -> Self {
         Self {
-            hub: Hub::new(book.version()),
+            hub: Hub::new(),
             nonces: Nonces::default(),
             login: Login::new(),
             started: Instant::now(),
@@ -75,6 +77,7 @@ impl App {
             administration: Mutex::default(),
             turns: Mutex::default(),
             book: RwLock::new(Arc::new(book)),
+            profiles: RwLock::new(Arc::new(profiles)),
             settings,
             store,
             plane,
@@ -86,6 +89,20 @@ impl App {
         Arc::clone(&self.book.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The device profiles as they are now.
+    pub(super) fn profiles(&self) -> Arc<Profiles> {
+        Arc::clone(&self.profiles.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// After a change of profiles on disk: every device is told of its own.
+    pub(super) async fn profiles_changed(&self) -> Result<(), StoreError> {
+        let profiles = Arc::new(Profiles::load(&self.store).await?);
+        *self.profiles.write().unwrap_or_else(PoisonError::into_inner) = profiles;
+        self.hub.all_changed();
+        tracing::info!("device profiles changed");
+        Ok(())
+    }
+
     /// After a change of rules on disk: everybody judges by the new ones.
     pub(super) async fn rules_changed(&self) -> Result<(), StepError> {
         let _steering = self.steering.lock().await;
@@ -93,7 +110,7 @@ impl App {
         *self.book.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&book);
         let version = book.version();
         let published = self.plane.publish(|subject| Arc::clone(&book.compiled(subject).policy)).await;
-        self.hub.policy_changed(version);
+        self.hub.all_changed();
         tracing::info!(version, "rules changed");
         Ok(published?)
     }

@@ -18,6 +18,8 @@ const MAX_COMPILED: usize = 4096;
 pub(super) struct Compiled {
     /// As devices get them.
     pub(super) document: PolicyDocument,
+    /// The document's JSON, made once for all who ask.
+    pub(super) json: String,
     /// The document's name: see [`crate::api::device::SwapResponse::policy_digest`].
     pub(super) digest: String,
     /// As the engine takes them.
@@ -26,9 +28,12 @@ pub(super) struct Compiled {
 
 impl Compiled {
     fn new(document: PolicyDocument) -> Self {
-        let bytes = serde_json::to_vec(&document).unwrap_or_default();
-        let digest = STANDARD.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bytes));
-        Self { policy: Arc::new(engine_policy(&document)), document, digest }
+        // The version is no part of the name: rules that a change left alone are not sent again.
+        let rules = serde_json::to_string(&document.rules).unwrap_or_default();
+        let content = format!("\"default_allow\":{},\"rules\":{rules}}}", document.default_allow);
+        let digest = STANDARD.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, content.as_bytes()));
+        let json = format!("{{\"version\":{},{content}", document.version);
+        Self { policy: Arc::new(engine_policy(&document)), document, json, digest }
     }
 }
 
@@ -132,4 +137,19 @@ pub(super) fn parse_lists(rows: &[ListRow]) -> AddressLists {
         items.iter().filter_map(|item| crate::rules::destination(item)).flatten().collect()
     };
     rows.iter().map(|row| (row.id.clone(), items(row))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_json_is_the_document_and_its_name_outlives_a_version() {
+        let document = |version, default_allow| PolicyDocument { version, default_allow, rules: Vec::new() };
+        let first = Compiled::new(document(1, true));
+        assert_eq!(first.json, serde_json::to_string(&first.document).unwrap());
+        assert_eq!(first.digest, Compiled::new(document(2, true)).digest);
+        assert_ne!(first.digest, Compiled::new(document(1, false)).digest);
+    }
 }

@@ -5,24 +5,24 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
-/// Wakes long polls: all of them when rules change, one registration's when its standing does.
+/// Wakes long polls: all of them when rules or profiles change, one registration's when something of it does.
 #[derive(Debug)]
 pub(super) struct Hub {
-    policy: watch::Sender<u64>,
+    everybody: watch::Sender<()>,
     waiting: Mutex<HashMap<Uuid, Arc<Notify>>>,
 }
 
 impl Hub {
-    pub(super) fn new(policy_version: u64) -> Self {
-        Self { policy: watch::Sender::new(policy_version), waiting: Mutex::default() }
+    pub(super) fn new() -> Self {
+        Self { everybody: watch::Sender::new(()), waiting: Mutex::default() }
     }
 
-    /// Rules changed.
-    pub(super) fn policy_changed(&self, version: u64) {
-        self.policy.send_replace(version);
+    /// Rules, profiles or what else concerns everybody changed.
+    pub(super) fn all_changed(&self) {
+        self.everybody.send_replace(());
     }
 
-    /// A registration was revoked, restored or deleted.
+    /// A registration was revoked, restored or deleted, or something else of it changed.
     pub(super) fn registration_changed(&self, id: &Uuid) {
         if let Some(waiting) = self.waiting().get(id) {
             waiting.notify_waiters();
@@ -32,7 +32,7 @@ impl Hub {
     /// Waits for news of a registration. Subscribe first, look at the state next, wait last: nothing slips between.
     pub(super) fn subscribe(&self, id: Uuid) -> Subscription<'_> {
         let notify = Arc::clone(self.waiting().entry(id).or_default());
-        Subscription { hub: self, id, notify, policy: self.policy.subscribe() }
+        Subscription { hub: self, id, notify, everybody: self.everybody.subscribe() }
     }
 
     fn waiting(&self) -> MutexGuard<'_, HashMap<Uuid, Arc<Notify>>> {
@@ -45,7 +45,7 @@ pub(super) struct Subscription<'a> {
     hub: &'a Hub,
     id: Uuid,
     notify: Arc<Notify>,
-    policy: watch::Receiver<u64>,
+    everybody: watch::Receiver<()>,
 }
 
 impl Subscription<'_> {
@@ -53,12 +53,12 @@ impl Subscription<'_> {
     pub(super) fn news(&mut self) -> impl Future<Output = ()> + '_ {
         let mut notified = Box::pin(Arc::clone(&self.notify).notified_owned());
         notified.as_mut().enable();
-        self.policy.mark_unchanged();
+        self.everybody.mark_unchanged();
         async move {
             tokio::select! {
                 () = notified => {}
                 // An error means that the gateway ends, which is news.
-                _ = self.policy.changed() => {}
+                _ = self.everybody.changed() => {}
             }
         }
     }
@@ -85,7 +85,7 @@ mod tests {
 
     #[tokio::test]
     async fn rules_wake_everybody_and_a_registration_only_its_own() {
-        let hub = Hub::new(1);
+        let hub = Hub::new();
         let (a, b) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let (mut first, mut second) = (hub.subscribe(a), hub.subscribe(b));
         let (first_news, second_news) = (first.news(), second.news());
@@ -93,13 +93,13 @@ mod tests {
         assert!(arrives(first_news).await);
         assert!(!arrives(second_news).await);
         let (first_news, second_news) = (first.news(), second.news());
-        hub.policy_changed(2);
+        hub.all_changed();
         assert!(arrives(first_news).await && arrives(second_news).await);
     }
 
     #[tokio::test]
     async fn nothing_is_kept_of_those_who_left() {
-        let hub = Hub::new(1);
+        let hub = Hub::new();
         let mut subscription = hub.subscribe(Uuid::from_u128(7));
         let second = hub.subscribe(Uuid::from_u128(7));
         assert!(!arrives(subscription.news()).await);

@@ -26,6 +26,7 @@ mod host;
 mod hub;
 mod login;
 mod options;
+mod profiles;
 mod secret;
 mod server;
 mod store;

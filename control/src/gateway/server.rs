@@ -5,6 +5,7 @@ use super::book::Book;
 use super::dataplane::DataPlane;
 use super::facts::Facts;
 use super::files::Directory;
+use super::profiles::Profiles;
 use super::secret::{Secret, id};
 use super::store::Store;
 use super::{GatewayError, Options, admin, clock, device, events, host, login, tls};
@@ -91,6 +92,7 @@ impl Gateway {
         }
         prune(&store, &plain_keys(&options)).await;
         let book = Book::load(&store).await?;
+        let profiles = Profiles::load(&store).await?;
         let admin_token_file = directory.path(ADMIN_TOKEN);
         let admin_token = directory
             .secret(ADMIN_TOKEN, || Ok(Zeroizing::new(format!("{}\n", Secret::new()?.expose()).into_bytes())))?;
@@ -132,7 +134,7 @@ impl Gateway {
             admin_token_file,
             pid: std::process::id(),
         };
-        let app = Arc::new(App::new(settings, store, book, DataPlane::new(worker, private_key, counters)));
+        let app = Arc::new(App::new(settings, store, book, profiles, DataPlane::new(worker, private_key, counters)));
         let thread = |cause| GatewayError::Tunnel { step: "the thread for events", cause };
         let following = tokio::spawn(events::follow(Arc::clone(&app), events::bridge(events).map_err(thread)?));
         app.restore(&options.plain_peers).await.map_err(step)?;

@@ -208,7 +208,15 @@ impl TestDevice {
 
     pub(crate) fn swap_request(&self, registration: Uuid, swap_seq: u64, tunnel: [u8; 32]) -> SwapRequest {
         let signature = self.sign(&swap_message(swap_seq, &registration, &tunnel));
-        SwapRequest { swap_seq, registration, tunnel_public_key: STANDARD.encode(tunnel), signature, policy_held: None }
+        SwapRequest {
+            swap_seq,
+            registration,
+            tunnel_public_key: STANDARD.encode(tunnel),
+            signature,
+            policy_held: None,
+            profile_held: None,
+            posture: None,
+        }
     }
 
     /// An order with fresh keys.

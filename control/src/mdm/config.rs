@@ -34,6 +34,22 @@ pub struct MdmConfig {
     pub warnings: Vec<MdmWarning>,
 }
 
+impl Default for MdmConfig {
+    fn default() -> Self {
+        Self {
+            configs: Vec::new(),
+            multi_user: false,
+            multi_user_keep_previous: true,
+            pre_login: None,
+            pre_login_hold: Hold::default(),
+            no_auth_no_internet: false,
+            no_auth_no_internet_block_rfc_1918: false,
+            organization_configs: BTreeMap::new(),
+            warnings: Vec::new(),
+        }
+    }
+}
+
 /// A service token that connects before login.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PreLogin {
@@ -206,7 +222,7 @@ impl MdmConfig {
             keep_previous: self.multi_user_keep_previous,
             organizations: self.configs.iter().filter_map(|config| config.organization.clone()).collect(),
             switch_locked: first.and_then(|config| config.switch_locked).unwrap_or(false),
-            auto_connect: first.and_then(|config| config.auto_connect),
+            auto_connect: first.and_then(|config| config.auto_connect).map(|minutes| u32::from(minutes) * 60),
         }
     }
 

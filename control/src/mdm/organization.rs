@@ -116,7 +116,7 @@ fn address(text: &str) -> Option<IpAddr> {
     text.parse().ok()
 }
 
-fn literal_host(url: &str) -> bool {
+pub(crate) fn literal_host(url: &str) -> bool {
     let Some(rest) = url.strip_prefix("https://") else { return false };
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);

@@ -179,8 +179,8 @@ pub(super) fn hold(state: &State, session: &Session, now: SinceBoot) -> HoldStat
 
 /// When the user's switch turns itself on again.
 pub(super) fn reconnect_at(state: &State) -> Option<SinceBoot> {
-    let minutes = state.settings.auto_connect.filter(|minutes| *minutes > 0)?;
-    Some(state.switched_off?.plus(u64::from(minutes) * 60_000))
+    let seconds = state.settings.auto_connect.filter(|seconds| *seconds > 0)?;
+    Some(state.switched_off?.plus(u64::from(seconds) * 1000))
 }
 
 fn denied_user_logged_on(state: &State) -> bool {

@@ -17,8 +17,8 @@ pub struct Settings {
     pub organizations: Vec<String>,
     /// The user's switch may not be turned off.
     pub switch_locked: bool,
-    /// Minutes after which the user's switch turns itself on again; `None` and 0 never do.
-    pub auto_connect: Option<u16>,
+    /// Seconds after which the user's switch turns itself on again; `None` and 0 never do.
+    pub auto_connect: Option<u32>,
 }
 
 impl Default for Settings {

@@ -12,7 +12,7 @@ use super::{
     store::Store,
     wall,
 };
-use crate::{causes::chain, registration::Settings};
+use crate::{causes::chain, mdm::MdmConfig, registration::Settings};
 use std::{
     fs::File,
     io::{self, Read},
@@ -27,6 +27,8 @@ pub(super) struct Content {
     /// Team name, client id, client secret.
     pub(super) tokens: Vec<(String, String, Secret)>,
     pub(super) configs: Vec<ConfigView>,
+    /// All that the file says.
+    pub(super) mdm: MdmConfig,
 }
 
 /// Reads a file's bytes, named for its errors; the error is one line for people.
@@ -79,6 +81,11 @@ impl Configuration {
     /// What is in force.
     pub(super) fn settings(&self) -> Option<Settings> {
         self.good.as_ref().map(|good| good.content.settings.clone())
+    }
+
+    /// All that the file in force says.
+    pub(super) fn mdm(&self) -> Option<&MdmConfig> {
+        self.good.as_ref().map(|good| &good.content.mdm)
     }
 
     /// Reads the file again. A good one is kept in `store`.
@@ -187,5 +194,6 @@ pub(super) fn parse(file: &str, bytes: &[u8]) -> Result<Content, String> {
                 display_name: entry.display_name.clone(),
             })
             .collect(),
+        mdm: config,
     })
 }

@@ -36,6 +36,7 @@ impl<G: Gateway> Driver<G> {
                 if let Err(error) = self.store.forget_bearers(|id| id != registration) {
                     self.failed("store", &error);
                 }
+                self.profiles.forget(registration, &self.store);
             }
             Action::SetDeadline { at } => self.deadline = at,
             Action::Notify { message } => tracing::info!("{message}"),

@@ -23,6 +23,11 @@ impl<G: Gateway> Driver<G> {
                 device_id: self.device.key.device_id(),
                 registrations: self.registration_views(),
             }),
+            Request::RegistrationDelete { .. } if !self.effective.allowed_to_leave => {
+                let message = "the device's profile keeps it in the organisation (`allowed_to_leave` is false): \
+                               an administrator may delete the registration";
+                Answer::Error(Failure::new("leave_not_allowed", message))
+            }
             Request::RegistrationDelete { id } => match self.deletable(id) {
                 Ok(view) => return self.delete(view, answer),
                 Err(failure) => Answer::Error(failure),
@@ -38,10 +43,12 @@ impl<G: Gateway> Driver<G> {
                 if self.machine.state().switched_off.is_some() {
                     Self::answer_with(&self.status())
                 } else {
-                    let message = "the MDM file locks the switch (`switch_locked`): disconnecting is not allowed";
+                    let origin = self.effective.origin("switch_locked");
+                    let message = format!("`switch_locked` is set ({origin}): disconnecting is not allowed");
                     Answer::Error(Failure::new("switch_locked", message))
                 }
             }
+            Request::Settings => Self::answer_with(&self.settings_view()),
             Request::MdmConfigs => Self::answer_with(&self.configuration.view()),
             Request::MdmRefresh => {
                 self.read_mdm();

@@ -16,13 +16,20 @@ mod bring_up;
 mod calls;
 mod generation;
 mod parts;
+mod settings;
 mod status;
 #[cfg(test)]
 mod tests;
 
 use super::remote::Gateway;
 use super::{
-    configuration::Configuration, enrol::Device, held::HeldPolicies, host::Host, ipc::ErrorView, store::Store,
+    configuration::Configuration,
+    enrol::Device,
+    held::HeldPolicies,
+    host::Host,
+    ipc::ErrorView,
+    settings::{Dns, Effective, HeldProfiles},
+    store::Store,
     tunnel::Tunnel,
 };
 use crate::registration::{self, Backoff, Event, Machine, RequestId, SinceBoot, State, Timestamp};
@@ -52,6 +59,11 @@ pub(super) struct Driver<G> {
     store: Arc<Store>,
     /// The rules of former orders.
     held: Arc<HeldPolicies>,
+    profiles: Arc<HeldProfiles>,
+    /// The settings in force.
+    effective: Effective,
+    /// What the resolver is told.
+    dns: watch::Sender<Dns>,
     tunnel: Tunnel,
     host: Arc<Host>,
     configuration: Configuration,
@@ -124,12 +136,16 @@ impl Errors {
 impl<G: Gateway> Driver<G> {
     pub(super) fn new(parts: Parts<G>, inputs: mpsc::UnboundedSender<Input>) -> Self {
         let Parts { machine, gateway, device, store, tunnel, host, configuration, settings, clock } = parts;
+        let profiles = Arc::new(HeldProfiles::open(&store));
         Self {
             machine,
             gateway,
             device,
             store,
             held: Arc::default(),
+            profiles,
+            effective: Effective::default(),
+            dns: watch::Sender::default(),
             tunnel,
             host,
             configuration,
@@ -153,7 +169,9 @@ impl<G: Gateway> Driver<G> {
     pub(super) async fn run(mut self, started: Event, mut inputs: mpsc::UnboundedReceiver<Input>) -> End {
         // The start comes before the configuration: it tells the machine that the earlier process's tunnel is gone.
         self.events.push_back(started);
-        self.events.extend(self.configuration.settings().map(|settings| Event::MdmChanged { settings }));
+        self.settle_settings();
+        let settings = self.configuration.settings().map(|settings| self.effective.machine(settings));
+        self.events.extend(settings.map(|settings| Event::MdmChanged { settings }));
         self.read_mdm();
         let end = loop {
             self.settle();
@@ -249,6 +267,7 @@ impl<G: Gateway> Driver<G> {
             Input::LoginEnded { request, user, result } => self.login_ended(request, user, result),
             Input::Ordered { activation, result } => self.ordered(activation, result),
             Input::Committed { activation, result } => self.committed(activation, result),
+            Input::Routed { result } => self.routed(result),
             Input::News { generation, news } => self.news(generation, news),
             Input::Deleted { view, result, answer } => self.deleted(view, result, answer),
             Input::WorkerStopped | Input::Stop => {}
@@ -261,6 +280,8 @@ impl<G: Gateway> Driver<G> {
             Reading::Unchanged => {}
             Reading::Changed(settings) => {
                 self.errors.clear("mdm");
+                self.settle_settings();
+                let settings = self.effective.machine(settings);
                 self.events.push_back(Event::MdmChanged { settings });
             }
             Reading::Broken(message) => {

@@ -54,6 +54,10 @@ pub(in crate::daemon) enum Input {
         activation: ActivationId,
         result: Result<(), CommitFailure>,
     },
+    /// The routes were brought to another profile.
+    Routed {
+        result: Result<(), HostError>,
+    },
     News {
         generation: GenerationId,
         news: News,

@@ -13,6 +13,7 @@ pub mod client;
 pub mod server;
 mod view;
 
+pub use super::settings::{Origin, SettingView, SettingsView};
 pub use view::{
     ConfigView, ErrorView, GenerationView, MdmState, MdmView, RegistrationView, RegistrationsView, State, Status,
     WhyEntry, WhyView,
@@ -44,6 +45,8 @@ pub enum Request {
     Connect,
     /// The user's switch: off. Answers [`Status`].
     Disconnect,
+    /// [`SettingsView`]: every setting in force.
+    Settings,
     /// [`MdmView`].
     MdmConfigs,
     /// Reads the MDM file again. Answers [`MdmView`].

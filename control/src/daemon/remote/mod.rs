@@ -5,8 +5,10 @@ mod https;
 pub use https::{GatewayAddressError, HttpsGateway};
 
 use crate::api::device::{
-    Changes, EnrolRequest, EnrolResponse, ErrorBody, Nonce, SwapRequest, SwapResponse, TokenRequest, TokenResponse,
+    Changes, EnrolRequest, EnrolResponse, ErrorBody, Held, Nonce, SwapRequest, SwapResponse, TokenRequest,
+    TokenResponse,
 };
+use crate::api::posture::{PostureReport, PostureSchedule};
 use std::{fmt, future::Future, net::IpAddr};
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -149,8 +151,15 @@ pub trait Gateway: fmt::Debug + Send + Sync + 'static {
         request: &SwapRequest,
     ) -> impl Future<Output = Result<SwapResponse, RemoteError>> + Send;
 
-    /// Waits, up to 25 s, for something newer than `since`.
-    fn changes(&self, bearer: &Secret, since: u64) -> impl Future<Output = Result<Changes, RemoteError>> + Send;
+    /// Waits, up to 25 s, for something else than what is held.
+    fn changes(&self, bearer: &Secret, held: &Held) -> impl Future<Output = Result<Changes, RemoteError>> + Send;
+
+    /// Reports the device's posture.
+    fn posture(
+        &self,
+        bearer: &Secret,
+        report: &PostureReport,
+    ) -> impl Future<Output = Result<PostureSchedule, RemoteError>> + Send;
 
     /// Trades a login code for an assertion.
     fn trade(&self, request: &TokenRequest) -> impl Future<Output = Result<TokenResponse, RemoteError>> + Send;

@@ -12,6 +12,7 @@ use crate::{
         tunnel::Tunnel,
         wall,
     },
+    mdm::{MdmConfig, OrganizationConfig},
     registration::{Event, Machine, Session, SinceBoot, Timestamp},
 };
 use std::{
@@ -60,7 +61,13 @@ pub(crate) fn parse(file: &str, bytes: &[u8]) -> Result<Content, String> {
         }
     }
     let configs = vec![ConfigView { organization: "mycompany".into(), display_name: None }];
-    Ok(Content { settings, tokens, configs })
+    let entry = OrganizationConfig {
+        organization: Some("mycompany".into()),
+        switch_locked: settings.switch_locked.then_some(true),
+        ..OrganizationConfig::default()
+    };
+    let mdm = MdmConfig { configs: vec![entry], multi_user: settings.multi_user, ..MdmConfig::default() };
+    Ok(Content { settings, tokens, configs, mdm })
 }
 
 /// A device whose daemon's loop runs on twins; the engine and the worker are real.

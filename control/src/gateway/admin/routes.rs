@@ -5,7 +5,8 @@
 //! line for the documentation, the query's parameters beyond `page` and `per_page`, and the type of the body.
 
 use super::permission::{Area, Permission};
-use super::{api_tokens, apps, audit, devices, groups, guard, lists, policies, providers, registrations, rules};
+use super::{api_tokens, apps, audit, device_settings, devices, groups, guard, lists, policies, profiles, providers};
+use super::{registrations, rules};
 use super::{schema, settings, status, tokens, users};
 use crate::gateway::app::App;
 use axum::Router;
@@ -103,6 +104,29 @@ pub(super) static OPERATIONS: &[Operation] = operations! {
     PUT    "/gateway/lists/{id}"                      lists::update, ZeroTrust "gateway_list" "Replaces a list" lists::Body;
     DELETE "/gateway/lists/{id}"                      lists::remove, ZeroTrust "gateway_list" "Deletes a list that no rule names";
 
+    GET    "/devices/policy"                          profiles::show, ZeroTrust "device_profile" "Shows the default device profile";
+    POST   "/devices/policy"                          profiles::create, ZeroTrust "device_profile" "Makes a device profile, a copy of the default but for what is given" profiles::Edit;
+    PATCH  "/devices/policy"                          profiles::update, ZeroTrust "device_profile" "Changes the default device profile" profiles::Edit;
+    GET    "/devices/policies"                        profiles::list, ZeroTrust "device_profile" "Lists device profiles by precedence, without the default";
+    GET    "/devices/policy/include"                  profiles::include, ZeroTrust "device_profile" "Lists what the default profile includes in the tunnel";
+    PUT    "/devices/policy/include"                  profiles::set_include, ZeroTrust "device_profile" "Sends these through the tunnel and nothing else" profiles::Entries;
+    GET    "/devices/policy/exclude"                  profiles::exclude, ZeroTrust "device_profile" "Lists what the default profile excludes from the tunnel";
+    PUT    "/devices/policy/exclude"                  profiles::set_exclude, ZeroTrust "device_profile" "Keeps these out of the tunnel and nothing else" profiles::Entries;
+    GET    "/devices/policy/fallback_domains"         profiles::fallback_domains, ZeroTrust "device_profile" "Lists the default profile's fallback domains";
+    PUT    "/devices/policy/fallback_domains"         profiles::set_fallback_domains, ZeroTrust "device_profile" "Replaces the default profile's fallback domains" profiles::Domains;
+    GET    "/devices/policy/{id}"                     profiles::show, ZeroTrust "device_profile" "Shows a device profile";
+    PATCH  "/devices/policy/{id}"                     profiles::update, ZeroTrust "device_profile" "Changes a device profile" profiles::Edit;
+    DELETE "/devices/policy/{id}"                     profiles::remove, ZeroTrust "device_profile" "Deletes a device profile";
+    GET    "/devices/policy/{id}/include"             profiles::include, ZeroTrust "device_profile" "Lists what a profile includes in the tunnel";
+    PUT    "/devices/policy/{id}/include"             profiles::set_include, ZeroTrust "device_profile" "Sends these through the tunnel and nothing else" profiles::Entries;
+    GET    "/devices/policy/{id}/exclude"             profiles::exclude, ZeroTrust "device_profile" "Lists what a profile excludes from the tunnel";
+    PUT    "/devices/policy/{id}/exclude"             profiles::set_exclude, ZeroTrust "device_profile" "Keeps these out of the tunnel and nothing else" profiles::Entries;
+    GET    "/devices/policy/{id}/fallback_domains"    profiles::fallback_domains, ZeroTrust "device_profile" "Lists a profile's fallback domains";
+    PUT    "/devices/policy/{id}/fallback_domains"    profiles::set_fallback_domains, ZeroTrust "device_profile" "Replaces a profile's fallback domains" profiles::Domains;
+    GET    "/devices/settings"                        device_settings::show, ZeroTrust "device_settings" "Shows what holds for all devices";
+    PUT    "/devices/settings"                        device_settings::replace, ZeroTrust "device_settings" "Replaces what holds for all devices; what is left out has its default" device_settings::Edit;
+    PATCH  "/devices/settings"                        device_settings::update, ZeroTrust "device_settings" "Changes what holds for all devices" device_settings::Edit;
+
     GET    "/devices/physical-devices"                devices::list, ZeroTrust "device" "Lists devices" ["cursor" "id" "active_registrations" "search" "last_seen_user.email" "seen_after" "seen_before" "sort_by" "sort_order" "include"];
     GET    "/devices/physical-devices/{id}"           devices::show, ZeroTrust "device" "Shows a device" ["include"];
     DELETE "/devices/physical-devices/{id}"           devices::remove, ZeroTrust "device" "Deletes all registrations of a device";
@@ -159,6 +183,7 @@ impl Operation {
     pub(super) fn lists(&self) -> bool {
         self.method == "GET"
             && !self.path.ends_with('}')
+            && !self.path.ends_with("/devices/policy")
             && !self.path.ends_with("/settings")
             && !self.path.ends_with("/status")
     }

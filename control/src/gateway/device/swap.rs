@@ -3,6 +3,7 @@
 use super::signature::verify;
 use super::{Answer, DeviceError, bearer, binary, body};
 use crate::api::device::{SwapRequest, SwapResponse, swap_message};
+use crate::api::posture::PostureSchedule;
 use crate::gateway::app::{App, inner, tunnel_of};
 use crate::gateway::clock;
 use crate::gateway::store::{Device, Followed, Order, OrderOutcome};
@@ -59,6 +60,7 @@ pub(super) async fn swap(State(app): State<Arc<App>>, headers: HeaderMap, bytes:
         return Err(DeviceError::unauthenticated("registration_unknown", "the registration is gone: enrol again"));
     };
     let rules = app.book().compiled(&subject);
+    let profile = app.profiles().resolve(&subject);
     let addresses = inner(device.address);
     let order = Order {
         device,
@@ -77,6 +79,10 @@ pub(super) async fn swap(State(app): State<Arc<App>>, headers: HeaderMap, bytes:
         mtu: app.settings.mtu,
         policy: (request.policy_held.as_deref() != Some(&rules.digest)).then(|| rules.document.clone()),
         policy_digest: rules.digest.clone(),
+        policy_version: rules.document.version,
+        profile: (request.profile_held.as_deref() != Some(&profile.digest)).then(|| profile.document.clone()),
+        profile_digest: profile.digest.clone(),
+        posture: PostureSchedule::default(),
     }))
 }
 

@@ -3,11 +3,12 @@
 use super::StoreError;
 use sqlx::SqlitePool;
 
-const VERSIONS: [&str; 4] = [
+const VERSIONS: [&str; 5] = [
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
     include_str!("migrations/0004.sql"),
+    include_str!("migrations/0005.sql"),
 ];
 
 /// Brings the database to the newest version. Two starts at a time are kept apart by the write lock.

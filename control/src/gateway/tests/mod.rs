@@ -6,6 +6,7 @@ mod administration;
 mod changes;
 mod enrolment;
 mod login;
+mod profiles;
 mod swap;
 mod tokens;
 mod tunnel;

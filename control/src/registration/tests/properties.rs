@@ -63,7 +63,7 @@ pub(super) fn settings(which: u8) -> Settings {
         5 => hold(Hold::Cut, multi(pre_login())),
         6 => hold(Hold::Seconds(60), pre_login()),
         7 => Settings { keep_previous: false, ..multi(user_only()) },
-        8 => Settings { organizations: vec!["othercompany".into()], auto_connect: Some(1), ..multi(pre_login()) },
+        8 => Settings { organizations: vec!["othercompany".into()], auto_connect: Some(60), ..multi(pre_login()) },
         _ => Settings { switch_locked: true, ..hold(Hold::Seconds(60), multi(pre_login())) },
     }
 }

@@ -117,7 +117,7 @@ async fn secrets_travel_in_headers_and_stay_out_of_errors() {
     let bearer = Secret::new("hush");
     let registration = Uuid::from_u128(7);
     let error = gateway.delete(registration, &bearer).await.unwrap_err();
-    gateway.changes(&bearer, 3).await.unwrap_err();
+    gateway.changes(&bearer, &Held { since: 3, ..Held::default() }).await.unwrap_err();
     let seen = seen.lock().unwrap();
     assert!(seen[0].starts_with(&format!("DELETE /vestibule/v1/registrations/{registration} ")), "{}", seen[0]);
     assert!(seen[1].starts_with("GET /vestibule/v1/changes?since=3 "), "{}", seen[1]);
