@@ -96,16 +96,24 @@ impl App {
 
     /// After a change of profiles on disk: every device is told of its own.
     pub(super) async fn profiles_changed(&self) -> Result<(), StoreError> {
-        let profiles = Arc::new(Profiles::load(&self.store).await?);
-        *self.profiles.write().unwrap_or_else(PoisonError::into_inner) = profiles;
+        self.load_profiles().await?;
         self.hub.all_changed();
         tracing::info!("device profiles changed");
+        Ok(())
+    }
+
+    async fn load_profiles(&self) -> Result<(), StoreError> {
+        let profiles = Arc::new(Profiles::load(&self.store).await?);
+        *self.profiles.write().unwrap_or_else(PoisonError::into_inner) = profiles;
         Ok(())
     }
 
     /// After a change of rules on disk: everybody judges by the new ones.
     pub(super) async fn rules_changed(&self) -> Result<(), StepError> {
         let _steering = self.steering.lock().await;
+        if self.profiles().name_lists() {
+            self.load_profiles().await?;
+        }
         let book = Arc::new(Book::load(&self.store).await?);
         *self.book.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&book);
         let version = book.version();

@@ -1,9 +1,8 @@
 //! The profiles, parsed once per change: which one a device gets.
 
-use super::book::parse_lists;
-use super::store::{ProfileRow, Store, StoreError};
+use super::store::{ListRow, ProfileRow, Store, StoreError};
 use crate::api::profile::{OrganizationSettings, ProfileDocument};
-use crate::rules::{Identity, Lists, RuleError, Subject};
+use crate::rules::{List, ListKind, Lists, Match, RuleError, Scope, Subject};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use std::sync::Arc;
 
@@ -17,25 +16,26 @@ pub(super) struct Profile {
     pub(super) json: String,
 }
 
-/// Which devices a profile is for.
-#[derive(Debug)]
-pub(super) struct Matching(Identity);
+/// Reads the expression of a profile, whose lists must be there.
+pub(super) fn parse_match(text: &str, lists: &[ListRow]) -> Result<Match, RuleError> {
+    let matching = Match::parse(text, Scope::Profile)?;
+    matching.check_lists(&read_lists(lists))?;
+    Ok(matching)
+}
 
-impl Matching {
-    /// Reads the expression of a profile.
-    pub(super) fn parse(text: &str, _lists: &Lists) -> Result<Self, RuleError> {
-        Identity::parse(text).map(Self)
+fn read_lists(rows: &[ListRow]) -> Lists {
+    let mut lists = Lists::default();
+    for row in rows {
+        let items: Vec<String> = serde_json::from_str(&row.items).unwrap_or_default();
+        lists.insert(&row.id, List::new(ListKind::Ip, items.iter().map(String::as_str)));
     }
-
-    fn holds(&self, subject: &Subject, _lists: &Lists) -> bool {
-        self.0.matches(subject.email())
-    }
+    lists
 }
 
 /// An immutable snapshot of all profiles.
 #[derive(Debug)]
 pub(super) struct Profiles {
-    custom: Vec<(Matching, Arc<Profile>)>,
+    custom: Vec<(Match, Arc<Profile>)>,
     default: Arc<Profile>,
     lists: Lists,
 }
@@ -43,14 +43,14 @@ pub(super) struct Profiles {
 impl Profiles {
     /// Reads them from the store.
     pub(super) async fn load(store: &Store) -> Result<Self, StoreError> {
-        let lists = parse_lists(&store.lists().await?);
+        let lists = read_lists(&store.lists().await?);
         Ok(Self::new(&store.profiles().await?, &store.device_settings().await?, lists))
     }
 
     fn new(rows: &[ProfileRow], organization: &OrganizationSettings, lists: Lists) -> Self {
         let profile = |row: &ProfileRow| Arc::new(Profile::new(row, organization.clone()));
         let custom = rows.iter().filter(|row| !row.is_default && row.enabled).filter_map(|row| {
-            match Matching::parse(&row.matching, &lists) {
+            match Match::parse(&row.matching, Scope::Profile) {
                 Ok(matching) => Some((matching, profile(row))),
                 Err(error) => {
                     // Expressions are checked before they are stored.
@@ -68,9 +68,14 @@ impl Profiles {
         Self { custom, default, lists }
     }
 
+    /// Whether a list's content may decide who gets which.
+    pub(super) fn name_lists(&self) -> bool {
+        self.custom.iter().any(|(matching, _)| matching.lists().next().is_some())
+    }
+
     /// The first that matches, else the default.
     pub(super) fn resolve(&self, subject: &Subject) -> Arc<Profile> {
-        let found = self.custom.iter().find(|(matching, _)| matching.holds(subject, &self.lists));
+        let found = self.custom.iter().find(|(matching, _)| matching.matches(subject, &self.lists));
         Arc::clone(found.map_or(&self.default, |(_, profile)| profile))
     }
 }

@@ -45,6 +45,7 @@ impl Default for MdmConfig {
             no_auth_no_internet: false,
             no_auth_no_internet_block_rfc_1918: false,
             organization_configs: BTreeMap::new(),
+            top_level: Vec::new(),
             warnings: Vec::new(),
         }
     }

@@ -4,7 +4,9 @@ use super::split::has_hosts;
 use super::{Dns, Effective, Origin, SettingView};
 use crate::api::profile::{Mode, ProfileDocument, SplitTunnel, TunnelProtocol};
 use crate::mdm::{self, MdmConfig, OrganizationConfig};
+use crate::registration::Hold;
 use serde::Serialize;
+use serde_json::json;
 
 /// What is shown of a setting that the client does not act on.
 const NOT_YET: &str = "not enforced yet";
@@ -116,18 +118,23 @@ impl Sources<'_> {
     fn top_level(&self, sheet: &mut Sheet) {
         let absent = MdmConfig::default();
         let mdm = self.mdm.unwrap_or(&absent);
-        let origin = |is_default| if is_default { Origin::Default } else { Origin::Mdm };
-        sheet.show(("multi_user", ""), &mdm.multi_user, origin(!mdm.multi_user), Yes);
-        let keep = mdm.multi_user_keep_previous;
-        sheet.show(("multi_user_keep_previous", ""), &keep, origin(keep || self.mdm.is_none()), Yes);
         let team = mdm.pre_login.as_ref().map(|pre_login| &pre_login.organization);
-        sheet.show(("pre_login", ""), &team, origin(team.is_none()), Yes);
-        let hold = mdm.pre_login_hold;
-        sheet.show(("pre_login_hold", "seconds"), &hold, origin(hold == Default::default()), Yes);
-        let lockdown = mdm.no_auth_no_internet;
-        sheet.show(("no_auth_no_internet", ""), &lockdown, origin(!lockdown), NotYet);
-        let private = mdm.no_auth_no_internet_block_rfc_1918;
-        sheet.show(("no_auth_no_internet_block_rfc_1918", ""), &private, origin(!private), NotYet);
+        let hold = match mdm.pre_login_hold {
+            Hold::UntilAuthenticated => -1,
+            Hold::Cut => 0,
+            Hold::Seconds(seconds) => i32::from(seconds),
+        };
+        for (key, unit, value, acts) in [
+            ("multi_user", "", json!(mdm.multi_user), Yes),
+            ("multi_user_keep_previous", "", json!(mdm.multi_user_keep_previous), Yes),
+            ("pre_login", "", json!(team), Yes),
+            ("pre_login_hold", "seconds", json!(hold), Yes),
+            ("no_auth_no_internet", "", json!(mdm.no_auth_no_internet), NotYet),
+            ("no_auth_no_internet_block_rfc_1918", "", json!(mdm.no_auth_no_internet_block_rfc_1918), NotYet),
+        ] {
+            let origin = if mdm.top_level.contains(&key) { Origin::Mdm } else { Origin::Default };
+            sheet.show((key, unit), &value, origin, acts);
+        }
     }
 
     fn switch_and_mode(&self, sheet: &mut Sheet, entry: &OrganizationConfig) -> Effective {

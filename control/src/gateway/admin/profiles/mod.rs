@@ -4,15 +4,16 @@ mod edit;
 mod entries;
 
 pub(super) use edit::{Edit, Whole};
-pub(super) use entries::{Domains, Entries, exclude, fallback_domains, include, set_exclude, set_fallback_domains, set_include};
+pub(super) use entries::{
+    Domains, Entries, exclude, fallback_domains, include, set_exclude, set_fallback_domains, set_include,
+};
 
 use super::body::{description, name, read};
 use super::envelope::{Answer, ApiError, many, one};
 use crate::api::profile::SplitTunnel;
 use crate::gateway::app::App;
-use crate::gateway::book::parse_lists;
 use crate::gateway::clock;
-use crate::gateway::profiles::Matching;
+use crate::gateway::profiles::parse_match;
 use crate::gateway::store::ProfileRow;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
@@ -109,8 +110,7 @@ async fn put(app: &App, mut row: ProfileRow, edit: Edit) -> Result<ProfileRow, A
         row.description = description(edit.description.clone())?;
     }
     if let Some(text) = &edit.matching {
-        let lists = parse_lists(&app.store.lists().await?);
-        Matching::parse(text, &lists).map_err(|error| ApiError::field(format!("`match`, {error}")))?;
+        parse_match(text, &app.store.lists().await?).map_err(|error| ApiError::field(format!("`match`, {error}")))?;
         row.matching.clone_from(text);
     }
     if let Some(precedence) = edit.precedence {
