@@ -24,6 +24,7 @@ mod facts;
 mod files;
 mod host;
 mod hub;
+mod inactivity;
 mod login;
 mod options;
 mod profiles;

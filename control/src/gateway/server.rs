@@ -8,7 +8,7 @@ use super::files::Directory;
 use super::profiles::Profiles;
 use super::secret::{Secret, id};
 use super::store::Store;
-use super::{GatewayError, Options, admin, clock, device, events, host, login, tls};
+use super::{GatewayError, Options, admin, clock, device, events, host, inactivity, login, tls};
 use crate::crypto::{install_provider, random, sha256};
 use axum::Router;
 use axum::extract::Request;
@@ -292,6 +292,7 @@ async fn prune(store: &Store, plain: &[[u8; 32]]) {
     let outcomes = [
         store.prune_registrations(now - TOMBSTONE_LIFE).await,
         store.prune_handshakes(now - HANDSHAKE_LIFE, plain).await,
+        inactivity::sweep(store, now).await.map(|swept| swept as u64),
     ];
     for error in outcomes.into_iter().filter_map(Result::err) {
         tracing::warn!(error = crate::causes::chain(&error), "old records stay a little longer");

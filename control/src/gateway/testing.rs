@@ -99,6 +99,28 @@ impl TestGateway {
         (status, response.json().await.unwrap())
     }
 
+    /// As [`Self::admin`], with another bearer token and headers; the `ETag` too.
+    pub(crate) async fn admin_as(
+        &self,
+        bearer: &str,
+        headers: &[(&str, &str)],
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> (StatusCode, Value, Option<String>) {
+        let url = format!("{}/client/v4/accounts/{}{path}", self.url, self.account);
+        let mut request = self.http.request(method, url).bearer_auth(bearer);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let response = request.send().await.unwrap();
+        let version = response.headers().get("etag").map(|value| value.to_str().unwrap().to_owned());
+        (response.status(), response.json().await.unwrap(), version)
+    }
+
     /// As [`Self::admin`], and it must succeed; its `result`.
     pub(crate) async fn did(&self, method: Method, path: &str, body: Option<Value>) -> Value {
         let (status, answer) = self.admin(method, path, body).await;

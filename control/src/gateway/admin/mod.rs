@@ -9,6 +9,7 @@ mod body;
 mod device_settings;
 mod devices;
 mod envelope;
+mod grants;
 mod groups;
 mod guard;
 mod lists;

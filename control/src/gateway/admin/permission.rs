@@ -4,6 +4,9 @@ use super::envelope::ApiError;
 use crate::crypto::sha256;
 use axum::http::StatusCode;
 
+/// What all permission groups here are about: the account.
+pub(super) const SCOPE: &str = "com.cloudflare.api.account";
+
 /// What a permission is about. Reading is one permission of it, writing another that includes reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Area {

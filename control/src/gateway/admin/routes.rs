@@ -138,7 +138,15 @@ pub(super) static OPERATIONS: &[Operation] = operations! {
     GET    "/devices/registrations/{id}"              registrations::show, ZeroTrust "registration" "Shows a registration" ["include"];
     DELETE "/devices/registrations/{id}"              registrations::remove, ZeroTrust "registration" "Deletes a registration";
 
-    GET    "/tokens/permission_groups"                api_tokens::permission_groups, ApiTokens "permission_group" "Lists what API tokens can be allowed";
+    GET    "/tokens"                                  api_tokens::list, ApiTokens "api_token" "Lists API tokens" ["include_expired" "direction"];
+    POST   "/tokens"                                  api_tokens::create, ApiTokens "api_token" "Makes an API token; the only answer but a roll's that shows it" api_tokens::Body;
+    GET    "/tokens/{id}"                             api_tokens::show, ApiTokens "api_token" "Shows an API token";
+    PUT    "/tokens/{id}"                             api_tokens::update, ApiTokens "api_token" "Replaces what an API token may do" api_tokens::Body;
+    DELETE "/tokens/{id}"                             api_tokens::remove, ApiTokens "api_token" "Deletes an API token";
+    PUT    "/tokens/{id}/value"                       api_tokens::roll, ApiTokens "api_token" "Gives an API token a new secret" api_tokens::Nothing;
+    GET    "/tokens/verify"                           api_tokens::verify, Own "api_token" "Tells whether the token of this call works";
+    GET    "/tokens/permission_groups"                api_tokens::permission_groups, ApiTokens "permission_group" "Lists what API tokens can be allowed" ["name" "scope"];
+    GET    "/audit_logs"                              audit::vendor_list, AuditLogs "audit" "Lists changes in the vendor's shape, newest first" ["since" "before" "direction" "actor.email" "id"];
 
     GET    "/vestibule/users"                         users::list, Organization "user" "Lists local accounts";
     POST   "/vestibule/users"                         users::create, Organization "user" "Makes a local account" users::Create;
@@ -172,11 +180,16 @@ impl Operation {
         let path = match self.method {
             "GET" => return None,
             // `.../{id}/rotate` is about `.../{id}`.
-            "POST" => self.path.rsplit_once('/').map(|(thing, _)| thing).filter(|thing| thing.ends_with('}'))?,
+            "POST" => self.path.rsplit_once('/')?.0,
             _ => self.path,
         };
-        let path = if path == "/accounts/{account_id}" { return None } else { path };
-        OPERATIONS.iter().find(|other| other.method == "GET" && other.path == path)
+        let shows = |path: &str| OPERATIONS.iter().find(|other| other.method == "GET" && other.path == path);
+        if self.method == "POST" && shows(self.path).is_some() {
+            // What is made was not there before.
+            return None;
+        }
+        shows(path)
+            .or_else(|| path.rsplit_once('/').filter(|_| self.method != "POST").and_then(|(thing, _)| shows(thing)))
     }
 
     /// Whether it gives a list: a collection's GET.
@@ -186,6 +199,7 @@ impl Operation {
             && !self.path.ends_with("/devices/policy")
             && !self.path.ends_with("/settings")
             && !self.path.ends_with("/status")
+            && !self.path.ends_with("/verify")
     }
 
     fn filter(&self) -> MethodFilter {
@@ -203,7 +217,12 @@ impl Operation {
 pub(super) fn router() -> Router<Arc<App>> {
     OPERATIONS.iter().fold(Router::new(), |router, operation| {
         let handler = move |State(app): State<Arc<App>>, request: Request| guard::pass(operation, app, request);
-        router.route(operation.path, on(operation.filter(), handler))
+        let router = router.route(operation.path, on(operation.filter(), handler));
+        // Where the vendor's guides ask whether a token works.
+        if operation.path.ends_with("/tokens/verify") {
+            return router.route("/user/tokens/verify", on(operation.filter(), handler));
+        }
+        router
     })
 }
 

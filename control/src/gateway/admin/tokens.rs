@@ -1,14 +1,15 @@
 //! `/access/service_tokens`
 
-use super::body::{name, read, read_or_empty};
+use super::body::{name, read, read_or_empty, unsupported};
 use super::envelope::{Answer, ApiError, created, many, one};
+use super::query::{parameters, refused};
 use crate::gateway::access::{Reference, user_of};
 use crate::gateway::app::App;
-use crate::gateway::secret::{Secret, id};
+use crate::gateway::secret::{SERVICE_TOKEN, Secret, id};
 use crate::gateway::store::{Millis, TokenRow};
 use crate::gateway::{clock, duration};
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -23,6 +24,9 @@ const YEAR: Millis = 365 * 86_400_000;
 pub(super) struct Create {
     name: String,
     duration: Option<String>,
+    enabled: Option<bool>,
+    client_secret_version: Option<i64>,
+    previous_client_secret_expires_at: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -41,8 +45,18 @@ pub(super) struct Rotate {
     previous_client_secret_expires_at: Option<String>,
 }
 
-pub(super) async fn list(State(app): State<Arc<App>>) -> Answer {
-    many(app.store.tokens().await?.iter().map(shown).collect())
+/// `name` is a whole name, `search` a part of it.
+pub(super) async fn list(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Answer {
+    let mut tokens = app.store.tokens().await?;
+    for (parameter, value) in parameters(query.as_deref()) {
+        match parameter.as_str() {
+            "name" => tokens.retain(|token| token.name == value),
+            "search" => tokens.retain(|token| token.name.to_lowercase().contains(&value.to_lowercase())),
+            "page" | "per_page" => {}
+            _ => return Err(refused(&parameter)),
+        }
+    }
+    many(tokens.iter().map(shown).collect())
 }
 
 pub(super) async fn show(State(app): State<Arc<App>>, Path(path): Path<HashMap<String, String>>) -> Answer {
@@ -51,7 +65,11 @@ pub(super) async fn show(State(app): State<Arc<App>>, Path(path): Path<HashMap<S
 
 pub(super) async fn create(State(app): State<Arc<App>>, bytes: Bytes) -> Answer {
     let request: Create = read(&bytes)?;
-    let (now, secret) = (clock::now(), Secret::new()?);
+    unsupported("previous_client_secret_expires_at", &request.previous_client_secret_expires_at)?;
+    if let Some(version) = request.client_secret_version.filter(|version| *version != 1) {
+        return Err(ApiError::field(format!("`client_secret_version` of a new token must be 1, got {version}")));
+    }
+    let (now, secret) = (clock::now(), Secret::with_prefix(SERVICE_TOKEN)?);
     let duration = request.duration.unwrap_or_else(|| duration::DEFAULT.to_owned());
     let token = TokenRow {
         id: Uuid::new_v4().to_string(),
@@ -63,11 +81,20 @@ pub(super) async fn create(State(app): State<Arc<App>>, bytes: Bytes) -> Answer 
         previous_expires_at: None,
         expires_at: now + life(&duration)?,
         duration,
-        enabled: true,
+        enabled: request.enabled.unwrap_or(true),
         created_at: now,
         updated_at: now,
         last_seen_at: None,
     };
+    let _administration = app.administration.lock().await;
+    let (limit, there_are) = (app.store.service_token_rules().await?.limit, app.store.tokens().await?.len());
+    if i64::try_from(there_are).unwrap_or(i64::MAX) >= limit {
+        let message = format!(
+            "there are {there_are} service tokens already: delete one, or raise `service_token_limit` in \
+             vestibule/settings"
+        );
+        return Err(ApiError::conflict(message));
+    }
     app.store.put_token(&token).await?;
     created(with_secret(&token, &secret))
 }
@@ -158,7 +185,7 @@ async fn find(app: &App, path: &HashMap<String, String>) -> Result<TokenRow, Api
 
 /// A new secret; the old one becomes the previous.
 fn replace_secret(token: &mut TokenRow) -> Result<Secret, ApiError> {
-    let secret = Secret::new()?;
+    let secret = Secret::with_prefix(SERVICE_TOKEN)?;
     token.previous_hash = Some(std::mem::replace(&mut token.secret_hash, secret.hash()));
     token.previous_expires_at = None;
     token.secret_version += 1;

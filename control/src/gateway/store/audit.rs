@@ -45,6 +45,7 @@ pub(crate) struct Change {
 /// Which entries; what is `None` does not matter.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AuditFilter {
+    pub(crate) id: Option<i64>,
     /// Newer than this entry.
     pub(crate) since: i64,
     pub(crate) kind: Option<String>,
@@ -89,7 +90,8 @@ macro_rules! filtered {
             $what,
             " FROM audit WHERE id > ?1 AND (?2 IS NULL OR kind = ?2) AND (?3 IS NULL OR ?3 IN (actor_id, actor_name)) \
              AND (?4 IS NULL OR resource_type = ?4) AND (?5 IS NULL OR resource_id = ?5) \
-             AND (?6 IS NULL OR device_id = ?6) AND (?7 IS NULL OR at >= ?7) AND (?8 IS NULL OR at < ?8)",
+             AND (?6 IS NULL OR device_id = ?6) AND (?7 IS NULL OR at >= ?7) AND (?8 IS NULL OR at < ?8) \
+             AND (?9 IS NULL OR id = ?9)",
             $tail
         )
     };
@@ -177,12 +179,13 @@ impl Store {
                     .bind(&filter.device_id)
                     .bind(filter.from)
                     .bind(filter.until)
+                    .bind(filter.id)
             };
         }
         let total: i64 = asked!(sqlx::query_scalar(filtered!("SELECT COUNT(*)", ""))).fetch_one(&self.pool).await?;
         let page = asked!(sqlx::query(filtered!(
             "SELECT *",
-            " ORDER BY CASE WHEN ?9 THEN -id ELSE id END LIMIT ?10 OFFSET ?11"
+            " ORDER BY CASE WHEN ?10 THEN -id ELSE id END LIMIT ?11 OFFSET ?12"
         )));
         let page = page.bind(filter.newest_first).bind(most).bind(skip).fetch_all(&self.pool).await?;
         Ok((page.iter().map(entry).collect::<Result<_, _>>()?, total))

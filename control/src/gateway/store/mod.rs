@@ -3,6 +3,7 @@
 //! WAL with `synchronous = FULL`: a commit has reached the disk when it returns. Writers begin with `BEGIN IMMEDIATE`,
 //! so none finds out halfway that another was faster.
 
+mod api_tokens;
 mod audit;
 mod devices;
 mod error;
@@ -20,6 +21,7 @@ mod swaps;
 mod tokens;
 mod users;
 
+pub(crate) use api_tokens::ApiTokenRow;
 pub(crate) use audit::{AuditEntry, AuditFilter, Change};
 pub(crate) use devices::{Device, NewDevice};
 pub(crate) use error::StoreError;
@@ -32,7 +34,7 @@ pub(crate) use providers::{ProviderRow, ProviderSettings};
 pub(crate) use registrations::{NewRegistration, Registration};
 pub(crate) use rules::RuleRow;
 pub(crate) use swaps::{Followed, Order, OrderOutcome};
-pub(crate) use tokens::TokenRow;
+pub(crate) use tokens::{ServiceTokenRules, TokenRow};
 pub(crate) use users::UserRow;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};

@@ -3,6 +3,8 @@
 
 mod access;
 mod administration;
+mod api;
+mod api_tokens;
 mod changes;
 mod enrolment;
 mod login;
