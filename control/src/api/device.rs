@@ -147,15 +147,39 @@ pub struct SwapResponse {
     pub posture: PostureSchedule,
 }
 
+/// The shape of [`PolicyDocument`] that this version writes and reads.
+pub const POLICY_FORMAT: u32 = 2;
+
 /// The rules of one identity, in order.
+///
+/// Later formats only add fields. A device that does not know a document's format lets all traffic into the tunnel: its
+/// rules only answer earlier than the gateway, which judges in any case. The same is sent to it in place of a document
+/// of more than [`MAX_POLICY_BYTES`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicyDocument {
+    /// [`POLICY_FORMAT`].
+    pub format: u32,
     /// Grows with every change.
     pub version: u64,
     /// Answer when no rule matches: true allows.
     pub default_allow: bool,
-    /// First match wins; an empty list in a rule matches everything.
+    /// Lists that places name by their position.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lists: Vec<PolicyList>,
+    /// First match wins.
+    #[serde(default)]
     pub rules: Vec<PolicyRule>,
+}
+
+/// Largest document that is sent, as JSON.
+pub const MAX_POLICY_BYTES: usize = 8 * 1024 * 1024;
+
+/// Addresses that several rules name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PolicyList {
+    /// Its prefixes.
+    pub nets: Vec<IpNet>,
 }
 
 /// One rule of a [`PolicyDocument`].
@@ -165,14 +189,71 @@ pub struct PolicyRule {
     pub id: u32,
     /// The administrator's name for it.
     pub name: String,
-    /// True allows, false blocks.
+    /// True allows, false blocks. Flows that the gateway sends elsewhere are allowed.
     pub allow: bool,
-    /// Destination prefixes.
-    pub destinations: Vec<IpNet>,
-    /// Inclusive port ranges.
-    pub ports: Vec<(u16, u16)>,
+    /// It matches when one of these does.
+    #[serde(default)]
+    pub clauses: Vec<PolicyClause>,
+}
+
+/// Conditions of which all must hold; what is not there asks nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PolicyClause {
+    /// Where the flow is opened towards.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destinations: Option<PolicyPlace>,
+    /// Who opens it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sources: Option<PolicyPlace>,
+    /// Inclusive port ranges, of TCP and UDP.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub destination_ports: Vec<(u16, u16)>,
+    /// Inclusive port ranges, of TCP and UDP.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub source_ports: Vec<(u16, u16)>,
     /// IP protocol numbers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub protocols: Vec<u8>,
+    /// What the flow's first bytes must tell.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub payload: Vec<PolicyTest>,
+}
+
+/// A set of addresses: a list, all that is not in a list, or prefixes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PolicyPlace {
+    /// Position in [`PolicyDocument::lists`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub list: Option<u32>,
+    /// All that is not in the list.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub outside: bool,
+    /// Prefixes, when there is no list.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub nets: Vec<IpNet>,
+}
+
+/// A look at a flow's first bytes. One of the four is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PolicyTest {
+    /// The look must fail.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub negated: bool,
+    /// The server's name is one of these.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sni_hosts: Vec<String>,
+    /// The server's name is one of these, or below one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sni_domains: Vec<String>,
+    /// The server's name matches this regular expression, without regard to case.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sni_matches: Option<String>,
+    /// The flow's protocol is one of these.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub detected: Vec<String>,
 }
 
 /// Answer of the long poll.

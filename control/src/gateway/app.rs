@@ -108,13 +108,19 @@ impl App {
         Ok(())
     }
 
-    /// After a change of rules on disk: everybody judges by the new ones.
+    /// After a change of rules on disk: everybody judges by the new ones when this returns. Calls that wait for each other
+    /// are served together: whoever comes first publishes for all whose changes are on disk by then.
     pub(super) async fn rules_changed(&self) -> Result<(), StepError> {
+        let wanted = self.store.current_organisation().await?.policy_version.unsigned_abs();
         let _steering = self.steering.lock().await;
+        let known = self.book();
+        if known.version() >= wanted {
+            return Ok(());
+        }
         if self.profiles().name_lists() {
             self.load_profiles().await?;
         }
-        let book = Arc::new(Book::load(&self.store).await?);
+        let book = Arc::new(known.turned(&self.store).await?);
         *self.book.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&book);
         let version = book.version();
         let published = self.plane.publish(|subject| Arc::clone(&book.compiled(subject).policy)).await;

@@ -1,8 +1,9 @@
 //! The profiles, parsed once per change: which one a device gets.
 
+use super::book::read_list;
 use super::store::{ListRow, ProfileRow, Store, StoreError};
 use crate::api::profile::{OrganizationSettings, ProfileDocument};
-use crate::rules::{List, ListKind, Lists, Match, RuleError, Scope, Subject};
+use crate::rules::{Lists, Match, RuleError, Scope, Subject};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use std::sync::Arc;
 
@@ -26,8 +27,7 @@ pub(super) fn parse_match(text: &str, lists: &[ListRow]) -> Result<Match, RuleEr
 fn read_lists(rows: &[ListRow]) -> Lists {
     let mut lists = Lists::default();
     for row in rows {
-        let items: Vec<String> = serde_json::from_str(&row.items).unwrap_or_default();
-        lists.insert(&row.id, List::new(ListKind::Ip, items.iter().map(String::as_str)));
+        lists.insert(&row.id, read_list(row));
     }
     lists
 }

@@ -107,6 +107,12 @@ impl Addresses {
         self.v4.is_empty() && self.v6.is_empty()
     }
 
+    /// How many ranges it has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.v4.len() + self.v6.len()
+    }
+
     /// Whether an address is in it.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {

@@ -2,7 +2,8 @@
 
 use super::addresses::Addresses;
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use vestibule_engine::policy::AddressSet;
 
 /// The vendor's types of lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -27,6 +28,10 @@ pub enum ListKind {
 }
 
 impl ListKind {
+    /// All of them.
+    pub const ALL: [Self; 8] =
+        [Self::Ip, Self::Domain, Self::Email, Self::Serial, Self::Url, Self::Category, Self::Location, Self::Device];
+
     /// As the API spells it.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -73,6 +78,9 @@ pub struct List {
     addresses: Addresses,
     /// In lower case.
     texts: HashSet<String>,
+    /// `addresses` as the engine takes them: one set for all rules that name the list.
+    set: OnceLock<Arc<AddressSet>>,
+    outside: OnceLock<Arc<AddressSet>>,
 }
 
 impl List {
@@ -87,7 +95,7 @@ impl List {
                 addresses.extend(&set);
             }
         }
-        Self { kind, addresses: addresses.normalised(), texts }
+        Self { kind, addresses: addresses.normalised(), texts, set: OnceLock::new(), outside: OnceLock::new() }
     }
 
     /// Its type.
@@ -108,9 +116,22 @@ impl List {
         self.texts.contains(text)
     }
 
-    /// Its texts, in no order.
-    pub fn texts(&self) -> impl Iterator<Item = &str> {
-        self.texts.iter().map(String::as_str)
+    /// Its texts, in lower case and order.
+    #[must_use]
+    pub fn sorted_texts(&self) -> Vec<String> {
+        let mut texts: Vec<String> = self.texts.iter().cloned().collect();
+        texts.sort_unstable();
+        texts
+    }
+
+    /// Its addresses for the engine.
+    pub(super) fn set(&self) -> Arc<AddressSet> {
+        Arc::clone(self.set.get_or_init(|| Arc::new(AddressSet::new(self.addresses.nets()))))
+    }
+
+    /// All other addresses for the engine.
+    pub(super) fn outside(&self) -> Arc<AddressSet> {
+        Arc::clone(self.outside.get_or_init(|| Arc::new(self.set().complement())))
     }
 }
 

@@ -140,7 +140,7 @@ fn each<'a>(
 }
 
 /// One value with one comparison; what is not known (empty) compares with nothing.
-fn compares(test: &Test, value: &str, lists: &Lists) -> bool {
+pub(super) fn compares(test: &Test, value: &str, lists: &Lists) -> bool {
     if value.is_empty() {
         return false;
     }

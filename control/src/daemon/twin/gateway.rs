@@ -9,7 +9,7 @@ use crate::{
     },
     crypto::{random, sha256},
     daemon::remote::{Gateway, Proof, RemoteError, Secret},
-    rules::{engine_policy, non_identity_email},
+    rules::{engine_policy, judged_by_the_gateway, non_identity_email},
 };
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -98,7 +98,7 @@ impl TwinGateway {
             codes: BTreeMap::new(),
             assertions: BTreeMap::new(),
             users: vec!["alice@example.com".into(), "bob@example.com".into()],
-            policy: PolicyDocument { version: 1, default_allow: true, rules: Vec::new() },
+            policy: judged_by_the_gateway(1),
             profile: ProfileDocument::default(),
             calls: Vec::new(),
             swallow_handshakes: false,

@@ -18,7 +18,7 @@ impl References {
         let groups = store.groups().await?;
         let groups = groups.iter().filter_map(|row| Some((row.id.clone(), rules(row)?))).collect();
         let lists = store.lists().await?.into_iter();
-        let lists = lists.filter_map(|row| Some((row.id, serde_json::from_str(&row.items).ok()?))).collect();
+        let lists = lists.map(|row| (row.id, row.items.into_iter().map(|item| item.value).collect())).collect();
         Ok(Self { groups, lists })
     }
 

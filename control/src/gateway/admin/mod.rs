@@ -22,6 +22,7 @@ mod providers;
 mod query;
 mod registrations;
 mod routes;
+mod rule_settings;
 mod rules;
 mod schema;
 mod settings;

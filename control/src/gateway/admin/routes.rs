@@ -102,6 +102,8 @@ pub(super) static OPERATIONS: &[Operation] = operations! {
     POST   "/gateway/lists"                           lists::create, ZeroTrust "gateway_list" "Makes a list" lists::Body;
     GET    "/gateway/lists/{id}"                      lists::show, ZeroTrust "gateway_list" "Shows a list with its items";
     PUT    "/gateway/lists/{id}"                      lists::update, ZeroTrust "gateway_list" "Replaces a list" lists::Body;
+    PATCH  "/gateway/lists/{id}"                      lists::patch, ZeroTrust "gateway_list" "Adds and removes items of a list" lists::Patch;
+    GET    "/gateway/lists/{id}/items"                lists::items, ZeroTrust "gateway_list" "Lists the items of a list";
     DELETE "/gateway/lists/{id}"                      lists::remove, ZeroTrust "gateway_list" "Deletes a list that no rule names";
 
     GET    "/devices/policy"                          profiles::show, ZeroTrust "device_profile" "Shows the default device profile";

@@ -4,7 +4,7 @@ use super::body::read;
 use super::envelope::{Answer, ApiError, one};
 use crate::gateway::app::App;
 use crate::gateway::inactivity::Inactivity;
-use crate::rules::RuleAction;
+use crate::rules::{DefaultAction, VIRTUAL_NETWORK};
 use axum::body::Bytes;
 use axum::extract::State;
 use serde::Deserialize;
@@ -14,8 +14,8 @@ use std::sync::Arc;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Update {
-    default_action_service_tokens: Option<RuleAction>,
-    default_action_users: Option<RuleAction>,
+    default_action_service_tokens: Option<DefaultAction>,
+    default_action_users: Option<DefaultAction>,
     service_token_limit: Option<i64>,
     service_token_inactivity: Option<Inactivity>,
 }
@@ -49,7 +49,7 @@ pub(super) async fn update(State(app): State<Arc<App>>, bytes: Bytes) -> Answer 
         return shown(&app).await;
     }
     let now = app.store.current_organisation().await?;
-    let choose = |new: Option<RuleAction>, old| new.map_or(old, |action| action == RuleAction::Allow);
+    let choose = |new: Option<DefaultAction>, old| new.map_or(old, |action| action == DefaultAction::Allow);
     app.store
         .set_defaults(
             choose(request.default_action_service_tokens, now.default_allow_non_identity),
@@ -62,10 +62,11 @@ pub(super) async fn update(State(app): State<Arc<App>>, bytes: Bytes) -> Answer 
 
 async fn shown(app: &App) -> Answer {
     let (organisation, tokens) = (app.store.current_organisation().await?, app.store.service_token_rules().await?);
-    let action = |allow| if allow { RuleAction::Allow } else { RuleAction::Block };
+    let action = |allow| if allow { DefaultAction::Allow } else { DefaultAction::Block };
     one(json!({
         "organization": organisation.name,
         "default_action_service_tokens": action(organisation.default_allow_non_identity),
+        "virtual_network_id": VIRTUAL_NETWORK,
         "default_action_users": action(organisation.default_allow_user),
         "service_token_limit": tokens.limit,
         "service_token_inactivity": Inactivity::of(&tokens),

@@ -67,12 +67,12 @@ impl Answer {
         };
         let (rules, profile) = (book.compiled(&subject), app.profiles().resolve(&subject));
         let posture = PostureSchedule::default();
-        let other = |held: &Option<String>, digest: &String| held.as_ref() != Some(digest);
+        let other = |held: &Option<String>, digest: &str| held.as_deref() != Some(digest);
         // Who names no rules is told them when their version changed.
-        let policy = if held.policy.is_some() { other(&held.policy, &rules.digest) } else { version != held.since };
+        let policy = if held.policy.is_some() { other(&held.policy, rules.digest()) } else { version != held.since };
         json.push_str(",\"policy\":");
-        json.push_str(if policy { &rules.json } else { "null" });
-        json.push_str(&format!(",\"policy_digest\":{}", text(&rules.digest)));
+        json.push_str(if policy { rules.json() } else { "null" });
+        json.push_str(&format!(",\"policy_digest\":{}", text(rules.digest())));
         if other(&held.profile, &profile.digest) {
             json.push_str(",\"profile\":");
             json.push_str(&profile.json);

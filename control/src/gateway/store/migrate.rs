@@ -3,12 +3,13 @@
 use super::StoreError;
 use sqlx::SqlitePool;
 
-const VERSIONS: [&str; 5] = [
+const VERSIONS: [&str; 6] = [
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
     include_str!("migrations/0004.sql"),
     include_str!("migrations/0005.sql"),
+    include_str!("migrations/0006.sql"),
 ];
 
 /// Brings the database to the newest version. Two starts at a time are kept apart by the write lock.

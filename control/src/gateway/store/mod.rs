@@ -26,7 +26,7 @@ pub(crate) use audit::{AuditEntry, AuditFilter, Change};
 pub(crate) use devices::{Device, NewDevice};
 pub(crate) use error::StoreError;
 pub(crate) use groups::GroupRow;
-pub(crate) use lists::ListRow;
+pub(crate) use lists::{ListItem, ListRow};
 pub(crate) use organisation::Organisation;
 pub(crate) use policies::{AppRow, AppSettings, PolicyRow};
 pub(crate) use profiles::ProfileRow;

@@ -46,7 +46,7 @@ async fn news_arrives_in_under_a_second() {
     .await;
     assert!(took < AT_ONCE, "{took:?}");
     assert_eq!(answer["registration"], "active");
-    assert_eq!(answer["policy"]["rules"][0]["destinations"], json!(["10.20.0.10/32"]));
+    assert_eq!(answer["policy"]["rules"][0]["clauses"][0]["destinations"]["nets"], json!(["10.20.0.10/32"]));
     let version = answer["version"].as_u64().unwrap();
 
     let path = format!("/devices/registrations/revoke?id={}", enrolled.registration.id);

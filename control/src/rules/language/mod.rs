@@ -24,4 +24,6 @@ pub(super) mod values;
 pub use error::RuleError;
 pub(super) use parser::parse;
 pub use selectors::Scope;
+#[cfg(test)]
+pub(super) use selectors::{ACTIONS, OPERATORS, REFUSED, SELECTORS};
 pub(super) use tree::{Comparison, Expression, Field, Quantifier, Test};

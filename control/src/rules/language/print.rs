@@ -2,7 +2,7 @@
 
 use super::selectors::{SELECTORS, Values};
 use super::tree::{Comparison, Expression, Field, Quantifier, Relation, Test};
-use super::values::{detected_name, protocol_name};
+use super::values::protocol_name;
 use std::fmt::{Display, Formatter, Result, Write as _};
 
 impl Display for Expression {
@@ -77,9 +77,7 @@ fn members(comparison: &Comparison) -> Vec<String> {
         Comparison::Protocols(numbers) => {
             numbers.iter().filter_map(|n| protocol_name(*n)).map(|name| quoted(name)).collect()
         }
-        Comparison::Detected(kinds) => {
-            kinds.iter().filter_map(|kind| detected_name(*kind)).map(|name| quoted(name)).collect()
-        }
+        Comparison::Detected(kinds) => kinds.iter().map(|kind| quoted(kind.name())).collect(),
         Comparison::Texts(texts) => texts.iter().map(|text| quoted(text)).collect(),
         Comparison::Version(_, versions) => versions.iter().map(|v| quoted(&v.to_string())).collect(),
         Comparison::Contains(_) | Comparison::Matches(_) | Comparison::List { .. } => Vec::new(),

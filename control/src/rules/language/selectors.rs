@@ -105,6 +105,50 @@ pub(in crate::rules) const REFUSED: &[(&str, &str)] = &[
     ("net.offramp.type", "the gateway does not know what lies behind its host; compare `net.dst.ip`"),
 ];
 
+/// Every operator and construct, as `docs/compatibility.md` names them.
+#[cfg(test)]
+pub(in crate::rules) const OPERATORS: &[&str] = &[
+    "==",
+    "!=",
+    "in",
+    "not in",
+    "matches",
+    "contains",
+    ">",
+    ">=",
+    "<",
+    "<=",
+    "eq ne gt ge lt le",
+    "~",
+    "and",
+    "or",
+    "not",
+    "xor",
+    "( )",
+    "any(field[*] ...)",
+    "all(field[*] ...)",
+    "{ } sets",
+    "a..b ranges",
+    "prefixes in sets",
+    "$list",
+    "quoted strings",
+    "raw strings",
+];
+
+/// What a rule does, and what goes with it, as `docs/compatibility.md` names it.
+#[cfg(test)]
+pub(in crate::rules) const ACTIONS: &[&str] = &[
+    "three expressions joined by and",
+    "allow",
+    "block",
+    "l4_override",
+    "audit_ssh",
+    "check_session",
+    "notification_settings",
+    "schedule",
+    "expiration",
+];
+
 /// The selector of a name, if it is judged here.
 pub(super) fn find(name: &str) -> Option<&'static Selector> {
     SELECTORS.iter().find(|selector| selector.name == name)

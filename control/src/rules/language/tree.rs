@@ -1,11 +1,11 @@
 //! The tree that an expression becomes.
 
 use super::selectors::SELECTORS;
-use super::values::Detected;
 use crate::rules::addresses::Addresses;
 use regex::Regex;
 use semver::Version;
 use std::sync::Arc;
+use vestibule_engine::policy::Detected;
 
 /// A parsed expression.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,16 +6,12 @@ use super::selectors::Selector;
 use super::tree::{Comparison, Field, Pattern, Relation};
 use crate::rules::addresses::Addresses;
 use crate::rules::lists::ListKind;
-use regex::RegexBuilder;
+use regex::{Regex, RegexBuilder};
 use semver::Version;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
-
-/// IP protocol numbers (IANA).
-const ICMP: u8 = 1;
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-const ICMPV6: u8 = 58;
+use vestibule_engine::packet::header::{ICMP, ICMPV6, TCP, UDP};
+use vestibule_engine::policy::Detected;
 
 /// Bytes that one regular expression may compile to: some 10,000 states. Its matching is linear in the text.
 const MAX_PATTERN: usize = 512 * 1024;
@@ -45,18 +41,6 @@ pub(super) fn wanted(field: &Field) -> &'static str {
         _ => "text in quotes",
     }
 }
-
-/// Application protocols, by the vendor's names in lower case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::rules) enum Detected {
-    Http,
-    Http2,
-    Tls,
-    Ssh,
-}
-
-const DETECTED: &[(&str, Detected)] =
-    &[("http", Detected::Http), ("http2", Detected::Http2), ("tls", Detected::Tls), ("ssh", Detected::Ssh)];
 
 /// A comparison of a field with values.
 pub(super) fn comparison(
@@ -105,10 +89,7 @@ pub(super) fn comparison(
             return Ok(Comparison::Protocols(each(field, values, read)?.concat()));
         }
         Field::Detected => {
-            let read = |token: &Token| {
-                let text = text(token, false)?;
-                DETECTED.iter().find(|(name, _)| text.eq_ignore_ascii_case(name)).map(|(_, detected)| *detected)
-            };
+            let read = |token: &Token| text(token, false).and_then(|text| Detected::from_name(&text));
             return Ok(Comparison::Detected(each(field, values, read)?));
         }
         _ => {}
@@ -210,7 +191,7 @@ fn pattern(field: &Field, values: &Values) -> Result<Pattern, RuleError> {
     let Some((column, token)) = values.first() else { return Err(nothing(1)) };
     let wrong = |expected: String| RuleError::Expected { column: *column, expected, got: token.describe() };
     let Some(text) = text(token, true) else { return Err(wrong("a regular expression in quotes".to_owned())) };
-    let built = RegexBuilder::new(&text).size_limit(MAX_PATTERN).case_insensitive(folds(field)).build();
+    let built = regex(&text, folds(field));
     let regex = built.map_err(|error| match error {
         regex::Error::CompiledTooBig(_) => wrong("a smaller regular expression".to_owned()),
         error => {
@@ -220,6 +201,16 @@ fn pattern(field: &Field, values: &Values) -> Result<Pattern, RuleError> {
         }
     })?;
     Ok(Pattern { text, regex: Arc::new(regex) })
+}
+
+/// A regular expression within the limit.
+pub(in crate::rules) fn regex(text: &str, ignore_case: bool) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(text).size_limit(MAX_PATTERN).case_insensitive(ignore_case).build()
+}
+
+/// The text of a regular expression that finds `part`, which is in lower case, in names in lower case.
+pub(in crate::rules) fn literal(part: &str) -> String {
+    regex::escape(part)
 }
 
 pub(super) fn nothing(column: usize) -> RuleError {
@@ -288,10 +279,6 @@ pub(in crate::rules) fn list_type(field: &Field) -> Option<ListKind> {
         Field::Email | Field::GroupEmail => Some(ListKind::Email),
         _ => None,
     }
-}
-
-pub(super) fn detected_name(kind: Detected) -> Option<&'static str> {
-    DETECTED.iter().find(|(_, known)| *known == kind).map(|(name, _)| *name)
 }
 
 /// The name that stands for a protocol number, and maybe for others with it.
