@@ -86,6 +86,6 @@ impl Answer {
     }
 }
 
-fn text(value: &impl serde::Serialize) -> String {
+fn text(value: &(impl serde::Serialize + ?Sized)) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
