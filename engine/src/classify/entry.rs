@@ -82,6 +82,8 @@ pub(crate) enum Standing {
     Refused,
     /// It goes on, and is looked at: first bytes will decide.
     Pending,
+    /// It goes on to, or comes from, another host than its opener asked for.
+    Redirected,
 }
 
 /// The first bytes of a flow that was asked for them.
@@ -103,6 +105,8 @@ pub struct Entry {
     pub(crate) standing: Standing,
     /// `None` for a flow that was not asked for them when it began.
     pub(crate) first_bytes: Option<Box<FirstBytes>>,
+    /// Of a redirected flow: the connection that it is at its new destination.
+    pub(crate) redirect: Option<Box<FlowKey>>,
     /// From the opener.
     pub forward: Side,
     /// To the opener.
@@ -120,6 +124,7 @@ impl Entry {
             verdict,
             standing: if verdict.action.permits() { Standing::Passes } else { Standing::Refused },
             first_bytes: None,
+            redirect: None,
             forward: Side::default(),
             reverse: Side::default(),
             peer,

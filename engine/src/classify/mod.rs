@@ -6,7 +6,9 @@ pub mod fragment;
 mod hash;
 mod index;
 mod key;
+mod redirect;
 pub mod table;
+mod waiting;
 
 pub use entry::{Direction, Entry, IDLE_OTHER, IDLE_TCP, IDLE_TCP_TRANSITORY, IDLE_UDP, Phase, Side};
 pub(crate) use entry::{FirstBytes, Standing};

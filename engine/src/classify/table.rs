@@ -1,9 +1,8 @@
 //! The flow table: one entry per connection, for both directions.
 
-use super::first_bytes::{BUFFER_BYTES, Gather, Looked};
 use super::hash::siphash;
 use super::index::Index;
-use super::{Direction, Entry, FirstBytes, FlowKey, Phase, Standing};
+use super::{Direction, Entry, FlowKey, Phase};
 use crate::packet::header::{Fragment, Headers, Tcp};
 use crate::policy::Verdict;
 use std::time::Instant;
@@ -11,14 +10,11 @@ use std::time::Instant;
 /// How many slots are looked at for the one to give up when the table is full.
 const EVICTION_PROBES: usize = 8;
 
-/// Most buffers for first bytes that came in parts, 64 MiB of them: flows that find no room are of unknown protocol.
-const MAX_BUFFERS: usize = (64 << 20) / BUFFER_BYTES;
-
 /// Names an entry as long as it lives; a reused slot gets another id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FlowId {
-    slot: u32,
-    generation: u32,
+    pub(super) slot: u32,
+    pub(super) generation: u32,
 }
 
 /// What a sweep does with an entry.
@@ -37,10 +33,10 @@ pub struct SweepProgress {
 }
 
 #[derive(Debug)]
-struct Slot {
-    generation: u32,
+pub(super) struct Slot {
+    pub(super) generation: u32,
     hash: u32,
-    entry: Option<Entry>,
+    pub(super) entry: Option<Entry>,
 }
 
 /// Flows by connection, bounded, under a keyed hash.
@@ -49,18 +45,20 @@ struct Slot {
 #[derive(Debug)]
 pub struct FlowTable {
     seed: [u64; 2],
-    max_flows: usize,
-    slots: Vec<Slot>,
+    pub(super) max_flows: usize,
+    pub(super) slots: Vec<Slot>,
     /// The slots' peers, apart from them so that a sweep over a million flows reads eight megabytes, not two hundred.
     peers: Vec<u64>,
     free: Vec<u32>,
     index: Index,
+    /// Redirected flows by their connection at the new destination; `None` before the first.
+    pub(super) redirects: Option<Index>,
     /// Where eviction and expiry look next.
     eviction_hand: usize,
     expiry_hand: usize,
     evicted: u64,
     /// Buffers of flows that wait for their first bytes.
-    buffers: usize,
+    pub(super) buffers: usize,
     /// The last packet's flow: packets come in runs.
     recent: Option<(FlowKey, FlowId, Direction)>,
 }
@@ -77,6 +75,7 @@ impl FlowTable {
             peers: Vec::with_capacity(max_flows),
             free: Vec::with_capacity(max_flows),
             index: Index::new(max_flows),
+            redirects: None,
             eviction_hand: 0,
             expiry_hand: 0,
             evicted: 0,
@@ -149,7 +148,7 @@ impl FlowTable {
     #[must_use]
     #[inline]
     pub fn lookup_key(&self, key: &FlowKey) -> Option<(FlowId, Direction)> {
-        let slot = self.find(key, self.hash(key))?;
+        let Some(slot) = self.find(key, self.hash(key)) else { return self.lookup_redirected(key) };
         let Slot { generation, entry, .. } = self.slots.get(slot as usize)?;
         let forward = entry.as_ref()?.opener == *key;
         let direction = if forward { Direction::Forward } else { Direction::Reverse };
@@ -218,35 +217,6 @@ impl FlowTable {
         }
     }
 
-    /// Makes a flow wait for its first bytes.
-    pub(crate) fn await_first_bytes(&mut self, id: FlowId) {
-        if let Some(entry) = self.get_mut(id) {
-            entry.standing = Standing::Pending;
-            entry.first_bytes = Some(Box::new(FirstBytes::Awaited(Gather::default())));
-        }
-    }
-
-    /// Shows a packet's payload to a flow that waits for its first bytes. True when they are known now.
-    pub(crate) fn show(&mut self, id: FlowId, direction: Direction, headers: &Headers, payload: &[u8]) -> bool {
-        let room = self.buffers < MAX_BUFFERS;
-        let Some(entry) = self.get_mut(id) else { return false };
-        let before = entry.buffers();
-        let sides = match direction {
-            Direction::Forward => (&entry.forward, &entry.reverse),
-            Direction::Reverse => (&entry.reverse, &entry.forward),
-        };
-        let Some(first_bytes) = entry.first_bytes.as_deref_mut() else { return false };
-        if let FirstBytes::Awaited(gather) = first_bytes
-            && let Looked::Known(extracted) = gather.look(direction, headers, payload, sides, room)
-        {
-            *first_bytes = FirstBytes::Known(extracted);
-        }
-        let known = matches!(first_bytes, FirstBytes::Known(_));
-        let after = entry.buffers();
-        self.buffers = self.buffers + after - before;
-        known
-    }
-
     /// Looks at the next `budget` slots and removes what has been idle too long. Returns how many went.
     pub fn expire(&mut self, now: Instant, budget: usize) -> usize {
         let mut gone = 0;
@@ -289,9 +259,8 @@ impl FlowTable {
         end == self.slots.len()
     }
 
-    fn hash(&self, key: &FlowKey) -> u32 {
-        let hash = siphash(self.seed, &key.symmetric());
-        (hash ^ (hash >> 32)) as u32
+    pub(super) fn hash(&self, key: &FlowKey) -> u32 {
+        fold(siphash(self.seed, &key.symmetric()))
     }
 
     fn find(&self, key: &FlowKey, hash: u32) -> Option<u32> {
@@ -305,6 +274,10 @@ impl FlowTable {
         let Some(place) = self.slots.get_mut(slot as usize) else { return };
         if let Some(entry) = place.entry.take() {
             self.buffers -= entry.buffers();
+            let redirect = entry.redirect.as_deref().map(|key| siphash(self.seed, &key.symmetric()));
+            if let (Some(hash), Some(redirects)) = (redirect.map(fold), &mut self.redirects) {
+                redirects.remove(hash, slot);
+            }
             self.index.remove(place.hash, slot);
             self.free.push(slot);
         }
@@ -329,6 +302,10 @@ impl FlowTable {
             self.evicted += 1;
         }
     }
+}
+
+fn fold(hash: u64) -> u32 {
+    (hash ^ (hash >> 32)) as u32
 }
 
 #[cfg(test)]

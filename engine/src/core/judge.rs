@@ -1,10 +1,12 @@
 //! The verdict on one packet: cached by flow and epoch, asked anew when either is new.
 
-use super::standing::{Rules, opinion};
+use super::standing::{Again, Rules, opinion};
 use super::{Counters, DropReason};
 use crate::classify::{Direction, Entry, FlowId, FlowKey, FlowTable, FragmentTable, Standing};
 use crate::packet::header::{Fragment, Headers, Tcp, Transport};
+use crate::packet::rewrite::End;
 use crate::policy::{Action, Answer, Policy, Verdict};
+use std::net::IpAddr;
 use std::time::Instant;
 
 /// Which way a packet walks.
@@ -21,11 +23,16 @@ pub(crate) enum Walk {
 pub(crate) enum Judged {
     /// It goes on.
     Allow,
+    /// It goes on with another address and port at one end.
+    Redirect(Elsewhere),
     /// It is refused with an answer; a flow that lived until now is closed at both ends.
     Deny { closes: Option<FlowId> },
     /// It goes no further, without an answer.
     Drop(DropReason),
 }
+
+/// The end of a packet to rewrite, and what to write.
+pub(crate) type Elsewhere = (End, IpAddr, u16);
 
 /// Whose packets are judged, and by which rules.
 pub(crate) struct Judge<'a> {
@@ -97,14 +104,23 @@ impl<'a> Judge<'a> {
         if verdict.is_some_and(|verdict| !verdict.action.permits()) {
             return Judged::Drop(DropReason::Denied);
         }
-        if let (None, Some(active)) = (found, active) {
-            let follows = self.expectation(active, headers);
-            if follows.is_none_or(|verdict| verdict.action.permits()) {
-                let flow = self.begin(FlowKey::of(headers), self.walk, follows);
-                self.show(flow, packet, headers);
-            }
+        if let Some(flow) = found {
+            return self.onward(flow, headers);
         }
-        Judged::Allow
+        let follows = active.map(|active| self.expectation(active, headers));
+        let follows = follows.filter(|follows| follows.is_none_or(|verdict| verdict.action.permits()));
+        let elsewhere = |verdict: Option<Verdict>| {
+            self.at_gateway() && verdict.is_some_and(|verdict| matches!(verdict.action, Action::Override { .. }))
+        };
+        // It can only begin at the destination that both identities send it to.
+        let agreed = follows.is_some_and(|follows| follows.map(|v| v.action) == verdict.map(|v| v.action));
+        if (elsewhere(verdict) || follows.is_some_and(elsewhere)) && !agreed {
+            return Judged::Drop(DropReason::Denied);
+        }
+        let Some(follows) = follows else { return Judged::Allow };
+        let (flow, standing) = self.begin(FlowKey::of(headers), self.walk, follows);
+        self.show(flow, packet, headers);
+        if standing == Standing::Refused { Judged::Drop(DropReason::Denied) } else { self.onward(flow, headers) }
     }
 
     /// What `policy` says of a flow that this packet would begin; `None` when first bytes must tell. In the middle of
@@ -121,14 +137,43 @@ impl<'a> Judge<'a> {
     }
 
     /// Adds a flow with its verdict, or one that awaits its first bytes.
-    fn begin(&mut self, opener: FlowKey, opened: Walk, verdict: Option<Verdict>) -> FlowId {
+    fn begin(&mut self, opener: FlowKey, opened: Walk, verdict: Option<Verdict>) -> (FlowId, Standing) {
         let allowed = Verdict { action: Action::Allow, rule: None };
         let owner = owner(self.slot, opened);
         let flow = self.flows.insert_key(opener, owner, self.epoch, verdict.unwrap_or(allowed), self.now);
-        if verdict.is_none() {
+        let standing = match verdict.map(|verdict| verdict.action) {
+            None => Standing::Pending,
+            Some(Action::Block) => Standing::Refused,
+            Some(Action::Override { address, port }) if self.at_gateway() => {
+                // Where it cannot be sent elsewhere, it goes nowhere.
+                let can = opened == Walk::Inbound && self.flows.redirect(flow, address, port);
+                if can { Standing::Redirected } else { Standing::Refused }
+            }
+            Some(Action::Allow | Action::Override { .. }) => Standing::Passes,
+        };
+        if standing == Standing::Pending {
             self.flows.await_first_bytes(flow);
+        } else if let Some(entry) = self.flows.get_mut(flow) {
+            entry.standing = standing;
         }
-        flow
+        (flow, standing)
+    }
+
+    /// True when this engine is the gateway's end of the tunnel.
+    fn at_gateway(&self) -> bool {
+        (self.walk == Walk::Inbound) == self.from_device
+    }
+
+    /// Where a packet of a flow that passes goes on to.
+    fn onward(&self, flow: FlowId, headers: &Headers) -> Judged {
+        let Some(entry) = self.flows.get(flow) else { return Judged::Allow };
+        let Some(redirect) = entry.redirect.as_deref() else { return Judged::Allow };
+        let opener = entry.opener();
+        Judged::Redirect(if headers.source == opener.source {
+            (End::Destination, redirect.destination, redirect.destination_port)
+        } else {
+            (End::Source, opener.destination, opener.destination_port)
+        })
     }
 
     /// Shows a packet to a flow that awaits its first bytes. True when they are known.
@@ -141,7 +186,8 @@ impl<'a> Judge<'a> {
     }
 
     fn rules(&self) -> Rules<'a> {
-        Rules { policy: self.policy, epoch: self.epoch, counters: self.counters }
+        let redirects = self.at_gateway();
+        Rules { policy: self.policy, epoch: self.epoch, counters: self.counters, redirects }
     }
 
     fn owns(&self, flow: FlowId) -> bool {
@@ -151,11 +197,22 @@ impl<'a> Judge<'a> {
     fn known(&mut self, flow: FlowId, direction: Direction, packet: &[u8], headers: &Headers, packets: u32) -> Judged {
         let rules = self.rules();
         let Some(entry) = self.flows.get_mut(flow) else { return Judged::Drop(DropReason::FragmentWithoutFirst) };
-        if entry.epoch != rules.epoch && rules.judge_again(entry) {
-            return Judged::Deny { closes: Some(flow) };
+        if entry.epoch != rules.epoch {
+            match rules.judge_again(entry) {
+                Again::Stays => {}
+                Again::Closes => return Judged::Deny { closes: Some(flow) },
+                Again::Moves => {
+                    self.flows.remove(flow);
+                    return self.new_flow(packet, headers, packets);
+                }
+            }
         }
         match entry.standing {
             Standing::Passes => self.pass(flow, direction, headers, packets),
+            Standing::Redirected => {
+                self.pass(flow, direction, headers, packets);
+                self.onward(flow, headers)
+            }
             Standing::Pending => self.pending(flow, direction, packet, headers, packets),
             // Opened towards the device and refused: the device may still open the same flow itself.
             Standing::Refused if direction == Direction::Reverse && self.from_device => {
@@ -211,17 +268,22 @@ impl<'a> Judge<'a> {
                 return Judged::Drop(DropReason::Denied);
             }
         }
-        let flow = self.begin(opener.0, opener.1, verdict);
-        let direction = if opener.0 == key { Direction::Forward } else { Direction::Reverse };
-        let Some(verdict) = verdict else {
-            return self.pending(flow, direction, packet, headers, packets);
-        };
-        self.rules().count(verdict);
-        if verdict.action.permits() {
-            return self.pass(flow, direction, headers, packets);
+        if self.flows.is_redirected_to(&key) {
+            // The same connection by another way: neither end could tell their packets apart.
+            return Judged::Deny { closes: None };
         }
-        self.flows.touch(flow, direction, headers, packets, self.now);
-        Judged::Deny { closes: None }
+        let (flow, standing) = self.begin(opener.0, opener.1, verdict);
+        let direction = if opener.0 == key { Direction::Forward } else { Direction::Reverse };
+        if standing == Standing::Pending {
+            return self.pending(flow, direction, packet, headers, packets);
+        }
+        self.rules().count(standing);
+        if standing == Standing::Refused {
+            self.flows.touch(flow, direction, headers, packets, self.now);
+            return Judged::Deny { closes: None };
+        }
+        self.pass(flow, direction, headers, packets);
+        self.onward(flow, headers)
     }
 
     /// An ICMP error belongs to the flow that it quotes (path MTU discovery lives on it).
