@@ -1,7 +1,7 @@
 //! Answers for people: aligned, plain text.
 
 use crate::daemon::ipc::{
-    MdmState, MdmView, RegistrationView, RegistrationsView, SettingView, SettingsView, Status, WhyView,
+    MdmState, MdmView, RegistrationView, RegistrationsView, SettingView, SettingsView, Status, WhyEntry, WhyView,
 };
 use serde_json::Value;
 use std::{fmt::Write as _, io::Write as _};
@@ -197,8 +197,12 @@ pub(super) fn why(view: &WhyView) -> String {
     if view.entries.is_empty() {
         return "Nothing has happened yet.\n".to_owned();
     }
-    let mut rows = vec![["When", "Row", "What happened"].map(String::from).to_vec()];
-    rows.extend(view.entries.iter().map(|entry| vec![entry.at.clone(), entry.row.clone(), entry.plain.clone()]));
+    // Eight characters tell the starts of a system apart.
+    let boot = |entry: &WhyEntry| entry.boot.iter().flat_map(|boot| boot.chars().take(8)).collect::<String>();
+    let mut rows = vec![["When", "Boot", "Row", "What happened"].map(String::from).to_vec()];
+    rows.extend(
+        view.entries.iter().map(|entry| vec![entry.at.clone(), boot(entry), entry.row.clone(), entry.plain.clone()]),
+    );
     let mut text = table(&rows);
     let rules: std::collections::BTreeMap<_, _> = view.entries.iter().map(|entry| (&entry.row, &entry.rule)).collect();
     let mut sheet = Sheet::default();

@@ -3,10 +3,10 @@
 use super::{client::default_control, failure};
 use crate::{
     api::pin::Pin,
-    daemon::{DataPlane, Facts, Options, run},
+    daemon::{DataPlane, Facts, Options, SessionsFrom, run},
     mdm,
 };
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, builder::TypedValueParser as _};
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 use tracing_subscriber::EnvFilter;
 
@@ -45,9 +45,10 @@ pub(crate) struct RunOptions {
     /// The daemon's control socket; VESTIBULE_CONTROL in the environment sets the default
     #[arg(long, value_name = "SOCKET", default_value_os_t = default_control())]
     control: PathBuf,
-    /// Take session events from this socket, as lines: boot, logon USER SESSION, logoff SESSION, ...
-    #[arg(long, value_name = "SOCKET")]
-    sessions: Option<PathBuf>,
+    /// Who tells who is logged on: `logind`, or a socket to listen on for lines (boot, logon USER SESSION, ...)
+    /// [default: logind where systemd runs the system]
+    #[arg(long, value_name = "logind|SOCKET", value_parser = clap::builder::OsStringValueParser::new().map(SessionsFrom::from))]
+    sessions: Option<SessionsFrom>,
     /// Name of the tunnel's network device
     #[arg(long, value_name = "NAME", default_value = "vestibule0")]
     interface: String,

@@ -3,10 +3,12 @@
 mod configuration;
 pub mod device_key;
 mod driver;
+mod emergency;
 pub mod enrol;
 mod held;
 mod host;
 pub mod ipc;
+mod journal;
 pub mod login;
 mod options;
 mod order;
@@ -23,5 +25,5 @@ mod tunnel;
 mod twin;
 mod wall;
 
-pub use options::{DataPlane, Facts, Options, StartError};
+pub use options::{DataPlane, Facts, Options, SessionsFrom, StartError};
 pub use start::run;

@@ -35,6 +35,22 @@ impl fmt::Debug for DataPlane {
     }
 }
 
+/// Who tells who is logged on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionsFrom {
+    /// systemd-logind, over D-Bus.
+    Logind,
+    /// Lines on a local socket.
+    Socket(PathBuf),
+}
+
+impl From<std::ffi::OsString> for SessionsFrom {
+    /// The word `logind`, or a path.
+    fn from(text: std::ffi::OsString) -> Self {
+        if text == "logind" { Self::Logind } else { Self::Socket(text.into()) }
+    }
+}
+
 /// Options of `vestibule service run`.
 #[derive(Debug)]
 pub struct Options {
@@ -48,8 +64,8 @@ pub struct Options {
     pub pin: Option<Pin>,
     /// The control socket.
     pub control: PathBuf,
-    /// Socket of the scripted session source.
-    pub sessions: Option<PathBuf>,
+    /// Who tells who is logged on; logind where it is there, when absent.
+    pub sessions: Option<SessionsFrom>,
     /// Name of the adapter.
     pub interface: String,
     /// Its MTU.

@@ -3,9 +3,11 @@
 use super::{
     configuration::{Configuration, watch},
     driver::{Driver, End, Input, Parts, Settings},
+    emergency::{Emergency, file_beside},
     enrol::Device,
     host::Host,
     ipc::server::Server,
+    journal::{self, Journal},
     login,
     options::{DataPlane, Facts, Options, StartError},
     remote::{Gateway, HttpsGateway},
@@ -18,7 +20,7 @@ use crate::{
     api::device::DeviceFacts,
     crypto::random,
     mdm,
-    registration::{Machine, SinceBoot, Timestamp},
+    registration::{Machine, SinceBoot, Story, Timestamp},
 };
 use std::{
     sync::Arc,
@@ -57,7 +59,8 @@ pub async fn run(options: Options, announce: impl FnOnce(&Facts)) -> Result<(), 
     vestibule_platform::pages::small_only();
     let (store, key) = Store::open(Box::new(FileStore::open(&options.state)?))?;
     let gateway = Arc::new(reach(&options, &store)?);
-    let machine = restore(&store)?;
+    let (journal, story) = Journal::open(&options.state.join(journal::FILE));
+    let machine = restore(&store, story)?;
     store.forget_bearers(|id| machine.state().slots.values().any(|kept| kept.id == id))?;
     let configuration = Configuration::new(&options.mdm, mdm::MAX_BYTES, super::configuration::parse, &store);
 
@@ -80,7 +83,7 @@ pub async fn run(options: Options, announce: impl FnOnce(&Facts)) -> Result<(), 
     };
 
     let (inputs, received) = mpsc::unbounded_channel();
-    let sessions = sessions::start(options.sessions.as_deref(), inputs.clone())?;
+    let sessions = sessions::start(options.sessions.as_ref(), inputs.clone())?;
     let (calls, mut called) = mpsc::channel(CALLS);
     let server = Server::start(&options.control, calls).map_err(StartError::Control)?;
     let bridge = inputs.clone();
@@ -101,6 +104,8 @@ pub async fn run(options: Options, announce: impl FnOnce(&Facts)) -> Result<(), 
     });
     let (touched, path) = (inputs.clone(), options.mdm.clone());
     tokio::spawn(async move { watch(&path, || touched.send(Input::MdmTouched).is_ok()).await });
+    let (touched, path) = (inputs.clone(), file_beside(&options.mdm));
+    tokio::spawn(async move { watch(&path, || touched.send(Input::EmergencyTouched).is_ok()).await });
     let stop = inputs.clone();
     tokio::spawn(async move {
         tokio::select! {
@@ -120,10 +125,12 @@ pub async fn run(options: Options, announce: impl FnOnce(&Facts)) -> Result<(), 
         pid: std::process::id(),
     });
     let parts = Parts {
+        emergency: Emergency::new(&options.mdm, machine.state().emergency),
         machine,
         gateway,
         device: Arc::new(device),
         store: Arc::new(store),
+        journal,
         tunnel: Tunnel::new(handle.clone()).map_err(StartError::WorkerStopped)?,
         host: Arc::new(Host::new(&options.interface, network)),
         configuration,
@@ -166,10 +173,11 @@ fn reach(options: &Options, store: &Store) -> Result<HttpsGateway, StartError> {
     Ok(gateway)
 }
 
-fn restore(store: &Store) -> Result<Machine, StartError> {
-    Ok(match store.state()? {
-        Some(state) => Machine::restore(state),
-        None => Machine::new(crate::registration::Settings::default(), u64::from_ne_bytes(random()?)),
+fn restore(store: &Store, story: Option<Story>) -> Result<Machine, StartError> {
+    Ok(match (store.state()?, story) {
+        (Some(state), Some(story)) => Machine::resume(state, story),
+        (Some(state), None) => Machine::restore(state),
+        (None, _) => Machine::new(crate::registration::Settings::default(), u64::from_ne_bytes(random()?)),
     })
 }
 

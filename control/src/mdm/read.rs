@@ -210,6 +210,18 @@ fn advise(dict: &Dict, configs: &[OrganizationConfig], pre_login: bool, report: 
     {
         old_switch(dict, flat, report);
     }
+    for (index, config) in configs.iter().enumerate() {
+        let key = "external_emergency_signal_url";
+        if config.external_emergency_signal_url.is_some() && config.external_emergency_signal_fingerprint.is_none() {
+            let path = if dict.has("configs") { format!("configs[{index}].{key}") } else { key.to_owned() };
+            let line = if dict.has("configs") { dict.line_of("configs") } else { dict.line_of(key) };
+            report.warn(
+                line,
+                path,
+                "not asked without `external_emergency_signal_fingerprint`, which tells its server",
+            );
+        }
+    }
     let posture_only = |config: &OrganizationConfig| config.service_mode == Some(ServiceMode::PostureOnly);
     if pre_login && configs.iter().any(posture_only) {
         let message = "not available with `service_mode` postureonly, which needs a user";

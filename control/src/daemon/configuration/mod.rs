@@ -7,6 +7,7 @@ mod watch;
 pub(super) use watch::watch;
 
 use super::{
+    emergency::Sources,
     ipc::{ConfigView, MdmState, MdmView},
     remote::Secret,
     store::Store,
@@ -86,6 +87,11 @@ impl Configuration {
     /// All that the file in force says.
     pub(super) fn mdm(&self) -> Option<&MdmConfig> {
         self.good.as_ref().map(|good| &good.content.mdm)
+    }
+
+    /// Where emergency signals come from.
+    pub(super) fn emergency(&self) -> Sources {
+        self.good.as_ref().map(|good| Sources::of(good.content.mdm.configs.first())).unwrap_or_default()
     }
 
     /// Reads the file again. A good one is kept in `store`.

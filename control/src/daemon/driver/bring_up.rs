@@ -68,6 +68,8 @@ impl<G: Gateway> Driver<G> {
         if let Err(error) = self.tunnel.prepare(&order.generation(&next.target.identity)) {
             return self.bring_up_failed(&chain(&error));
         }
+        // The address of the emergency signal is asked beside the tunnel, whose rules may not let it through.
+        let bypass = order.bypass.iter().copied().chain(self.emergency.address()).collect();
         let prepared = Prepared {
             generation: GenerationId(order.swap_seq),
             swap_seq: order.swap_seq,
@@ -75,7 +77,7 @@ impl<G: Gateway> Driver<G> {
             plan: Plan {
                 addresses: order.answer.addresses,
                 routes: split_routes(&order.answer.routes, &order.profile.settings.split_tunnel),
-                bypass: order.bypass,
+                bypass,
             },
             mtu: order.answer.mtu,
             routes: order.answer.routes,

@@ -123,6 +123,7 @@ impl<G: Gateway> Driver<G> {
         let skip = log.len().saturating_sub(last);
         let entries = log.skip(skip).map(|entry| WhyEntry {
             at: wall::text(entry.at.wall),
+            boot: entry.boot.clone(),
             row: entry.row.name().to_owned(),
             rule: entry.row.text().to_owned(),
             plain: entry.plain.clone(),

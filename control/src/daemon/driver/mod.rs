@@ -24,15 +24,17 @@ mod tests;
 use super::remote::Gateway;
 use super::{
     configuration::Configuration,
+    emergency::Emergency,
     enrol::Device,
     held::HeldPolicies,
     host::Host,
     ipc::ErrorView,
+    journal::Journal,
     settings::{Dns, Effective, HeldProfiles},
     store::Store,
     tunnel::Tunnel,
 };
-use crate::registration::{self, Backoff, Event, Machine, RequestId, SinceBoot, State, Timestamp};
+use crate::registration::{Event, Machine, RequestId, SinceBoot, State, Timestamp};
 use generation::{BringUp, Live};
 pub(super) use parts::{CommitFailure, Input, Parts, Settings};
 use std::{
@@ -57,6 +59,8 @@ pub(super) struct Driver<G> {
     gateway: Arc<G>,
     device: Arc<Device>,
     store: Arc<Store>,
+    journal: Journal,
+    emergency: Emergency,
     /// The rules of former orders.
     held: Arc<HeldPolicies>,
     profiles: Arc<HeldProfiles>,
@@ -89,22 +93,6 @@ pub(super) struct Driver<G> {
     awake: Option<(Instant, SinceBoot)>,
 }
 
-/// `state` without what ends with the process: the machine forgets it at `ServiceStarted`. A swap between known
-/// registrations changes nothing else, and so waits for no disk but `swap_seq`'s.
-fn durable(state: &State) -> State {
-    State {
-        tunnel: registration::Tunnel::default(),
-        enrolment: None,
-        prompt: None,
-        deadline: None,
-        enrol_backoff: Backoff::default(),
-        activation_backoff: Backoff::default(),
-        activation_target: None,
-        counter: 0,
-        ..state.clone()
-    }
-}
-
 /// A prompt on its way.
 #[derive(Debug)]
 struct Prompt {
@@ -135,13 +123,16 @@ impl Errors {
 
 impl<G: Gateway> Driver<G> {
     pub(super) fn new(parts: Parts<G>, inputs: mpsc::UnboundedSender<Input>) -> Self {
-        let Parts { machine, gateway, device, store, tunnel, host, configuration, settings, clock } = parts;
+        let Parts { machine, gateway, device, store, journal, emergency, tunnel, host, configuration, settings, clock } =
+            parts;
         let profiles = Arc::new(HeldProfiles::open(&store));
         Self {
             machine,
             gateway,
             device,
             store,
+            journal,
+            emergency,
             held: Arc::default(),
             profiles,
             effective: Effective::default(),
@@ -173,6 +164,7 @@ impl<G: Gateway> Driver<G> {
         let settings = self.configuration.settings().map(|settings| self.effective.machine(settings));
         self.events.extend(settings.map(|settings| Event::MdmChanged { settings }));
         self.read_mdm();
+        self.configure_emergency();
         let end = loop {
             self.settle();
             let input = tokio::select! {
@@ -204,6 +196,8 @@ impl<G: Gateway> Driver<G> {
             if let Some(entry) = self.machine.log().next_back() {
                 tracing::info!(row = %entry.row, "{}", entry.plain);
             }
+            // Before the state: an entry too many is noticed at the next start, one too few would be a gap.
+            self.journal.write(&self.machine);
             self.keep_state();
             for action in actions {
                 self.carry_out(action);
@@ -213,7 +207,7 @@ impl<G: Gateway> Driver<G> {
 
     /// Stores what the machine remembers, when something that outlives the process has changed.
     fn keep_state(&mut self) {
-        let durable = durable(self.machine.state());
+        let durable = self.machine.state().durable();
         if self.kept.as_ref() == Some(&durable) {
             return;
         }
@@ -260,6 +254,14 @@ impl<G: Gateway> Driver<G> {
         match input {
             Input::Happened(event) => self.events.push_back(event),
             Input::MdmTouched => self.read_mdm(),
+            Input::EmergencyTouched => {
+                self.emergency.look();
+                self.tell_emergency();
+            }
+            Input::EmergencyAnswered(engaged) => {
+                self.emergency.answered(engaged);
+                self.tell_emergency();
+            }
             Input::Call(call) => self.call(call),
             Input::Engine(event) => self.engine(event),
             Input::Enrolled { request, slot, result } => self.enrolled(request, slot, result),
@@ -283,6 +285,7 @@ impl<G: Gateway> Driver<G> {
                 self.settle_settings();
                 let settings = self.effective.machine(settings);
                 self.events.push_back(Event::MdmChanged { settings });
+                self.configure_emergency();
             }
             Reading::Broken(message) => {
                 let at = self.now_text();
@@ -290,6 +293,21 @@ impl<G: Gateway> Driver<G> {
                 self.events.push_back(Event::MdmBroken { message });
             }
         }
+    }
+
+    /// The MDM file says where emergency signals come from.
+    fn configure_emergency(&mut self) {
+        let inputs = self.inputs.clone();
+        self.emergency.configure(self.configuration.emergency(), |remote| {
+            tokio::spawn(super::emergency::poll(remote, move |engaged| {
+                inputs.send(Input::EmergencyAnswered(engaged)).is_ok()
+            }))
+        });
+        self.tell_emergency();
+    }
+
+    fn tell_emergency(&mut self) {
+        self.events.extend(self.emergency.news().map(|engaged| Event::EmergencyDisconnect { engaged }));
     }
 
     /// Notes a failure for log and status.

@@ -3,9 +3,11 @@
 use crate::{
     daemon::{
         configuration::Configuration,
+        emergency::Emergency,
         enrol::{Device, EnrolError, Enrolled},
         host::{Host, HostError},
         ipc::{Answer, RegistrationView, server::Call},
+        journal::Journal,
         login::LoginError,
         order::{Order, OrderError},
         poll::News,
@@ -26,6 +28,10 @@ pub(in crate::daemon) enum Input {
     Happened(Event),
     /// The MDM file may have changed.
     MdmTouched,
+    /// The file of the emergency signal may have changed.
+    EmergencyTouched,
+    /// The address of the emergency signal answered: whether it is engaged.
+    EmergencyAnswered(bool),
     /// From the control socket.
     Call(Call),
     /// From the packet worker.
@@ -87,6 +93,8 @@ pub(in crate::daemon) struct Parts<G> {
     pub(in crate::daemon) gateway: Arc<G>,
     pub(in crate::daemon) device: Arc<Device>,
     pub(in crate::daemon) store: Arc<Store>,
+    pub(in crate::daemon) journal: Journal,
+    pub(in crate::daemon) emergency: Emergency,
     pub(in crate::daemon) tunnel: Tunnel,
     pub(in crate::daemon) host: Arc<Host>,
     pub(in crate::daemon) configuration: Configuration,

@@ -171,6 +171,9 @@ pub struct RegistrationsView {
 pub struct WhyEntry {
     /// When (RFC 3339).
     pub at: String,
+    /// Under which start of the system.
+    #[serde(default)]
+    pub boot: Option<String>,
     /// The row or decision that answered it: `S1`, `M4`, `D1`, ...
     pub row: String,
     /// What that row says.

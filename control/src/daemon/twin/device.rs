@@ -4,9 +4,11 @@ use crate::{
     daemon::{
         configuration::{Configuration, Content},
         driver::{Driver, End, Input, Parts, Settings},
+        emergency::Emergency,
         enrol::Device,
         host::Host,
         ipc::{Answer, ConfigView, Request, Status, server::Call},
+        journal::{self, Journal},
         remote::Secret,
         store::Store,
         tunnel::Tunnel,
@@ -49,6 +51,7 @@ pub(crate) fn parse(file: &str, bytes: &[u8]) -> Result<Content, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| format!("{file}: not UTF-8"))?;
     let mut settings = crate::registration::Settings { organizations: vec!["mycompany".into()], ..Default::default() };
     let mut tokens = Vec::new();
+    let mut emergency_file = false;
     for word in text.split_whitespace() {
         match word {
             "pre_login" => {
@@ -57,12 +60,14 @@ pub(crate) fn parse(file: &str, bytes: &[u8]) -> Result<Content, String> {
             }
             "multi_user" => settings.multi_user = true,
             "switch_locked" => settings.switch_locked = true,
+            "emergency_file" => emergency_file = true,
             other => return Err(format!("{file}: `{other}` is no key")),
         }
     }
     let configs = vec![ConfigView { organization: "mycompany".into(), display_name: None }];
     let entry = OrganizationConfig {
         organization: Some("mycompany".into()),
+        local_emergency_signal_enabled: emergency_file.then_some(true),
         switch_locked: settings.switch_locked.then_some(true),
         ..OrganizationConfig::default()
     };
@@ -97,9 +102,11 @@ impl TestDevice {
         let (handle, events) =
             Worker::spawn(Engine::new(config, Instant::now()), adapter, socket, "twin-device").unwrap();
         let network = Recorder::new();
-        let machine = match store.state().unwrap() {
-            Some(state) => Machine::restore(state),
-            None => Machine::new(crate::registration::Settings::default(), 1),
+        let (journal, story) = Journal::open(&mdm.with_file_name(journal::FILE));
+        let machine = match (store.state().unwrap(), story) {
+            (Some(state), Some(story)) => Machine::resume(state, story),
+            (Some(state), None) => Machine::restore(state),
+            (None, _) => Machine::new(crate::registration::Settings::default(), 1),
         };
         let (inputs, received) = mpsc::unbounded_channel();
         let bridge = inputs.clone();
@@ -112,11 +119,13 @@ impl TestDevice {
         let slept = Arc::new(AtomicU64::new(0));
         let asleep = slept.clone();
         let parts = Parts {
+            emergency: Emergency::new(mdm, machine.state().emergency),
             machine,
             gateway: gateway.clone(),
             device: Arc::new(Device { key, facts: DeviceFacts::default() }),
             configuration: Configuration::new(mdm, 1 << 20, parse, &store),
             store: Arc::new(store),
+            journal,
             tunnel: Tunnel::new(handle).unwrap(),
             host: Arc::new(Host::new("vestibule0", Box::new(network.clone()))),
             settings: Settings {

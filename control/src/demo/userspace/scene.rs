@@ -139,7 +139,7 @@ impl Userspace {
             gateway: Some(facts.url),
             pin: Some(facts.certificate_sha256),
             control: paths.control.clone(),
-            sessions: Some(paths.sessions.clone()),
+            sessions: Some(daemon::SessionsFrom::Socket(paths.sessions.clone())),
             interface: "memory0".to_owned(),
             mtu: MTU,
             browser: None,
