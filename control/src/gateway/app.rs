@@ -5,15 +5,17 @@ use super::dataplane::{DataPlane, DataPlaneError, Owner, Tunnel};
 use super::device::Nonces;
 use super::hub::Hub;
 use super::login::Login;
+use super::posture::PostureRules;
 use super::profiles::Profiles;
 use super::store::{Order, Registration, Store, StoreError};
 use super::{PlainPeer, clock, dataplane};
 use crate::rules::Subject;
 use ipnet::{IpNet, Ipv4Net};
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 use vestibule_engine::core::PeerId;
 
 /// What does not change while the gateway runs.
@@ -47,6 +49,9 @@ pub(super) struct App {
     pub(super) turns: Mutex<()>,
     book: RwLock<Arc<Book>>,
     profiles: RwLock<Arc<Profiles>>,
+    posture: RwLock<Arc<PostureRules>>,
+    /// A result was written that may expire sooner than the others.
+    pub(super) posture_timer: Notify,
 }
 
 /// A step that needs the store and the engine.
@@ -67,7 +72,13 @@ pub(super) enum Standing {
 }
 
 impl App {
-    pub(super) fn new(settings: Settings, store: Store, book: Book, profiles: Profiles, plane: DataPlane) -> Self {
+    pub(super) fn new(
+        settings: Settings,
+        store: Store,
+        book: Book,
+        (profiles, posture): (Profiles, PostureRules),
+        plane: DataPlane,
+    ) -> Self {
         Self {
             hub: Hub::new(),
             nonces: Nonces::default(),
@@ -78,6 +89,8 @@ impl App {
             turns: Mutex::default(),
             book: RwLock::new(Arc::new(book)),
             profiles: RwLock::new(Arc::new(profiles)),
+            posture: RwLock::new(Arc::new(posture)),
+            posture_timer: Notify::new(),
             settings,
             store,
             plane,
@@ -92,6 +105,15 @@ impl App {
     /// The device profiles as they are now.
     pub(super) fn profiles(&self) -> Arc<Profiles> {
         Arc::clone(&self.profiles.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The posture rules as they are now.
+    pub(super) fn posture(&self) -> Arc<PostureRules> {
+        Arc::clone(&self.posture.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn set_posture(&self, rules: Arc<PostureRules>) {
+        *self.posture.write().unwrap_or_else(PoisonError::into_inner) = rules;
     }
 
     /// After a change of profiles on disk: every device is told of its own.
@@ -123,26 +145,35 @@ impl App {
         let book = Arc::new(known.turned(&self.store).await?);
         *self.book.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&book);
         let version = book.version();
-        let published = self.plane.publish(|subject| Arc::clone(&book.compiled(subject).policy)).await;
+        let published = self.plane.publish(|_| true, |subject| Arc::clone(&book.compiled(subject).policy)).await;
         self.hub.all_changed();
         tracing::info!(version, "rules changed");
         Ok(published?)
     }
 
-    /// After a change of what is known of a device (its posture, its system, its user's groups): its generations are
-    /// judged by the rules for what is known now, and the device is told.
-    #[allow(dead_code, reason = "posture is its first caller")]
-    pub(super) async fn subject_changed(&self, device_id: &str) -> Result<(), StepError> {
+    /// After a change of what is known of devices (their posture, their system, their users' groups): their generations
+    /// are judged by the rules for what is known now, and they are told.
+    pub(super) async fn subjects_changed(&self, devices: &[String]) -> Result<(), StepError> {
+        if devices.is_empty() {
+            return Ok(());
+        }
         let _steering = self.steering.lock().await;
         let now = clock::now();
-        for registration in self.plane.registrations_of(device_id) {
-            if let Some(subject) = self.store.subject(&registration, now).await? {
-                self.plane.set_subject(&registration, &subject);
+        let mut registrations = BTreeSet::new();
+        for device in devices {
+            registrations.extend(self.plane.registrations_of(device));
+        }
+        for registration in &registrations {
+            if let Some(subject) = self.store.subject(registration, now).await? {
+                self.plane.set_subject(registration, &subject);
             }
-            self.hub.registration_changed(&registration);
         }
         let book = self.book();
-        Ok(self.plane.publish(|subject| Arc::clone(&book.compiled(subject).policy)).await?)
+        let concerned =
+            |tunnel: &Tunnel| tunnel.owner.as_ref().is_some_and(|owner| registrations.contains(&owner.registration));
+        let published = self.plane.publish(concerned, |subject| Arc::clone(&book.compiled(subject).policy)).await;
+        self.hub.devices_changed(devices);
+        Ok(published?)
     }
 
     /// Changes a registration's standing: on disk, then at the engine, then the device is told. False when there is no

@@ -188,11 +188,20 @@ impl DataPlane {
         Ok(())
     }
 
-    /// Gives every active or preparing generation the rules that `rules` says for its subject.
-    pub(super) async fn publish(&self, rules: impl Fn(&Subject) -> Arc<Policy>) -> Result<(), DataPlaneError> {
+    /// Gives every active or preparing generation for which `of` holds the rules that `rules` says for its subject.
+    pub(super) async fn publish(
+        &self,
+        of: impl Fn(&Tunnel) -> bool,
+        rules: impl Fn(&Subject) -> Arc<Policy>,
+    ) -> Result<(), DataPlaneError> {
         let mut news = Vec::new();
         for (id, live) in self.table().iter().filter(|(_, live)| live.stage != Stage::Draining) {
-            news.push((live.tunnel.peer, *id, rules(&live.tunnel.subject)));
+            if of(&live.tunnel) {
+                news.push((live.tunnel.peer, *id, rules(&live.tunnel.subject)));
+            }
+        }
+        if news.is_empty() {
+            return Ok(());
         }
         self.with(move |engine, now| {
             for (peer, id, policy) in news {

@@ -9,7 +9,14 @@ use uuid::Uuid;
 #[derive(Debug)]
 pub(super) struct Hub {
     everybody: watch::Sender<()>,
-    waiting: Mutex<HashMap<Uuid, Arc<Notify>>>,
+    waiting: Mutex<HashMap<Uuid, Waiting>>,
+}
+
+/// The polls of one registration.
+#[derive(Debug)]
+struct Waiting {
+    device: String,
+    notify: Arc<Notify>,
 }
 
 impl Hub {
@@ -25,17 +32,26 @@ impl Hub {
     /// A registration was revoked, restored or deleted, or something else of it changed.
     pub(super) fn registration_changed(&self, id: &Uuid) {
         if let Some(waiting) = self.waiting().get(id) {
-            waiting.notify_waiters();
+            waiting.notify.notify_waiters();
+        }
+    }
+
+    /// Something of these devices changed, whatever their registrations.
+    pub(super) fn devices_changed(&self, devices: &[String]) {
+        let waiting = self.waiting();
+        for waiting in waiting.values().filter(|waiting| devices.contains(&waiting.device)) {
+            waiting.notify.notify_waiters();
         }
     }
 
     /// Waits for news of a registration. Subscribe first, look at the state next, wait last: nothing slips between.
-    pub(super) fn subscribe(&self, id: Uuid) -> Subscription<'_> {
-        let notify = Arc::clone(self.waiting().entry(id).or_default());
+    pub(super) fn subscribe(&self, id: Uuid, device: &str) -> Subscription<'_> {
+        let new = || Waiting { device: device.to_owned(), notify: Arc::default() };
+        let notify = Arc::clone(&self.waiting().entry(id).or_insert_with(new).notify);
         Subscription { hub: self, id, notify, everybody: self.everybody.subscribe() }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, HashMap<Uuid, Arc<Notify>>> {
+    fn waiting(&self) -> MutexGuard<'_, HashMap<Uuid, Waiting>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -68,7 +84,7 @@ impl Drop for Subscription<'_> {
     fn drop(&mut self) {
         let mut waiting = self.hub.waiting();
         // Ours and the map's: nobody else waits.
-        if waiting.get(&self.id).is_some_and(|notify| Arc::strong_count(notify) <= 2) {
+        if waiting.get(&self.id).is_some_and(|waiting| Arc::strong_count(&waiting.notify) <= 2) {
             waiting.remove(&self.id);
         }
     }
@@ -87,11 +103,14 @@ mod tests {
     async fn rules_wake_everybody_and_a_registration_only_its_own() {
         let hub = Hub::new();
         let (a, b) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        let (mut first, mut second) = (hub.subscribe(a), hub.subscribe(b));
+        let (mut first, mut second) = (hub.subscribe(a, "d"), hub.subscribe(b, "e"));
         let (first_news, second_news) = (first.news(), second.news());
         hub.registration_changed(&a);
         assert!(arrives(first_news).await);
         assert!(!arrives(second_news).await);
+        let (first_news, second_news) = (first.news(), second.news());
+        hub.devices_changed(&["e".to_owned()]);
+        assert!(!arrives(first_news).await && arrives(second_news).await);
         let (first_news, second_news) = (first.news(), second.news());
         hub.all_changed();
         assert!(arrives(first_news).await && arrives(second_news).await);
@@ -100,8 +119,8 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_kept_of_those_who_left() {
         let hub = Hub::new();
-        let mut subscription = hub.subscribe(Uuid::from_u128(7));
-        let second = hub.subscribe(Uuid::from_u128(7));
+        let mut subscription = hub.subscribe(Uuid::from_u128(7), "d");
+        let second = hub.subscribe(Uuid::from_u128(7), "d");
         assert!(!arrives(subscription.news()).await);
         drop(second);
         assert_eq!(hub.waiting().len(), 1);

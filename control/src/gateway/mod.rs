@@ -27,6 +27,7 @@ mod hub;
 mod inactivity;
 mod login;
 mod options;
+mod posture;
 mod profiles;
 mod secret;
 mod server;

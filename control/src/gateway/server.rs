@@ -5,6 +5,7 @@ use super::book::Book;
 use super::dataplane::DataPlane;
 use super::facts::Facts;
 use super::files::Directory;
+use super::posture::{self, PostureRules};
 use super::profiles::Profiles;
 use super::secret::{Secret, id};
 use super::store::Store;
@@ -51,6 +52,7 @@ pub struct Gateway {
     serving: JoinHandle<std::io::Result<()>>,
     following: JoinHandle<()>,
     maintaining: JoinHandle<()>,
+    expiring: JoinHandle<()>,
     host: Option<Applied>,
 }
 
@@ -93,6 +95,7 @@ impl Gateway {
         prune(&store, &plain_keys(&options)).await;
         let book = Book::load(&store).await?;
         let profiles = Profiles::load(&store).await?;
+        let posture = PostureRules::load(&store).await?;
         let admin_token_file = directory.path(ADMIN_TOKEN);
         let admin_token = directory
             .secret(ADMIN_TOKEN, || Ok(Zeroizing::new(format!("{}\n", Secret::new()?.expose()).into_bytes())))?;
@@ -134,7 +137,13 @@ impl Gateway {
             admin_token_file,
             pid: std::process::id(),
         };
-        let app = Arc::new(App::new(settings, store, book, profiles, DataPlane::new(worker, private_key, counters)));
+        let app = Arc::new(App::new(
+            settings,
+            store,
+            book,
+            (profiles, posture),
+            DataPlane::new(worker, private_key, counters),
+        ));
         let thread = |cause| GatewayError::Tunnel { step: "the thread for events", cause };
         let following = tokio::spawn(events::follow(Arc::clone(&app), events::bridge(events).map_err(thread)?));
         app.restore(&options.plain_peers).await.map_err(step)?;
@@ -146,15 +155,22 @@ impl Gateway {
         https_server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEADER_PATIENCE);
         let serving = tokio::spawn(https_server.handle(server.clone()).serve(service));
         let maintaining = tokio::spawn(maintain(app.store.clone(), plain_keys(&options)));
+        let expiring = tokio::spawn(posture::expire(Arc::clone(&app)));
         let json = serde_json::to_vec_pretty(&facts).unwrap_or_default();
         directory.write(FACTS, &json)?;
-        Ok(Self { facts, app, server, serving, following, maintaining, host })
+        Ok(Self { facts, app, server, serving, following, maintaining, expiring, host })
     }
 
     /// What scripts need to know of it.
     #[must_use]
     pub fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    /// What its parts share.
+    #[cfg(test)]
+    pub(super) fn app(&self) -> &App {
+        &self.app
     }
 
     /// Waits until something failed that the gateway cannot live without.
@@ -180,6 +196,7 @@ impl Gateway {
     /// Ends it: requests under way get a moment, the worker stops, the store is written out.
     pub async fn shutdown(mut self) {
         self.maintaining.abort();
+        self.expiring.abort();
         self.server.graceful_shutdown(Some(GRACE));
         if !self.serving.is_finished() {
             let _ = (&mut self.serving).await;

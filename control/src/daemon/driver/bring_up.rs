@@ -43,18 +43,18 @@ impl<G: Gateway> Driver<G> {
         let (inputs, mtu, secret) = (self.inputs.clone(), self.settings.mtu, bearer.clone());
         let task = tokio::spawn(async move {
             let result = order(&*gateway, &device, &store, (&held, &profiles), registration, &secret, mtu).await;
-            let _ = inputs.send(Input::Ordered { activation, result });
+            let _ = inputs.send(Input::Ordered { activation, result: result.map(Box::new) });
         });
         let target = Target { activation, registration, identity, organization, bearer };
         self.next = Some(BringUp { target, stage: Stage::Ordering, deadline: None, task: Some(task.into()) });
     }
 
     /// The gateway's answer to the order: the handshake may begin.
-    pub(super) fn ordered(&mut self, activation: ActivationId, result: Result<Order, OrderError>) {
+    pub(super) fn ordered(&mut self, activation: ActivationId, result: Result<Box<Order>, OrderError>) {
         let Some(next) = self.next.as_mut().filter(|next| next.target.activation == activation) else { return };
         next.task = None;
         let order = match result {
-            Ok(order) => order,
+            Ok(order) => *order,
             Err(error) => {
                 let registration = next.target.registration;
                 match error.meaning() {

@@ -54,7 +54,7 @@ pub(in crate::daemon) enum Input {
     },
     Ordered {
         activation: ActivationId,
-        result: Result<Order, OrderError>,
+        result: Result<Box<Order>, OrderError>,
     },
     Committed {
         activation: ActivationId,

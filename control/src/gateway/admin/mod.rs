@@ -17,6 +17,7 @@ mod openapi;
 mod paging;
 mod permission;
 mod policies;
+mod posture;
 mod profiles;
 mod providers;
 mod query;

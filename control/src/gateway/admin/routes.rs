@@ -5,7 +5,9 @@
 //! line for the documentation, the query's parameters beyond `page` and `per_page`, and the type of the body.
 
 use super::permission::{Area, Permission};
-use super::{api_tokens, apps, audit, device_settings, devices, groups, guard, lists, policies, profiles, providers};
+use super::{
+    api_tokens, apps, audit, device_settings, devices, groups, guard, lists, policies, posture, profiles, providers,
+};
 use super::{registrations, rules};
 use super::{schema, settings, status, tokens, users};
 use crate::gateway::app::App;
@@ -128,6 +130,12 @@ pub(super) static OPERATIONS: &[Operation] = operations! {
     GET    "/devices/settings"                        device_settings::show, ZeroTrust "device_settings" "Shows what holds for all devices";
     PUT    "/devices/settings"                        device_settings::replace, ZeroTrust "device_settings" "Replaces what holds for all devices; what is left out has its default" device_settings::Edit;
     PATCH  "/devices/settings"                        device_settings::update, ZeroTrust "device_settings" "Changes what holds for all devices" device_settings::Edit;
+
+    GET    "/devices/posture"                         posture::list, DevicePosture "posture_rule" "Lists posture rules";
+    POST   "/devices/posture"                         posture::create, DevicePosture "posture_rule" "Makes a posture rule of type `os_version`; the devices' last reports are judged at once" posture::Body;
+    GET    "/devices/posture/{id}"                    posture::show, DevicePosture "posture_rule" "Shows a posture rule";
+    PUT    "/devices/posture/{id}"                    posture::update, DevicePosture "posture_rule" "Replaces a posture rule" posture::Body;
+    DELETE "/devices/posture/{id}"                    posture::remove, DevicePosture "posture_rule" "Deletes a posture rule";
 
     GET    "/devices/physical-devices"                devices::list, ZeroTrust "device" "Lists devices" ["cursor" "id" "active_registrations" "search" "last_seen_user.email" "seen_after" "seen_before" "sort_by" "sort_order" "include"];
     GET    "/devices/physical-devices/{id}"           devices::show, ZeroTrust "device" "Shows a device" ["include"];

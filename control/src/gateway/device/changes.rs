@@ -5,7 +5,6 @@
 
 use super::{DeviceError, bearer};
 use crate::api::device::{Held, RegistrationStatus};
-use crate::api::posture::PostureSchedule;
 use crate::gateway::app::App;
 use crate::gateway::clock;
 use crate::gateway::store::Registration;
@@ -30,7 +29,7 @@ pub(super) async fn changes(
     })?;
     let mut registration = bearer::registration(&app, &headers).await?;
     let deadline = Instant::now() + WAIT;
-    let mut subscription = app.hub.subscribe(registration.id);
+    let mut subscription = app.hub.subscribe(registration.id, &registration.device_id);
     loop {
         let news = subscription.news();
         // Looked at after the subscription: what changes from here on is news.
@@ -66,7 +65,7 @@ impl Answer {
             return Ok(Self { json, is_news: true });
         };
         let (rules, profile) = (book.compiled(&subject), app.profiles().resolve(&subject));
-        let posture = PostureSchedule::default();
+        let posture = app.posture().schedule(&subject.os_name);
         let other = |held: &Option<String>, digest: &str| held.as_deref() != Some(digest);
         // Who names no rules is told them when their version changed.
         let policy = if held.policy.is_some() { other(&held.policy, rules.digest()) } else { version != held.since };

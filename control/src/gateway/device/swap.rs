@@ -3,7 +3,6 @@
 use super::signature::verify;
 use super::{Answer, DeviceError, bearer, binary, body};
 use crate::api::device::{SwapRequest, SwapResponse, swap_message};
-use crate::api::posture::PostureSchedule;
 use crate::gateway::app::{App, inner, tunnel_of};
 use crate::gateway::clock;
 use crate::gateway::store::{Device, Followed, Order, OrderOutcome};
@@ -38,6 +37,10 @@ pub(super) async fn swap(State(app): State<Arc<App>>, headers: HeaderMap, bytes:
     verify(&device.public_key, &swap_message(request.swap_seq, &request.registration, &tunnel_key), &signature)?;
     bearer::standing(&registration)?;
 
+    if let Some(report) = request.posture.clone() {
+        super::posture::check(&report)?;
+        app.posture_with_order(&device.id, report).await?;
+    }
     let now = clock::now();
     let steering = app.steering.lock().await;
     let followed = followed(&app, &device).await?;
@@ -61,6 +64,7 @@ pub(super) async fn swap(State(app): State<Arc<App>>, headers: HeaderMap, bytes:
     };
     let rules = app.book().compiled(&subject);
     let profile = app.profiles().resolve(&subject);
+    let posture = app.posture().schedule(&subject.os_name);
     let addresses = inner(device.address);
     let order = Order {
         device,
@@ -82,7 +86,7 @@ pub(super) async fn swap(State(app): State<Arc<App>>, headers: HeaderMap, bytes:
         policy_version: rules.document().version,
         profile: (request.profile_held.as_deref() != Some(&profile.digest)).then(|| profile.document.clone()),
         profile_digest: profile.digest.clone(),
-        posture: PostureSchedule::default(),
+        posture,
     }))
 }
 

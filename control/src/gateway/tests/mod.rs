@@ -8,6 +8,7 @@ mod api_tokens;
 mod changes;
 mod enrolment;
 mod login;
+mod posture;
 mod profiles;
 mod swap;
 mod tokens;
