@@ -203,10 +203,10 @@ impl DataPlane {
         if news.is_empty() {
             return Ok(());
         }
+        // The former rules come back: this thread may take its time to drop them, the packets' may not.
         self.with(move |engine, now| {
-            for (peer, id, policy) in news {
-                engine.publish(peer, id, policy, now);
-            }
+            let publish = |(peer, id, policy)| engine.publish(peer, id, policy, now);
+            news.into_iter().map(publish).collect::<Vec<_>>()
         })
         .await?;
         Ok(())

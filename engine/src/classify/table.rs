@@ -10,6 +10,9 @@ use std::time::Instant;
 /// How many slots are looked at for the one to give up when the table is full.
 const EVICTION_PROBES: usize = 8;
 
+/// How many slots a sweep could look at in the time in which it has one flow judged: a microsecond under large policies.
+pub const JUDGING: usize = 8;
+
 /// Names an entry as long as it lives; a reused slot gets another id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FlowId {
@@ -235,8 +238,8 @@ impl FlowTable {
         gone
     }
 
-    /// Looks at the next `budget` slots for flows of `peer` and lets `judge` decide. Start with the default
-    /// progress; true when the whole table was seen.
+    /// Looks at the next slots for flows of `peer` and lets `judge` decide: at most `budget` slots, of which a flow to be
+    /// judged counts as [`JUDGING`]. Start with the default progress; true when the whole table was seen.
     ///
     /// A flow inserted meanwhile may be missed: it was judged when it was inserted.
     pub fn sweep(
@@ -246,17 +249,19 @@ impl FlowTable {
         peer: u64,
         mut judge: impl FnMut(&mut Entry) -> Sweep,
     ) -> bool {
-        let end = progress.next.saturating_add(budget).min(self.slots.len());
-        for slot in progress.next..end {
-            if self.peers[slot] != peer {
-                continue;
+        let (mut left, mut slot) = (budget.max(1), progress.next);
+        while slot < self.slots.len() && left > 0 {
+            left -= 1;
+            if self.peers[slot] == peer {
+                left = left.saturating_sub(JUDGING - 1);
+                if self.slots[slot].entry.as_mut().map(&mut judge) == Some(Sweep::Remove) {
+                    self.vacate(slot as u32);
+                }
             }
-            if self.slots[slot].entry.as_mut().map(&mut judge) == Some(Sweep::Remove) {
-                self.vacate(slot as u32);
-            }
+            slot += 1;
         }
-        progress.next = end;
-        end == self.slots.len()
+        progress.next = slot;
+        slot == self.slots.len()
     }
 
     pub(super) fn hash(&self, key: &FlowKey) -> u32 {
