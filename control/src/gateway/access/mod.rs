@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A service token passes by Service Auth or Bypass only. Bypass asks no further policy, but nobody enrols without
-//! having authenticated (`docs/decisions/0013-bypass-at-enrolment.md`).
+//! having authenticated (`docs/decisions/0014-bypass-at-enrolment.md`).
 
 mod judge;
 mod references;
