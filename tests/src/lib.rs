@@ -32,11 +32,15 @@ pub mod peers;
 #[cfg(target_os = "linux")]
 pub mod process;
 #[cfg(target_os = "linux")]
+pub mod provider;
+#[cfg(target_os = "linux")]
 pub mod relay;
 #[cfg(target_os = "linux")]
 pub mod steady;
 #[cfg(target_os = "linux")]
 pub mod tunnel;
+#[cfg(target_os = "linux")]
+pub mod walker;
 #[cfg(target_os = "linux")]
 pub mod wire;
 

@@ -148,7 +148,14 @@ impl Gateway for HttpsGateway {
         found.ok().and_then(Result::ok).map(|found| found.map(|address| address.ip()).collect()).unwrap_or_default()
     }
 
-    fn login_address(&self, organization: &str, redirect_uri: &str, state: &str, code_challenge: &str) -> String {
+    fn login_address(
+        &self,
+        organization: &str,
+        redirect_uri: &str,
+        state: &str,
+        code_challenge: &str,
+        again: bool,
+    ) -> String {
         let mut url = self.url("/warp");
         url.query_pairs_mut()
             .append_pair("organization", organization)
@@ -156,6 +163,9 @@ impl Gateway for HttpsGateway {
             .append_pair("state", state)
             .append_pair("code_challenge", code_challenge)
             .append_pair("code_challenge_method", "S256");
+        if again {
+            url.query_pairs_mut().append_pair("prompt", "login");
+        }
         url.into()
     }
 

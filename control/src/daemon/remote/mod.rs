@@ -128,8 +128,16 @@ pub trait Gateway: fmt::Debug + Send + Sync + 'static {
     /// The addresses it is reached at, empty when its name does not resolve. They never go through the tunnel.
     fn addresses(&self) -> impl Future<Output = Vec<IpAddr>> + Send;
 
-    /// Where a user signs in. `redirect_uri` is the daemon's own listener; `code_challenge` is PKCE's, S256.
-    fn login_address(&self, organization: &str, redirect_uri: &str, state: &str, code_challenge: &str) -> String;
+    /// Where a user signs in. `redirect_uri` is the daemon's own listener; `code_challenge` is PKCE's, S256. `again` asks an
+    /// identity provider to ask the user, whomever it remembers: they come back to be another.
+    fn login_address(
+        &self,
+        organization: &str,
+        redirect_uri: &str,
+        state: &str,
+        code_challenge: &str,
+        again: bool,
+    ) -> String;
 
     /// A value to sign at an enrolment.
     fn nonce(&self) -> impl Future<Output = Result<Nonce, RemoteError>> + Send;

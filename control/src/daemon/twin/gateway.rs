@@ -252,7 +252,14 @@ impl Gateway for TwinGateway {
         vec![self.endpoint.ip()]
     }
 
-    fn login_address(&self, organization: &str, redirect_uri: &str, state: &str, code_challenge: &str) -> String {
+    fn login_address(
+        &self,
+        organization: &str,
+        redirect_uri: &str,
+        state: &str,
+        code_challenge: &str,
+        _: bool,
+    ) -> String {
         format!("twin:{organization}|{redirect_uri}|{state}|{code_challenge}")
     }
 

@@ -103,8 +103,12 @@ pub(super) fn proceed(app: &App, request: &LoginRequest, user: Identified) -> Re
         Ok(code) => code,
         Err(error) => return failed(&error.into()),
     };
-    let location = request.callback(code.expose()).and_then(|uri| HeaderValue::from_str(&uri).ok());
-    let Some(location) = location else {
+    back(request.callback(code.expose()))
+}
+
+/// Sends the browser back to the daemon.
+pub(super) fn back(address: Option<String>) -> Response {
+    let Some(location) = address.and_then(|address| HeaderValue::from_str(&address).ok()) else {
         return page::problem(StatusCode::BAD_REQUEST, "The device's address is not one to send you to.");
     };
     let headers = [(LOCATION, location), (CACHE_CONTROL, HeaderValue::from_static("no-store"))];

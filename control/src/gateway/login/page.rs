@@ -23,6 +23,7 @@ input{width:100%;padding:.625rem .75rem;font:inherit;color:inherit;background:tr
 button,.provider{display:block;width:100%;margin-top:1.5rem;padding:.6875rem;font:inherit;font-weight:600;text-align:center;text-decoration:none;border-radius:8px;cursor:pointer}\
 button{color:var(--paper);background:var(--accent);border:1px solid var(--accent)}\
 .provider{margin-top:.75rem;color:var(--ink);border:1px solid var(--line)}\
+.cancel{display:block;margin-top:1.25rem;text-align:center;color:var(--soft)}\
 .or{margin:1.5rem 0 0;text-align:center}\
 :focus-visible{outline:3px solid var(--accent);outline-offset:2px}\
 [role=alert]{margin:0 0 1rem;padding:.75rem;color:var(--bad);background:var(--badground);border-radius:8px}";
@@ -51,6 +52,9 @@ pub(super) fn form(
     }
     for (name, link) in providers {
         let _ = write!(body, "<a class=\"provider\" href=\"{}\">Continue with {}</a>", escape(link), escape(name));
+    }
+    if let Some(cancelled) = request.cancelled("cancelled at the sign-in page") {
+        let _ = write!(body, "<a class=\"cancel\" href=\"{}\">Cancel</a>", escape(&cancelled));
     }
     page(status, &format!("Sign in · {}", request.organization), &body, request.origin())
 }

@@ -7,7 +7,7 @@ use crate::gateway::login::claims::{self, Claims};
 use crate::gateway::store::ProviderRow;
 use crate::rules::Person;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use openidconnect::core::{CoreAuthenticationFlow, CoreGenderClaim};
+use openidconnect::core::{CoreAuthPrompt, CoreAuthenticationFlow, CoreGenderClaim};
 use openidconnect::{
     AuthorizationCode, ClaimsVerificationError, ConfigurationError, CsrfToken, DiscoveryError, Nonce,
     OAuth2TokenResponse as _, PkceCodeChallenge, PkceCodeVerifier, Scope, TokenResponse as _, UserInfoClaims,
@@ -49,7 +49,7 @@ pub(super) struct Begun {
 }
 
 /// Where to send the browser, and what must come back.
-pub(super) async fn begin(provider: &ProviderRow, redirect: &str) -> Result<Begun, ExchangeError> {
+pub(super) async fn begin(provider: &ProviderRow, redirect: &str, again: bool) -> Result<Begun, ExchangeError> {
     let client = client(provider, redirect, &http::client()?).await?;
     let fresh = || random::<32>().map(|bytes| URL_SAFE_NO_PAD.encode(bytes));
     let verifier = PkceCodeVerifier::new(fresh()?);
@@ -59,11 +59,14 @@ pub(super) async fn begin(provider: &ProviderRow, redirect: &str) -> Result<Begu
         // The library adds it by itself.
         scopes => scopes.iter().map(String::as_str).filter(|scope| *scope != "openid").collect(),
     };
-    let (url, state, nonce) = client
+    let mut request = client
         .authorize_url(CoreAuthenticationFlow::AuthorizationCode, || state, || nonce)
         .add_scopes(asked.into_iter().map(|scope| Scope::new(scope.to_owned())))
-        .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier))
-        .url();
+        .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier));
+    if again {
+        request = request.add_prompt(CoreAuthPrompt::Login);
+    }
+    let (url, state, nonce) = request.url();
     Ok(Begun { url: url.into(), state, nonce, verifier })
 }
 

@@ -76,7 +76,7 @@ pub(super) async fn start(
     let Some(redirect) = own_callback(&headers) else {
         return page::problem(StatusCode::BAD_REQUEST, "The address of this page is not complete.");
     };
-    let begun = match exchange::begin(&provider, &redirect).await {
+    let begun = match exchange::begin(&provider, &redirect, request.again).await {
         Ok(begun) => begun,
         Err(error) => return refused(&provider, &error),
     };
@@ -116,8 +116,15 @@ pub(super) async fn callback(
     if !crate::gateway::secret::matches(browser, &pending.browser) {
         return stale();
     }
-    if error.is_some() {
-        return page::problem(StatusCode::UNAUTHORIZED, "The identity provider did not sign you in.");
+    match error.as_deref() {
+        None => {}
+        // The user said no: their device is told, and waits no longer.
+        Some("access_denied") => return form::back(pending.request.cancelled("cancelled at the identity provider")),
+        Some(error) => {
+            let error: String = error.chars().filter(|c| c.is_ascii_graphic()).take(64).collect();
+            tracing::warn!(provider = %pending.provider, %error, "an identity provider did not sign a user in");
+            return page::problem(StatusCode::UNAUTHORIZED, "The identity provider did not sign you in.");
+        }
     }
     let provider = match find(&app, &pending.provider).await {
         Ok(provider) => provider,

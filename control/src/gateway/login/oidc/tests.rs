@@ -248,6 +248,25 @@ async fn a_sign_in_is_bound_to_its_browser() {
 }
 
 #[tokio::test]
+async fn who_cancels_at_the_provider_is_sent_back_to_the_device() {
+    let directory = Directory::new("oidc-cancel");
+    let (gateway, _provider) = gateway_with_provider(&directory).await;
+    for (error, expected) in [("access_denied", StatusCode::SEE_OTHER), ("server_error", StatusCode::UNAUTHORIZED)] {
+        let (sent_to, cookie) = to_the_provider(&gateway).await;
+        let parameter = |name: &str| sent_to.query_pairs().find(|(key, _)| key == name).unwrap().1.into_owned();
+        let back = [("error", error.to_owned()), ("state", parameter("state"))];
+        let back = Url::parse_with_params(&parameter("redirect_uri"), back).unwrap();
+        let response = come_back(&gateway, back.as_str(), &cookie).await;
+        assert_eq!(response.status(), expected, "{error}");
+        let told = response.headers().get(LOCATION).map(|location| location.to_str().unwrap().to_owned());
+        assert_eq!(
+            told.is_some_and(|told| told.starts_with(CALLBACK) && told.contains("error=access_denied")),
+            error == "access_denied"
+        );
+    }
+}
+
+#[tokio::test]
 async fn what_the_provider_does_not_vouch_for_is_refused() {
     let directory = Directory::new("oidc-claims");
     let (gateway, provider) = gateway_with_provider(&directory).await;
