@@ -9,13 +9,14 @@ use super::posture::PostureRules;
 use super::profiles::Profiles;
 use super::store::{Order, Registration, Store, StoreError};
 use super::{PlainPeer, clock, dataplane};
+use crate::crypto::sha256;
 use crate::rules::Subject;
 use ipnet::{IpNet, Ipv4Net};
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::{Mutex, MutexGuard, Notify};
 use vestibule_engine::core::PeerId;
 
 /// What does not change while the gateway runs.
@@ -46,12 +47,29 @@ pub(super) struct App {
     /// Held by administrators' writes: "look, then write" is one step.
     pub(super) administration: Mutex<()>,
     /// Held by an administrator's change of one thing from before it looks to after it wrote.
-    pub(super) turns: Mutex<()>,
+    pub(super) turns: Turns,
     book: RwLock<Arc<Book>>,
     profiles: RwLock<Arc<Profiles>>,
     posture: RwLock<Arc<PostureRules>>,
     /// A result was written that may expire sooner than the others.
     pub(super) posture_timer: Notify,
+}
+
+/// Changes of one thing wait for each other; those of different things hardly ever do.
+pub(super) struct Turns([Mutex<()>; 64]);
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Mutex::default()))
+    }
+}
+
+impl Turns {
+    /// The turn at the thing of that name.
+    pub(super) async fn at(&self, thing: &str) -> MutexGuard<'_, ()> {
+        let bucket = usize::from(sha256(thing.as_bytes())[0]) % self.0.len();
+        self.0[bucket].lock().await
+    }
 }
 
 /// A step that needs the store and the engine.
@@ -86,7 +104,7 @@ impl App {
             started: Instant::now(),
             steering: Mutex::default(),
             administration: Mutex::default(),
-            turns: Mutex::default(),
+            turns: Turns::default(),
             book: RwLock::new(Arc::new(book)),
             profiles: RwLock::new(Arc::new(profiles)),
             posture: RwLock::new(Arc::new(posture)),

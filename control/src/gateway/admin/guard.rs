@@ -53,7 +53,7 @@ async fn change(
     let shows = operation.shows();
     // From here to the end nobody else changes what this is about.
     let _turn = match shows {
-        Some(_) => Some(app.turns.lock().await),
+        Some(shows) => Some(app.turns.at(&thing(shows, &parts)).await),
         None => None,
     };
     let before = match shows {
@@ -117,6 +117,12 @@ fn current(headers: &HeaderMap, before: Option<&Value>) -> Result<(), ApiError> 
     }
     let message = format!("`If-Match` names a stale version: somebody changed it meanwhile, it is {now} now");
     Err(ApiError::new(StatusCode::PRECONDITION_FAILED, 10412, message))
+}
+
+/// The path of what a call shows or changes.
+fn thing(shows: &Operation, parts: &Parts) -> String {
+    let path = parts.uri.path().trim_start_matches("/client/v4");
+    path.split('/').take(shows.path.split('/').count()).collect::<Vec<_>>().join("/")
 }
 
 /// The id in the path, or all of those in the query.

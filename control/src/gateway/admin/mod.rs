@@ -41,6 +41,9 @@ use axum::routing::get;
 use envelope::ApiError;
 use std::sync::Arc;
 
+#[cfg(test)]
+pub(super) use routes::ABSENT;
+
 /// Largest body taken: a list of tens of thousands of addresses.
 const MAX_BODY: usize = 2 * 1024 * 1024;
 

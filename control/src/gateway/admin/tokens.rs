@@ -224,3 +224,34 @@ fn with_secret(token: &TokenRow, secret: &Secret) -> Value {
     value["client_secret"] = secret.expose().into();
     value
 }
+
+#[cfg(test)]
+mod tests {
+    /// What the vendor's documents say of service tokens.
+    const CONSTRUCTS: &[&str] = &[
+        "create: client_id (32 hex + .access), client_secret once",
+        "list, read, update",
+        "duration",
+        "rotate, with and without grace",
+        "refresh",
+        "enabled: false",
+        "delete, refused while a policy uses it",
+        "last_seen_at",
+        "secret of 64 hex digits",
+        "secret cfast_... with checksum",
+        "strict 401 and 403",
+        "half or double credentials",
+        "read_service_tokens_from_header",
+        "zone-scoped tokens",
+        "limit of 50",
+        "service_token_inactivity",
+        "alert before expiry",
+        "secrets in logs, database, answers",
+        "revocation under traffic",
+    ];
+
+    #[test]
+    fn every_construct_has_its_row() {
+        crate::compatibility::assert_complete("Service tokens", CONSTRUCTS.iter().copied());
+    }
+}

@@ -1,5 +1,6 @@
 //! What all calls have in common: pages, versions, the audit log, and the document that describes them.
 
+use crate::gateway::admin::ABSENT;
 use crate::gateway::testing::{Credentials, Directory, TestDevice, TestGateway};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -159,4 +160,22 @@ async fn every_documented_call_answers_and_nothing_else_does() {
     assert_eq!(schema["required"], json!(["name"]), "{schema}");
     assert_eq!(schema["properties"]["duration"], json!({ "type": "string" }));
     assert!(!document.to_string().contains(&account), "it tells nothing of this gateway");
+}
+
+#[tokio::test]
+async fn calls_that_are_not_there_say_so() {
+    let directory = Directory::new("absent");
+    let gateway = TestGateway::start(&directory).await;
+    for path in ABSENT {
+        let (status, answer) = if path.starts_with("/zones/") {
+            let response =
+                gateway.http.get(format!("{}/client/v4{path}", gateway.url)).bearer_auth(&gateway.admin_token);
+            let response = response.send().await.unwrap();
+            (response.status(), response.json::<Value>().await.unwrap())
+        } else {
+            gateway.admin(Method::GET, path, None).await
+        };
+        assert_eq!(status, StatusCode::NOT_FOUND, "{path} is there by now: {answer}");
+        assert_eq!((&answer["success"], &answer["errors"][0]["code"]), (&json!(false), &json!(7003)), "{answer}");
+    }
 }
