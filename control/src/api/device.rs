@@ -174,12 +174,16 @@ pub struct PolicyDocument {
 /// Largest document that is sent, as JSON.
 pub const MAX_POLICY_BYTES: usize = 8 * 1024 * 1024;
 
-/// Addresses that several rules name.
+/// Addresses or names that several rules name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PolicyList {
     /// Its prefixes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub nets: Vec<IpNet>,
+    /// Its names of servers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
 }
 
 /// One rule of a [`PolicyDocument`].
@@ -235,7 +239,7 @@ pub struct PolicyPlace {
     pub nets: Vec<IpNet>,
 }
 
-/// A look at a flow's first bytes. One of the four is there.
+/// A look at a flow's first bytes. One of the six is there.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PolicyTest {
@@ -248,6 +252,12 @@ pub struct PolicyTest {
     /// The server's name is one of these, or below one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sni_domains: Vec<String>,
+    /// As `sni_hosts`, by the list at this position.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sni_host_list: Option<u32>,
+    /// As `sni_domains`, by the list at this position.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sni_domain_list: Option<u32>,
     /// The server's name matches this regular expression, without regard to case.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sni_matches: Option<String>,

@@ -73,6 +73,13 @@ impl Profiles {
         self.custom.iter().any(|(matching, _)| matching.lists().next().is_some())
     }
 
+    /// The name of a profile whose expression names a list.
+    pub(super) fn user_of_list(&self, id: &str) -> Option<&str> {
+        let id = id.to_ascii_lowercase();
+        let mut users = self.custom.iter().filter(|(matching, _)| matching.lists().any(|list| list == id));
+        users.next().map(|(_, profile)| profile.document.name.as_str())
+    }
+
     /// The first that matches, else the default.
     pub(super) fn resolve(&self, subject: &Subject) -> Arc<Profile> {
         let found = self.custom.iter().find(|(matching, _)| matching.matches(subject, &self.lists));

@@ -225,6 +225,8 @@ impl Unfolding<'_> {
                     self.lists.get(id).ok_or_else(|| RuleError::UnknownList { column: *column, id: id.clone() })?;
                 match test.field {
                     Field::Destination | Field::Source => place(Place::list(list, negated)),
+                    // Nothing is in an empty list, whatever the first bytes tell.
+                    _ if list.is_empty() => return Ok(if negated { vec![Clause::default()] } else { Vec::new() }),
                     _ => payload(names(list.sorted_texts())),
                 }
             }

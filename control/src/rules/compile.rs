@@ -84,7 +84,11 @@ struct Writing {
     lists: Vec<PolicyList>,
     /// By the list's place in memory, which it keeps while the rules are borrowed.
     places: HashMap<*const List, u32>,
+    names: HashMap<Vec<String>, u32>,
 }
+
+/// Names of servers from which on they are sent as a list, which other rules may share.
+const MANY_NAMES: usize = 16;
 
 impl Writing {
     fn clause(&mut self, clause: &Clause) -> PolicyClause {
@@ -94,7 +98,7 @@ impl Writing {
             destination_ports: clause.destination_ports.clone().unwrap_or_default(),
             source_ports: clause.source_ports.clone().unwrap_or_default(),
             protocols: clause.protocols.iter().flat_map(|protocols| protocols.numbers()).collect(),
-            payload: clause.payload.iter().map(test).collect(),
+            payload: clause.payload.iter().map(|test| self.test(test)).collect(),
         }
     }
 
@@ -105,23 +109,42 @@ impl Writing {
                 let next = u32::try_from(self.lists.len()).unwrap_or(u32::MAX);
                 let index = *self.places.entry(Arc::as_ptr(list)).or_insert(next);
                 if index == next {
-                    self.lists.push(PolicyList { nets: list.addresses().nets().collect() });
+                    self.lists.push(PolicyList { nets: list.addresses().nets().collect(), ..PolicyList::default() });
                 }
                 PolicyPlace { list: Some(index), outside: *outside, ..PolicyPlace::default() }
             }
         }
     }
-}
 
-fn test(test: &PayloadTest) -> PolicyTest {
-    let mut out = PolicyTest { negated: test.negated, ..PolicyTest::default() };
-    match &test.test {
-        Payload::SniHost(names) => out.sni_hosts.clone_from(names),
-        Payload::SniDomain(names) => out.sni_domains.clone_from(names),
-        Payload::SniMatches(regex) => out.sni_matches = Some(regex.as_str().to_owned()),
-        Payload::Detected(kinds) => out.detected = kinds.iter().map(|kind| kind.name().to_owned()).collect(),
+    /// The position of a list of names; `None` when they are too few for one.
+    fn name_list(&mut self, names: &[String]) -> Option<u32> {
+        if names.len() < MANY_NAMES {
+            return None;
+        }
+        let next = u32::try_from(self.lists.len()).unwrap_or(u32::MAX);
+        let index = *self.names.entry(names.to_vec()).or_insert(next);
+        if index == next {
+            self.lists.push(PolicyList { names: names.to_vec(), ..PolicyList::default() });
+        }
+        Some(index)
     }
-    out
+
+    fn test(&mut self, test: &PayloadTest) -> PolicyTest {
+        let mut out = PolicyTest { negated: test.negated, ..PolicyTest::default() };
+        match &test.test {
+            Payload::SniHost(names) => match self.name_list(names) {
+                None => out.sni_hosts.clone_from(names),
+                list => out.sni_host_list = list,
+            },
+            Payload::SniDomain(names) => match self.name_list(names) {
+                None => out.sni_domains.clone_from(names),
+                list => out.sni_domain_list = list,
+            },
+            Payload::SniMatches(regex) => out.sni_matches = Some(regex.as_str().to_owned()),
+            Payload::Detected(kinds) => out.detected = kinds.iter().map(|kind| kind.name().to_owned()).collect(),
+        }
+        out
+    }
 }
 
 /// The engine's form of a document. One that this version does not understand, as a whole or in one clause, lets
@@ -162,7 +185,7 @@ fn read(document: &PolicyDocument) -> Option<Policy> {
                 destination_ports: clause.destination_ports.iter().map(|&(from, to)| from..=to).collect(),
                 source_ports: clause.source_ports.iter().map(|&(from, to)| from..=to).collect(),
                 protocols: clause.protocols.clone(),
-                payload: clause.payload.iter().map(payload).collect::<Option<_>>()?,
+                payload: clause.payload.iter().map(|test| payload(test, document)).collect::<Option<_>>()?,
             });
         }
         rules.push(EngineRule { id: rule.id, action: default_action(rule.allow), any });
@@ -170,15 +193,23 @@ fn read(document: &PolicyDocument) -> Option<Policy> {
     Some(Policy::compile(rules, default_action(document.default_allow)))
 }
 
-fn payload(test: &PolicyTest) -> Option<PayloadTest> {
-    let names = |names: &Vec<String>| (!names.is_empty()).then(|| names.clone());
-    let test_of = match test {
-        PolicyTest { sni_matches: Some(text), .. } => Payload::SniMatches(Arc::new(values::regex(text, true).ok()?)),
-        PolicyTest { detected, .. } if !detected.is_empty() => {
-            Payload::Detected(detected.iter().map(|name| Detected::from_name(name)).collect::<Option<_>>()?)
-        }
-        PolicyTest { sni_hosts, .. } if !sni_hosts.is_empty() => Payload::SniHost(names(sni_hosts)?),
-        PolicyTest { sni_domains, .. } => Payload::SniDomain(names(sni_domains)?),
+fn payload(test: &PolicyTest, document: &PolicyDocument) -> Option<PayloadTest> {
+    // A look for none of any names would be a look that this version does not know.
+    let named = |names: &[String], list: Option<u32>| {
+        let names = match list {
+            Some(index) => &document.lists.get(index as usize)?.names,
+            None => names,
+        };
+        (!names.is_empty()).then(|| names.to_vec())
     };
-    Some(PayloadTest { negated: test.negated, test: test_of })
+    let look = if let Some(text) = &test.sni_matches {
+        Payload::SniMatches(Arc::new(values::regex(text, true).ok()?))
+    } else if !test.detected.is_empty() {
+        Payload::Detected(test.detected.iter().map(|name| Detected::from_name(name)).collect::<Option<_>>()?)
+    } else if let Some(names) = named(&test.sni_hosts, test.sni_host_list) {
+        Payload::SniHost(names)
+    } else {
+        Payload::SniDomain(named(&test.sni_domains, test.sni_domain_list)?)
+    };
+    Some(PayloadTest { negated: test.negated, test: look })
 }

@@ -110,6 +110,12 @@ impl List {
         &self.addresses
     }
 
+    /// Whether nothing is in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.addresses.is_empty() && self.texts.is_empty()
+    }
+
     /// Whether a text, in lower case, is in it.
     #[must_use]
     pub fn contains(&self, text: &str) -> bool {

@@ -74,9 +74,7 @@ fn members(comparison: &Comparison) -> Vec<String> {
     match comparison {
         Comparison::Addresses(set) => set.ranges().map(|(from, to)| format!("{from}..{to}")).collect(),
         Comparison::Ports(ranges) => ranges.iter().map(|(from, to)| format!("{from}..{to}")).collect(),
-        Comparison::Protocols(numbers) => {
-            numbers.iter().filter_map(|n| protocol_name(*n)).map(|name| quoted(name)).collect()
-        }
+        Comparison::Protocols(numbers) => numbers.iter().filter_map(|n| protocol_name(*n)).map(quoted).collect(),
         Comparison::Detected(kinds) => kinds.iter().map(|kind| quoted(kind.name())).collect(),
         Comparison::Texts(texts) => texts.iter().map(|text| quoted(text)).collect(),
         Comparison::Version(_, versions) => versions.iter().map(|v| quoted(&v.to_string())).collect(),

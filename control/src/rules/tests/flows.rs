@@ -59,6 +59,9 @@ pub(super) fn lists() -> Lists {
     let mut lists = Lists::default();
     lists.insert("ad-servers", List::new(ListKind::Ip, ["10.9.0.2", "10.20.0.0/24", "fd00::1..fd00::5"]));
     lists.insert("empty", List::new(ListKind::Ip, []));
+    let names = (0..20).map(|i| format!("n{i}.example")).collect::<Vec<_>>();
+    lists.insert("many", List::new(ListKind::Domain, names.iter().map(String::as_str).chain(["a.example"])));
+    lists.insert("nobody", List::new(ListKind::Domain, []));
     lists.insert("partners", List::new(ListKind::Domain, ["partner.example", "Other.example."]));
     lists
 }

@@ -3,9 +3,10 @@
 use super::flows::{Flow, clauses_hold, lists, tree, tree_holds};
 use crate::rules::clauses::unfold;
 use crate::rules::language::{Scope, parse};
-use crate::rules::{Match, Traffic};
+use crate::rules::{Applying, Match, Rule, Traffic, document, engine_policy, policy};
 use proptest::prelude::*;
-use vestibule_engine::policy::Detected;
+use vestibule_engine::classify::Extracted;
+use vestibule_engine::policy::{Action, Detected};
 
 fn comparison() -> impl Strategy<Value = String> {
     prop_oneof![
@@ -24,6 +25,9 @@ fn comparison() -> impl Strategy<Value = String> {
         Just(r#"net.sni.host == "a.example""#.to_owned()),
         Just(r#"net.sni.domains == "example""#.to_owned()),
         Just("any(net.sni.domains[*] in $partners)".to_owned()),
+        Just("net.sni.host in $many".to_owned()),
+        Just("net.sni.domains in $many".to_owned()),
+        Just("net.sni.host not in $nobody".to_owned()),
         Just(r#"net.sni.host matches "^[a-b]\.""#.to_owned()),
         Just(r#"net.sni.host contains "exam""#.to_owned()),
         Just(r#"net.detected_protocol in {"tls" "ssh"}"#.to_owned()),
@@ -111,6 +115,33 @@ proptest! {
         if let Ok(clauses) = unfold(&tree, &lists()) {
             for flow in flows {
                 prop_assert_eq!(clauses_hold(&clauses, &flow), tree_holds(&tree, &flow), "{} of {:?}", text, flow);
+            }
+        }
+    }
+
+    /// From text to both ends' engines, against asking the trees one after the other.
+    #[test]
+    fn engines_agree_with_the_trees(
+        texts in prop::collection::vec((expression(), any::<bool>()), 1..6),
+        flows in prop::collection::vec(flow(), 1..8),
+    ) {
+        let lists = lists();
+        let parse = |(text, allow): &(String, bool)| {
+            let action = if *allow { Action::Allow } else { Action::Block };
+            let traffic = Traffic::parse(text, &lists).ok()?;
+            let (identity, device_posture) = (Match::everybody(), Match::everybody());
+            Some((tree(text), Rule { name: text.as_str().into(), action, identity, device_posture, traffic }))
+        };
+        // Some have more alternatives than a rule may.
+        let (trees, rules): (Vec<_>, Vec<_>) = texts.iter().filter_map(parse).unzip();
+        let applying = Applying { rules: rules.iter().collect(), default_allow: true, version: 1 };
+        let sent = serde_json::to_string(&document(&applying)).unwrap();
+        let (here, there) = (policy(&applying), engine_policy(&serde_json::from_str(&sent).unwrap()));
+        for flow in flows {
+            let extracted = Extracted { protocol: flow.detected, server_name: flow.sni.as_deref().map(Into::into) };
+            let expected = trees.iter().position(|tree| tree_holds(tree, &flow)).map(|at| at as u32);
+            for policy in [&here, &there] {
+                prop_assert_eq!(policy.decide(&flow.key(), &extracted).rule, expected, "{:?} of {:?}", texts, flow);
             }
         }
     }
