@@ -55,7 +55,7 @@ pub(crate) struct RunOptions {
     /// Its MTU in bytes; the gateway's must not be smaller
     #[arg(long, value_name = "BYTES", default_value_t = 1420, value_parser = clap::value_parser!(u16).range(1280..))]
     mtu: u16,
-    /// Opens a sign-in's address for the user, which is added as the last word; without it the address is only told
+    /// Opens a sign-in's address, which is added as the last word; without it, the browser of the user at the desktop
     #[arg(long, value_name = "COMMAND")]
     browser: Option<String>,
     /// How long a sign-in may take

@@ -70,7 +70,7 @@ pub struct Options {
     pub interface: String,
     /// Its MTU.
     pub mtu: u16,
-    /// Opens a login's address for the user.
+    /// Opens a login's address for the user; without it, their own browser on their desktop does.
     pub browser: Option<String>,
     /// How long a login may take.
     pub login_timeout: Option<Duration>,

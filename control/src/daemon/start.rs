@@ -2,7 +2,7 @@
 
 use super::{
     configuration::{Configuration, watch},
-    driver::{Driver, End, Input, Parts, Settings},
+    driver::{Browser, Driver, End, Input, Parts, Settings},
     emergency::{Emergency, file_beside},
     enrol::Device,
     host::Host,
@@ -137,7 +137,7 @@ pub async fn run(options: Options, announce: impl FnOnce(&Facts)) -> Result<(), 
         settings: Settings {
             interface: options.interface.clone(),
             mtu: options.mtu,
-            browser: options.browser,
+            browser: options.browser.map_or(Browser::Desktop, Browser::Command),
             patience: PATIENCE,
             login_patience: options.login_timeout.unwrap_or(login::PATIENCE),
         },

@@ -16,6 +16,21 @@ use uuid::Uuid;
 const WHY: usize = 50;
 
 impl<G: Gateway> Driver<G> {
+    /// Why the user cannot be asked to sign in now.
+    fn refuses_prompt(&self) -> Option<Failure> {
+        let status = self.status();
+        let Some(user) = status.desktop else {
+            let message = "nobody is logged on: a user must be at the desktop to sign in";
+            return Some(Failure::new("nobody_logged_on", message));
+        };
+        let registered = self.registration_views().into_iter().find(|view| view.active && !view.service_token)?;
+        let message = format!(
+            "{user} is registered as {}: `vestibule registration delete` first, to register as somebody else",
+            registered.identity
+        );
+        Some(Failure::new("registered", message))
+    }
+
     pub(super) fn call(&mut self, Call { request, answer }: Call) {
         let reply = match request {
             Request::Status => Self::answer_with(&self.status()),
@@ -31,6 +46,16 @@ impl<G: Gateway> Driver<G> {
             Request::RegistrationDelete { id } => match self.deletable(id) {
                 Ok(view) => return self.delete(view, answer),
                 Err(failure) => Answer::Error(failure),
+            },
+            Request::RegistrationNew => match self.refuses_prompt() {
+                Some(failure) => Answer::Error(failure),
+                None => {
+                    if self.prompt.is_none() {
+                        self.events.push_back(Event::Connect);
+                        self.settle();
+                    }
+                    Self::answer_with(&self.status())
+                }
             },
             Request::Connect => {
                 self.events.push_back(Event::Connect);

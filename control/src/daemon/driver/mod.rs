@@ -36,7 +36,7 @@ use super::{
 };
 use crate::registration::{Event, Machine, RequestId, SinceBoot, State, Timestamp};
 use generation::{BringUp, Live};
-pub(super) use parts::{CommitFailure, Input, Parts, Settings};
+pub(super) use parts::{Browser, CommitFailure, Input, Parts, Settings};
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,

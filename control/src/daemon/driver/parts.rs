@@ -108,9 +108,21 @@ pub(in crate::daemon) struct Settings {
     pub(in crate::daemon) interface: String,
     pub(in crate::daemon) mtu: u16,
     /// Opens a login's address for the user; gets it as its last argument.
-    pub(in crate::daemon) browser: Option<String>,
+    pub(in crate::daemon) browser: Browser,
     /// How long a handshake may take, and how long an acknowledgement.
     pub(in crate::daemon) patience: Duration,
     /// How long a login may take.
     pub(in crate::daemon) login_patience: Duration,
+}
+
+/// Who opens a login's address for the user.
+#[derive(Clone, Debug)]
+pub(in crate::daemon) enum Browser {
+    /// The browser of who is at the desktop.
+    Desktop,
+    /// A command, with the address as its last word.
+    Command(String),
+    /// Nobody; the address is only told.
+    #[cfg(test)]
+    Nobody,
 }

@@ -226,6 +226,30 @@ async fn a_cancelled_sign_in_is_not_repeated_until_the_user_asks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn registration_new_prompts_again_and_refuses_when_there_is_nobody_to_prompt() {
+    let world = World::new("new", MDM);
+    let device = world.device(Vec::new());
+    device.connected_as(PRE).await;
+    let refused = async |code: &str| match device.ask(Request::RegistrationNew).await {
+        Answer::Error(failure) => assert_eq!(failure.code, code, "{failure}"),
+        Answer::Ok(status) => panic!("not refused: {status}"),
+    };
+    refused("nobody_logged_on").await;
+    device.happened(logon("alice", "1"));
+    let first = device.until("a prompt", |status| status.auth_url.is_some()).await.auth_url;
+    assert!(matches!(device.ask(Request::RegistrationNew).await, Answer::Ok(_)));
+    assert_eq!(device.status().await.auth_url, first, "a prompt that is open stays the same");
+    for _ in 0..2 {
+        device.browser_returns("error=access_denied").await;
+        device.until("no prompt", |status| status.auth_url.is_none()).await;
+        assert!(matches!(device.ask(Request::RegistrationNew).await, Answer::Ok(_)));
+    }
+    device.sign_in(&world.gateway, ALICE).await;
+    device.connected_as(ALICE).await;
+    refused("registered").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_handshake_without_answer_leaves_the_active_generation_alone() {
     let world = World::new("handshake", MDM);
     let device = world.device(Vec::new());

@@ -41,6 +41,8 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<Uuid>,
     },
+    /// Asks the user at the desktop to sign in: at once, again after a cancelled prompt. Answers [`Status`].
+    RegistrationNew,
     /// The user's switch: on. Also asks for a login prompt again after a cancelled one. Answers [`Status`].
     Connect,
     /// The user's switch: off. Answers [`Status`].

@@ -3,7 +3,7 @@ use crate::{
     api::device::DeviceFacts,
     daemon::{
         configuration::{Configuration, Content},
-        driver::{Driver, End, Input, Parts, Settings},
+        driver::{Browser, Driver, End, Input, Parts, Settings},
         emergency::Emergency,
         enrol::Device,
         host::Host,
@@ -131,7 +131,7 @@ impl TestDevice {
             settings: Settings {
                 interface: "vestibule0".into(),
                 mtu: 1420,
-                browser: None,
+                browser: Browser::Nobody,
                 patience: Duration::from_secs(2),
                 login_patience: Duration::from_secs(60),
             },
