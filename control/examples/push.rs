@@ -269,7 +269,7 @@ async fn measure(devices: usize, changes: usize) {
             }
             _ => {
                 let path = format!("/devices/registrations/revoke?id={}", fleet[one].registration);
-                running.admin(Method::POST, &path, Value::Null).await;
+                running.admin(Method::POST, &path, json!({})).await;
                 let ended = |news: &Changes| news.registration == RegistrationStatus::Revoked;
                 let times = arrivals(&mut news, &mut vec![one], began, ended).await;
                 alive.retain(|device| *device != one);

@@ -217,16 +217,18 @@ impl Sources<'_> {
     /// What the profile brings of the organisation's settings.
     fn account(&self, sheet: &mut Sheet, entry: &OrganizationConfig) {
         let organization = self.profile.map(|profile| &profile.organization);
+        // The signal of the MDM file is followed, that of the organisation is not.
+        let followed = if entry.external_emergency_signal_url.is_some() { Yes } else { NotYet };
         let url = organization.filter(|settings| settings.external_emergency_signal_enabled);
         let url = url.map(|settings| Some(settings.external_emergency_signal_url.clone()));
         let mdm = entry.external_emergency_signal_url.clone().map(Some);
-        sheet.both(("external_emergency_signal_url", ""), mdm, url, None, NotYet);
+        sheet.both(("external_emergency_signal_url", ""), mdm, url, None, followed);
         let print = organization.map(|settings| settings.external_emergency_signal_fingerprint.clone());
         let mdm = entry.external_emergency_signal_fingerprint.clone();
-        sheet.both(("external_emergency_signal_fingerprint", ""), mdm, print, String::new(), NotYet);
+        sheet.both(("external_emergency_signal_fingerprint", ""), mdm, print, String::new(), followed);
         let interval = organization.map(|settings| settings.external_emergency_signal_interval.clone());
         let mdm = entry.external_emergency_signal_interval.map(|seconds| format!("{seconds}s"));
-        sheet.both(("external_emergency_signal_interval", ""), mdm, interval, "300s".to_owned(), NotYet);
+        sheet.both(("external_emergency_signal_interval", ""), mdm, interval, "300s".to_owned(), followed);
         let defaults = crate::api::profile::OrganizationSettings::default();
         let shown = organization.unwrap_or(&defaults);
         let origin = self.profile_or_default();
@@ -255,7 +257,7 @@ fn organization(sheet: &mut Sheet, entry: &OrganizationConfig) {
     let environment = entry.environment;
     sheet.mdm(("environment", ""), environment, Some(mdm::Environment::Normal), NotYet);
     sheet.mdm(("allow_managed_deployments", ""), entry.allow_managed_deployments, Some(true), NotYet);
-    sheet.mdm(("local_emergency_signal_enabled", ""), entry.local_emergency_signal_enabled, Some(false), NotYet);
+    sheet.mdm(("local_emergency_signal_enabled", ""), entry.local_emergency_signal_enabled, Some(false), Yes);
 }
 
 fn mode_of(mode: mdm::ServiceMode) -> Mode {

@@ -158,3 +158,25 @@ fn shown(row: &ProfileRow) -> Value {
     }
     value
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::{device_settings, posture, schema};
+    use super::*;
+    use crate::gateway::posture::OsVersion;
+
+    fn fields<T: serde::de::DeserializeOwned>(prefix: &str) -> Vec<String> {
+        let schema = schema::of::<T>();
+        schema["properties"].as_object().unwrap().keys().map(|field| format!("{prefix}{field}")).collect()
+    }
+
+    #[test]
+    fn the_table_of_profiles_names_every_field_that_can_be_sent() {
+        let mut names = fields::<Edit>("");
+        names.extend(fields::<device_settings::Edit>("settings."));
+        names.extend(fields::<posture::Body>("posture."));
+        names.extend(fields::<OsVersion>("posture.input."));
+        crate::compatibility::assert_complete("Device profiles", names.iter().map(String::as_str));
+    }
+}
