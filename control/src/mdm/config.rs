@@ -216,7 +216,9 @@ impl MdmConfig {
     #[must_use]
     pub fn settings(&self) -> Settings {
         let first = self.configs.first();
+        let named = self.configs.iter().find(|config| config.organization.is_some());
         Settings {
+            by_token: named.is_some_and(|config| config.token.is_some()),
             multi_user: self.multi_user,
             pre_login: self.pre_login.as_ref().map(|pre_login| pre_login.organization.clone()),
             pre_login_hold: self.pre_login_hold,

@@ -15,8 +15,8 @@ pub(super) fn reconcile(state: &mut State, decision: &Decision, now: SinceBoot, 
         Want::Carry(slot) => carry(state, slot, now, out, &mut wake_at),
     }
     prompt(state, decision, out);
-    if let Some(organization) = &decision.enrol {
-        enrol(state, organization, now, out, &mut wake_at);
+    if let Some((slot, organization)) = &decision.enrol {
+        enrol(state, slot, organization, now, out, &mut wake_at);
     }
     if state.deadline != wake {
         state.deadline = wake;
@@ -130,19 +130,21 @@ fn prompt(state: &mut State, decision: &Decision, out: &mut Vec<Action>) {
 
 fn enrol(
     state: &mut State,
+    slot: &Slot,
     organization: &str,
     now: SinceBoot,
     out: &mut Vec<Action>,
     wake_at: &mut dyn FnMut(SinceBoot),
 ) {
-    if state.enrolment.as_ref().is_some_and(|under_way| under_way.organization.eq_ignore_ascii_case(organization)) {
+    let this = |other: &Enrolment| other.slot == *slot && other.organization.eq_ignore_ascii_case(organization);
+    if state.enrolment.as_ref().is_some_and(this) {
         return;
     }
     if let Some(until) = state.enrol_backoff.pending(now) {
         return wake_at(until);
     }
     let enrolment =
-        Enrolment { request: RequestId(state.next_id()), slot: Slot::PreLogin, organization: organization.to_owned() };
+        Enrolment { request: RequestId(state.next_id()), slot: slot.clone(), organization: organization.to_owned() };
     out.push(Action::EnrolByToken {
         request: enrolment.request,
         slot: enrolment.slot.clone(),

@@ -45,7 +45,8 @@ impl<G: Gateway> Driver<G> {
     }
 
     fn enrol_by_token(&mut self, request: RequestId, slot: Slot, organization: String) {
-        let Some((client_id, client_secret)) = self.configuration.service_token(&organization) else {
+        let pre_login = slot == Slot::PreLogin;
+        let Some((client_id, client_secret)) = self.configuration.service_token(pre_login, &organization) else {
             let reason = format!("the MDM file has no service token for `{organization}`");
             return self.events.push_back(Event::EnrolFailed { request, slot, reason });
         };

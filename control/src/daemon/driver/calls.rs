@@ -135,7 +135,8 @@ impl<G: Gateway> Driver<G> {
                 id: registration.id,
                 organization: registration.organization.clone(),
                 identity: registration.email.clone(),
-                service_token: *slot == crate::registration::Slot::PreLogin,
+                service_token: *slot == crate::registration::Slot::PreLogin
+                    || registration.email.starts_with("non_identity@"),
                 slot: slot.to_string(),
                 revoked: registration.revoked,
                 active: active == Some(registration.id),

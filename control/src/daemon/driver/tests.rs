@@ -392,3 +392,22 @@ async fn d21_the_file_beside_the_mdm_file_disconnects_also_over_a_restart() {
     device.write_mdm(b"pre_login");
     device.connected_as(PRE).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_in_an_entry_of_configs_connects_without_anybody() {
+    let world = World::new("entry-token", b"token");
+    let device = world.device(Vec::new());
+    device.connected_as(PRE).await;
+    assert!(passes(&world, &device).await);
+    device.happened(logon("alice", "1"));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let status = device.status().await;
+    assert_eq!((status.identity.as_deref(), status.auth_url), (Some(PRE), None), "nobody is asked");
+    let Answer::Ok(shown) = device.ask(Request::RegistrationShow).await else { panic!() };
+    assert_eq!(
+        (&shown["registrations"][0]["slot"], &shown["registrations"][0]["service_token"]),
+        (&"machine".into(), &true.into())
+    );
+    world.gateway.end(PRE, RegistrationStatus::Deleted);
+    device.until("enrolled again", |now| now.registration.is_some() && now.registration != status.registration).await;
+}

@@ -2,7 +2,7 @@ use super::{MemoryVault, TwinGateway, gateway::CLIENT_ID};
 use crate::{
     api::device::DeviceFacts,
     daemon::{
-        configuration::{Configuration, Content},
+        configuration::{Configuration, Content, Token},
         driver::{Browser, Driver, End, Input, Parts, Settings},
         emergency::Emergency,
         enrol::Device,
@@ -46,17 +46,27 @@ use vestibule_platform::{
 pub(crate) const MDM: &[u8] = b"pre_login";
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Stands for the MDM parser: `pre_login` and `multi_user` as words.
+/// Stands for the MDM parser: `pre_login`, `multi_user` and the like as words; `token` is one in the entry of `configs`.
 pub(crate) fn parse(file: &str, bytes: &[u8]) -> Result<Content, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| format!("{file}: not UTF-8"))?;
     let mut settings = crate::registration::Settings { organizations: vec!["mycompany".into()], ..Default::default() };
+    let token = |pre_login| Token {
+        pre_login,
+        team: "mycompany".into(),
+        client_id: CLIENT_ID.into(),
+        client_secret: Secret::new("secret"),
+    };
     let mut tokens = Vec::new();
     let mut emergency_file = false;
     for word in text.split_whitespace() {
         match word {
             "pre_login" => {
                 settings.pre_login = Some("mycompany".into());
-                tokens.push(("mycompany".into(), CLIENT_ID.into(), Secret::new("secret")));
+                tokens.push(token(true));
+            }
+            "token" => {
+                settings.by_token = true;
+                tokens.push(token(false));
             }
             "multi_user" => settings.multi_user = true,
             "switch_locked" => settings.switch_locked = true,
