@@ -15,6 +15,14 @@ pub(super) fn reconcile(state: &mut State, decision: &Decision, now: SinceBoot, 
         Want::Carry(slot) => carry(state, slot, now, out, &mut wake_at),
     }
     prompt(state, decision, out);
+    // D15: an enrolment instead of a sign-in that is no longer wanted comes too late, like a sign-in would.
+    let wanted = decision.enrol.as_ref();
+    state.enrolment.take_if(|under_way| {
+        under_way.slot != Slot::PreLogin
+            && wanted.is_none_or(|(slot, team)| {
+                under_way.slot != *slot || !under_way.organization.eq_ignore_ascii_case(team)
+            })
+    });
     if let Some((slot, organization)) = &decision.enrol {
         enrol(state, slot, organization, now, out, &mut wake_at);
     }
