@@ -79,6 +79,8 @@ def enrolment(state):
     [app] = [app for app in access.applications.list(account_id=account) if app.type == "warp"]
     same(app.domain, f"{team}/warp", "the application's domain")
     same(access.applications.get(app.id, account_id=account).id, app.id, "the application")
+    renamed = access.applications.update(app.id, account_id=account, type="warp", domain=app.domain, name="Enrolment")
+    same(renamed.name, "Enrolment", "the application's name")
     policies = access.applications.policies
     include = [{"service_token": {"token_id": state["token_id"]}}]
     policy = policies.create(app.id, account_id=account, name="devices", decision="non_identity", include=include)
@@ -94,10 +96,37 @@ def enrolment(state):
             lambda: access.service_tokens.delete(state["token_id"], account_id=account))
 
 
+def shared_rules(state):
+    policy = access.policies.create(account_id=account, name="contractors", decision="allow",
+                                    include=[{"email": {"email": "carol@contractor.example"}}])
+    access.policies.update(policy.id, account_id=account, name="contractors", decision="deny",
+                           include=[{"email": {"email": "carol@contractor.example"}}])
+    same(access.policies.get(policy.id, account_id=account).decision, "deny", "the reusable policy")
+    same([one.id for one in access.policies.list(account_id=account)], [policy.id], "reusable policies")
+    access.policies.delete(policy.id, account_id=account)
+    group = access.groups.create(account_id=account, name="staff", include=[{"email_domain": {"domain": "a.example"}}])
+    access.groups.update(group.id, account_id=account, name="all staff",
+                         include=[{"email_domain": {"domain": "a.example"}}])
+    same(access.groups.get(group.id, account_id=account).name, "all staff", "the group")
+    same([one.id for one in access.groups.list(account_id=account)], [group.id], "groups")
+    access.groups.delete(group.id, account_id=account)
+    providers = client.zero_trust.identity_providers
+    config = {"client_id": "vestibule", "client_secret": "an idp's secret of its own", "scopes": ["openid", "email"],
+              "auth_url": "https://idp.a.example/auth", "token_url": "https://idp.a.example/token",
+              "certs_url": "https://idp.a.example/jwks"}
+    provider = providers.create(account_id=account, name="Corporate", type="oidc", config=config)
+    same(providers.get(provider.id, account_id=account).name, "Corporate", "the provider")
+    same([one.id for one in providers.list(account_id=account)], [provider.id], "providers")
+    providers.delete(provider.id, account_id=account)
+
+
 def network_policies(state):
     made = gateway.lists.create(account_id=account, name="Active Directory servers", type="IP",
                                 items=[{"value": "100.96.0.1"}])
     gateway.lists.update(made.id, account_id=account, name="Directory servers", items=[{"value": "100.96.0.1"}])
+    gateway.lists.edit(made.id, account_id=account, append=[{"value": "100.96.200.0/24"}], remove=[])
+    items = {item.value for item in gateway.lists.items.list(made.id, account_id=account)}
+    same(items, {"100.96.0.1", "100.96.200.0/24"}, "the list's items")
     same([one.name for one in gateway.lists.list(account_id=account)], ["Directory servers"], "lists")
     same(gateway.lists.get(made.id, account_id=account).id, made.id, "the list")
     rule = gateway.rules.create(account_id=account, name="directory before login", action="allow", filters=["l4"],
@@ -149,8 +178,36 @@ def profiles(state):
     changed = profiles.custom.edit(made.policy_id, account_id=account, switch_locked=True)
     same(changed.switch_locked, True, "the profile after an edit")
     same([one.policy_id for one in profiles.custom.list(account_id=account)], [made.policy_id], "profiles")
+    same(profiles.custom.get(made.policy_id, account_id=account).name, "Before login", "the profile")
     same(profiles.default.get(account_id=account).default, True, "the Default profile")
+    same(profiles.default.edit(account_id=account, auto_connect=600).auto_connect, 600, "the Default profile's setting")
+    domains = [{"suffix": "corp.example", "dns_server": ["100.96.0.1"]}]
+    for parts, where in [(profiles.custom, {"policy_id": made.policy_id}), (profiles.default, {})]:
+        parts.excludes.update(account_id=account, body=[{"address": "192.0.2.0/24", "description": "office"}], **where)
+        got = parts.excludes.get(account_id=account, **where)
+        same([one.address for one in got], ["192.0.2.0/24"], "what is excluded")
+        parts.fallback_domains.update(account_id=account, domains=domains, **where)
+        got = parts.fallback_domains.get(account_id=account, **where)
+        same([one.suffix for one in got], ["corp.example"], "the fallback domains")
+    spare = profiles.custom.create(account_id=account, name="Spare", precedence=20, match='os.name == "windows"')
+    profiles.custom.includes.update(spare.policy_id, account_id=account, body=[{"address": "10.0.0.0/8"}])
+    got = profiles.custom.includes.get(spare.policy_id, account_id=account)
+    same([one.address for one in got], ["10.0.0.0/8"], "what is included")
+    profiles.custom.delete(spare.policy_id, account_id=account)
+    devices.settings.edit(account_id=account, disable_for_time=60)
+    same(devices.settings.get(account_id=account).disable_for_time, 60, "the setting of all devices")
     state["profile_id"] = made.policy_id
+
+
+def posture(state):
+    body = {"match": [{"platform": "linux"}], "schedule": "5m", "type": "os_version",
+            "input": {"operating_system": "linux", "operator": ">=", "version": "3.0.0"}}
+    rule = devices.posture.create(account_id=account, name="Any Linux", **body)
+    devices.posture.update(rule.id, account_id=account, name="Any Linux of these years", **body)
+    same([one.id for one in devices.posture.list(account_id=account)], [rule.id], "posture rules")
+    same(devices.posture.get(rule.id, account_id=account).name, "Any Linux of these years", "the posture rule")
+    devices.posture.delete(rule.id, account_id=account)
+    same(list(devices.posture.list(account_id=account)), [], "posture rules")
 
 
 def look_at_devices(state):
@@ -185,7 +242,7 @@ def end_devices(state):
 
 
 STAGES = {
-    "configure": [service_tokens, enrolment, network_policies, api_tokens, profiles],
+    "configure": [service_tokens, enrolment, shared_rules, network_policies, api_tokens, profiles, posture],
     "devices": [look_at_devices],
     "end": [end_devices],
 }
