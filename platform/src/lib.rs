@@ -68,6 +68,8 @@
 //! - [`wait`]: what the worker sleeps on;
 //! - [`netcfg`]: addresses, routes, and the rules against loops;
 //! - [`session`]: who is logged on; [`desktop`]: how to show them a page in their browser;
+//! - [`dns`]: which resolvers the system asks;
+//! - [`session`]: who is logged on;
 //! - [`secrets`], [`files`]: what rests on the disk;
 //! - [`clock`]: time that counts sleep, entropy;
 //! - [`pages`]: how large the pages of memory are;
@@ -80,6 +82,7 @@ pub mod adapter;
 pub mod capture;
 pub mod clock;
 pub mod desktop;
+pub mod dns;
 pub mod facts;
 pub mod files;
 pub mod local;
