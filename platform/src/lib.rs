@@ -69,7 +69,6 @@
 //! - [`netcfg`]: addresses, routes, and the rules against loops;
 //! - [`session`]: who is logged on; [`desktop`]: how to show them a page in their browser;
 //! - [`dns`]: which resolvers the system asks;
-//! - [`session`]: who is logged on;
 //! - [`secrets`], [`files`]: what rests on the disk;
 //! - [`clock`]: time that counts sleep, entropy;
 //! - [`pages`]: how large the pages of memory are;

@@ -1,7 +1,8 @@
 //! Answers for people: aligned, plain text.
 
 use crate::daemon::ipc::{
-    MdmState, MdmView, RegistrationView, RegistrationsView, SettingView, SettingsView, Status, WhyEntry, WhyView,
+    DnsState, DnsView, MdmState, MdmView, RegistrationView, RegistrationsView, SettingView, SettingsView, Status,
+    WhyEntry, WhyView,
 };
 use serde_json::Value;
 use std::{fmt::Write as _, io::Write as _};
@@ -84,6 +85,7 @@ pub(super) fn status(status: &Status) -> String {
     }
     sheet.line("Swaps", status.swaps);
     sheet.line("MDM file", mdm_state(&status.mdm));
+    sheet.maybe("Names", names(&status.dns));
     if let Some(error) = &status.last_error {
         sheet.line("Last error", format!("{} ({})", error.message, error.at));
     }
@@ -111,6 +113,21 @@ pub(super) fn status(status: &Status) -> String {
         text.push_str(&sheet.text(2));
     }
     text
+}
+
+/// Who answers for which names; nothing where the system does as ever.
+fn names(dns: &DnsView) -> Option<String> {
+    let domains = dns.fallback_domains.iter().map(|domain| match list(&domain.servers) {
+        Some(servers) => format!("{} by {servers}", domain.suffix),
+        None => domain.suffix.clone(),
+    });
+    let domains = domains.collect::<Vec<_>>().join("; ");
+    Some(match dns.state {
+        DnsState::Off => return None,
+        DnsState::On => domains,
+        DnsState::Displaced => format!("{domains} (not asked: the system's resolvers were changed by somebody else)"),
+        DnsState::Failed => format!("as without the tunnel: {}", dns.error.as_deref().unwrap_or("unknown")),
+    })
 }
 
 fn mdm_state(mdm: &MdmView) -> String {

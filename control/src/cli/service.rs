@@ -7,7 +7,7 @@ use crate::{
     mdm,
 };
 use clap::{Args, Subcommand, builder::TypedValueParser as _};
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{net::IpAddr, path::PathBuf, process::ExitCode, time::Duration};
 use tracing_subscriber::EnvFilter;
 
 #[derive(Debug, Subcommand)]
@@ -55,6 +55,10 @@ pub(crate) struct RunOptions {
     /// Its MTU in bytes; the gateway's must not be smaller
     #[arg(long, value_name = "BYTES", default_value_t = 1420, value_parser = clap::value_parser!(u16).range(1280..))]
     mtu: u16,
+    /// Loopback address, port 53, of the resolver for the profile's fallback domains [default: the first free one from
+    /// 127.0.2.2 on]
+    #[arg(long, value_name = "IP", value_parser = loopback)]
+    resolver: Option<IpAddr>,
     /// Opens a sign-in's address, which is added as the last word; without it, the browser of the user at the desktop
     #[arg(long, value_name = "COMMAND")]
     browser: Option<String>,
@@ -64,6 +68,12 @@ pub(crate) struct RunOptions {
     /// Print the facts of the running daemon as one JSON line on stdout; the log stays on stderr
     #[arg(long)]
     json: bool,
+}
+
+/// Others must not ask the device's resolver.
+fn loopback(text: &str) -> Result<IpAddr, String> {
+    let address: IpAddr = text.parse().map_err(|_| "expected an IP address".to_owned())?;
+    if address.is_loopback() { Ok(address) } else { Err("expected a loopback address, such as 127.0.2.2".to_owned()) }
 }
 
 pub(crate) fn run_verb(verb: ServiceVerb) -> ExitCode {
@@ -79,6 +89,7 @@ pub(crate) fn run_verb(verb: ServiceVerb) -> ExitCode {
         sessions: options.sessions,
         interface: options.interface,
         mtu: options.mtu,
+        resolver: options.resolver,
         browser: options.browser,
         login_timeout: Some(Duration::from_secs(options.login_timeout)),
         data_plane: DataPlane::Kernel,

@@ -2,6 +2,7 @@
 
 mod configuration;
 pub mod device_key;
+mod dns;
 mod driver;
 mod emergency;
 pub mod enrol;

@@ -7,7 +7,7 @@ use crate::{
     gateway::StartWorker,
 };
 use serde::Serialize;
-use std::{fmt, io, path::PathBuf, time::Duration};
+use std::{fmt, io, net::IpAddr, path::PathBuf, time::Duration};
 use vestibule_platform::{
     adapter::AdapterError, local::LocalError, netcfg::NetConfig, runtime::Stopped, secrets::SecretError,
     session::SessionError,
@@ -70,6 +70,8 @@ pub struct Options {
     pub interface: String,
     /// Its MTU.
     pub mtu: u16,
+    /// Where the resolver of the fallback domains listens; one that is free when absent.
+    pub resolver: Option<IpAddr>,
     /// Opens a login's address for the user; without it, their own browser on their desktop does.
     pub browser: Option<String>,
     /// How long a login may take.
@@ -118,6 +120,15 @@ pub enum StartError {
     /// No adapter.
     #[error("no virtual network adapter")]
     Adapter(#[from] AdapterError),
+    /// A directory below the state directory.
+    #[error("cannot make the directory {}", path.display())]
+    Directory {
+        /// Which one.
+        path: PathBuf,
+        /// The system's answer.
+        #[source]
+        cause: io::Error,
+    },
     /// No UDP socket.
     #[error("cannot open the tunnel's UDP socket: it needs CAP_NET_ADMIN for its mark")]
     Socket(#[source] io::Error),

@@ -2,6 +2,7 @@
 
 use super::{
     configuration::{Configuration, watch},
+    dns,
     driver::{Browser, Driver, End, Input, Parts, Settings},
     emergency::{Emergency, file_beside},
     enrol::Device,
@@ -23,6 +24,7 @@ use crate::{
     registration::{Machine, SinceBoot, Story, Timestamp},
 };
 use std::{
+    fs,
     sync::Arc,
     thread,
     time::{Duration, Instant, SystemTime},
@@ -35,6 +37,7 @@ use vestibule_engine::{
 use vestibule_platform::{
     adapter::{Tun, TunConfig},
     clock::{Clock, SystemClock},
+    dns::{SystemDns, memory::Recorder},
     facts, local, netcfg,
     netcfg::{NetConfig, PolicyRouting},
     runtime::Worker,
@@ -69,16 +72,19 @@ pub async fn run(options: Options, announce: impl FnOnce(&Facts)) -> Result<(), 
         ..EngineConfig::new(super::enrol::fresh_key()?, Seed::new(random()?), SystemTime::now())
     };
     let engine = Engine::new(config, Instant::now());
-    let (handle, events, network) = match options.data_plane {
+    let (handle, events, network, names) = match options.data_plane {
         DataPlane::Kernel => {
             let tun = Tun::open(&TunConfig { mtu: u32::from(options.mtu), ..TunConfig::new(&options.interface) })?;
             let socket = Udp::bind(&UdpConfig::device(PolicyRouting::default().mark)).map_err(StartError::Socket)?;
             let worker = Worker::spawn(engine, tun, socket, "vestibule-packets").map_err(StartError::Worker)?;
-            (worker.0, worker.1, Box::new(netcfg::System) as Box<dyn NetConfig>)
+            let kept = options.state.join("resolver");
+            fs::create_dir_all(&kept).map_err(|cause| StartError::Directory { path: kept.clone(), cause })?;
+            let names: Arc<dyn SystemDns> = Arc::new(vestibule_platform::dns::System::new(kept));
+            (worker.0, worker.1, Box::new(netcfg::System) as Box<dyn NetConfig>, names)
         }
         DataPlane::Worker { start, network } => {
             let (handle, events) = start(engine).map_err(StartError::Worker)?;
-            (handle, events, network)
+            (handle, events, network, Arc::new(Recorder::default()) as Arc<dyn SystemDns>)
         }
     };
 
@@ -133,6 +139,7 @@ pub async fn run(options: Options, announce: impl FnOnce(&Facts)) -> Result<(), 
         journal,
         tunnel: Tunnel::new(handle.clone()).map_err(StartError::WorkerStopped)?,
         host: Arc::new(Host::new(&options.interface, network)),
+        names: dns::Watch::default(),
         configuration,
         settings: Settings {
             interface: options.interface.clone(),
@@ -143,7 +150,13 @@ pub async fn run(options: Options, announce: impl FnOnce(&Facts)) -> Result<(), 
         },
         clock: Box::new(now),
     };
-    let end = Driver::new(parts, inputs).run(sessions.started.clone(), received).await;
+    let resolver = dns::Options { interface: options.interface.clone(), address: options.resolver };
+    let watch = parts.names.clone();
+    let driver = Driver::new(parts, inputs);
+    let resolver = dns::start(names, resolver, watch, driver.dns());
+    let end = driver.run(sessions.started.clone(), received).await;
+    // It ends with the driver, and leaves the system's resolvers as they were.
+    let _ = resolver.await;
     drop(server);
     drop(sessions);
     match end {

@@ -68,6 +68,8 @@ pub(super) struct Driver<G> {
     effective: Effective,
     /// What the resolver is told.
     dns: watch::Sender<Dns>,
+    /// How the resolver does.
+    names: super::dns::Watch,
     tunnel: Tunnel,
     host: Arc<Host>,
     configuration: Configuration,
@@ -123,8 +125,20 @@ impl Errors {
 
 impl<G: Gateway> Driver<G> {
     pub(super) fn new(parts: Parts<G>, inputs: mpsc::UnboundedSender<Input>) -> Self {
-        let Parts { machine, gateway, device, store, journal, emergency, tunnel, host, configuration, settings, clock } =
-            parts;
+        let Parts {
+            machine,
+            gateway,
+            device,
+            store,
+            journal,
+            emergency,
+            tunnel,
+            host,
+            names,
+            configuration,
+            settings,
+            clock,
+        } = parts;
         let profiles = Arc::new(HeldProfiles::open(&store));
         Self {
             machine,
@@ -137,6 +151,7 @@ impl<G: Gateway> Driver<G> {
             profiles,
             effective: Effective::default(),
             dns: watch::Sender::default(),
+            names,
             tunnel,
             host,
             configuration,

@@ -97,6 +97,8 @@ pub(in crate::daemon) struct Parts<G> {
     pub(in crate::daemon) emergency: Emergency,
     pub(in crate::daemon) tunnel: Tunnel,
     pub(in crate::daemon) host: Arc<Host>,
+    /// How names are resolved, for the status.
+    pub(in crate::daemon) names: crate::daemon::dns::Watch,
     pub(in crate::daemon) configuration: Configuration,
     pub(in crate::daemon) settings: Settings,
     pub(in crate::daemon) clock: Box<dyn Fn() -> Timestamp + Send>,

@@ -15,7 +15,6 @@ use tokio::sync::watch;
 
 impl<G: Gateway> Driver<G> {
     /// What the resolver is told, now and whenever it changes.
-    #[allow(dead_code, reason = "the resolver is its first caller")]
     pub(in crate::daemon) fn dns(&self) -> watch::Receiver<Dns> {
         self.dns.subscribe()
     }

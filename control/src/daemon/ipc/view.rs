@@ -1,5 +1,6 @@
 //! What the daemon shows of itself. Secrets are never part of it.
 
+pub use crate::daemon::dns::{DnsState, DnsView, DomainView};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, path::PathBuf};
@@ -68,6 +69,8 @@ pub struct Status {
     pub gateway: String,
     /// The MDM file.
     pub mdm: MdmView,
+    /// How names are resolved.
+    pub dns: DnsView,
     /// All generations that are not retired.
     pub generations: Vec<GenerationView>,
     /// The engine's counters by name, those that are not zero.

@@ -186,7 +186,10 @@ impl Sources<'_> {
         let off = profile.map(|profile| profile.disable_auto_fallback);
         let auto_fallback = !sheet.both(("disable_auto_fallback", ""), None, off, false, Yes);
         let suffixes = profile.map(|profile| profile.dns_search_suffixes.clone());
-        let suffixes = sheet.both(("dns_search_suffixes", ""), None, suffixes, Vec::new(), NotYet);
+        let mut suffixes = sheet.both(("dns_search_suffixes", ""), None, suffixes, Vec::new(), Yes);
+        if effective.mode == Mode::TunnelOnly {
+            suffixes.clear();
+        }
         effective.dns = Dns {
             connected: false,
             fallback_domains: if tunnel_only { Vec::new() } else { domains },

@@ -138,6 +138,7 @@ impl TestDevice {
             journal,
             tunnel: Tunnel::new(handle).unwrap(),
             host: Arc::new(Host::new("vestibule0", Box::new(network.clone()))),
+            names: crate::daemon::dns::Watch::default(),
             settings: Settings {
                 interface: "vestibule0".into(),
                 mtu: 1420,

@@ -144,6 +144,7 @@ impl Userspace {
             mtu: MTU,
             browser: None,
             login_timeout: None,
+            resolver: None,
             data_plane: daemon::DataPlane::Worker { start: Box::new(start), network: Box::new(Recorder::new()) },
         };
         self.daemon = Some(self.runtime.spawn(daemon::run(options, |_| ())));
