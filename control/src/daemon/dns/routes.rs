@@ -83,7 +83,7 @@ impl Routes {
 pub(super) fn suffix(text: &str) -> Option<Name> {
     let text = text.trim();
     let text = text.strip_prefix("*.").or_else(|| text.strip_prefix('.')).unwrap_or(text);
-    let mut name = Name::from_utf8(text).ok().filter(|name| !name.is_root())?;
+    let mut name = Name::from_utf8(text).ok().filter(|name| name.iter().next().is_some())?;
     name.set_fqdn(true);
     Some(name)
 }

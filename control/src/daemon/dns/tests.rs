@@ -44,7 +44,7 @@ async fn the_system_asks_the_resolver_while_the_tunnel_is_up() {
         until("in force", || watch.view().state == DnsState::On).await;
         let config = system.current().unwrap();
         assert_eq!((&config.servers, &config.interface), (&vec![own], &"vestibule0".to_owned()));
-        assert_eq!((config.domains, config.search), (vec!["Corp.Example".to_owned()], vec!["corp.example".to_owned()]));
+        assert_eq!((config.domains, config.search), (vec!["corp.example".to_owned()], vec!["corp.example".to_owned()]));
         let view = watch.view();
         assert_eq!(view.system_servers, [former], "it would ask itself");
         // Another profile, live.
