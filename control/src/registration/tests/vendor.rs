@@ -102,7 +102,10 @@ impl Vendor {
                 let Word::Of(user) = self.word() else { return };
                 if self.multi_user {
                     self.registered.remove(&user);
-                    self.bereft.insert(user);
+                    // M5 carries a user who is not there: nobody stays behind the login screen then.
+                    if self.logged_on.contains(&user) {
+                        self.bereft.insert(user);
+                    }
                 } else {
                     self.machine = None;
                     self.bereft.extend(&self.logged_on);
