@@ -20,6 +20,8 @@ use std::sync::Arc;
 
 /// Longest description of a thing in the audit log, in bytes of JSON; of a longer one its hash is kept.
 const MAX_NOTED: usize = 16 * 1024;
+/// Stands for what was shown once.
+const NOT_KEPT: &str = "(not kept)";
 
 /// Makes a call, if it may be made.
 pub(super) async fn pass(operation: &'static Operation, app: Arc<App>, request: Request) -> Response {
@@ -134,6 +136,10 @@ fn resource_id(operation: &Operation, parts: &Parts) -> Option<String> {
 
 /// As the audit log keeps it: without secrets, and not too long.
 fn noted(operation: &Operation, mut value: Value) -> String {
+    // What is shown of a thing has fields; a text alone is its secret (`PUT /tokens/{id}/value`).
+    if value.is_string() {
+        value = NOT_KEPT.into();
+    }
     conceal(&mut value, operation.resource == "api_token");
     let text = value.to_string();
     if text.len() <= MAX_NOTED {
@@ -150,7 +156,7 @@ fn conceal(value: &mut Value, is_token: bool) {
             for (name, value) in fields {
                 let secret = matches!(name.as_str(), "client_secret" | "secret" | "password");
                 if secret || (is_token && name == "value") {
-                    *value = "(not kept)".into();
+                    *value = NOT_KEPT.into();
                 } else {
                     conceal(value, is_token);
                 }
