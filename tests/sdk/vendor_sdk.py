@@ -81,6 +81,8 @@ def enrolment(state):
     same(access.applications.get(app.id, account_id=account).id, app.id, "the application")
     renamed = access.applications.update(app.id, account_id=account, type="warp", domain=app.domain, name="Enrolment")
     same(renamed.name, "Enrolment", "the application's name")
+    refused(cloudflare.APIStatusError, app.id,
+            lambda: access.applications.create(account_id=account, type="warp", domain=app.domain, name="another"))
     policies = access.applications.policies
     include = [{"service_token": {"token_id": state["token_id"]}}]
     policy = policies.create(app.id, account_id=account, name="devices", decision="non_identity", include=include)
@@ -117,7 +119,10 @@ def shared_rules(state):
     provider = providers.create(account_id=account, name="Corporate", type="oidc", config=config)
     same(providers.get(provider.id, account_id=account).name, "Corporate", "the provider")
     same([one.id for one in providers.list(account_id=account)], [provider.id], "providers")
+    renamed = providers.update(provider.id, account_id=account, name="Corporate directory", type="oidc", config=config)
+    same((renamed.id, renamed.name), (provider.id, "Corporate directory"), "the provider after an update")
     providers.delete(provider.id, account_id=account)
+    same(list(providers.list(account_id=account)), [], "providers")
 
 
 def network_policies(state):
@@ -142,6 +147,9 @@ def network_policies(state):
             lambda: gateway.lists.delete(made.id, account_id=account))
     refused(cloudflare.BadRequestError, "column",
             lambda: gateway.rules.create(account_id=account, name="x", action="allow", traffic="net.dst.port == x"))
+    spare = gateway.lists.create(account_id=account, name="Spare", type="IP", items=[{"value": "192.0.2.7"}])
+    gateway.lists.delete(spare.id, account_id=account)
+    refused(cloudflare.NotFoundError, "list", lambda: gateway.lists.get(spare.id, account_id=account))
     spare = gateway.rules.create(account_id=account, name="spare", action="block", traffic="net.dst.port == 23")
     gateway.rules.delete(spare.id, account_id=account)
     state["rule_id"] = rule.id
@@ -162,6 +170,9 @@ def api_tokens(state):
             lambda: scoped.zero_trust.gateway.rules.list(account_id=account))
     if made.id not in {one.id for one in tokens.list(account_id=account, per_page=1)}:
         raise SystemExit("the API token is not listed")
+    renamed = tokens.update(made.id, account_id=account, name="Terraform in CI", policies=[policy])
+    same((renamed.id, renamed.name), (made.id, "Terraform in CI"), "the API token after an update")
+    same(tokens.get(made.id, account_id=account).name, "Terraform in CI", "the API token by its id")
     rolled = tokens.value.update(made.id, account_id=account)
     refused(cloudflare.AuthenticationError, "Authentication error",
             lambda: scoped.accounts.tokens.verify(account_id=account))
@@ -183,6 +194,9 @@ def profiles(state):
     same(profiles.default.edit(account_id=account, auto_connect=600).auto_connect, 600, "the Default profile's setting")
     domains = [{"suffix": "corp.example", "dns_server": ["100.96.0.1"]}]
     for parts, where in [(profiles.custom, {"policy_id": made.policy_id}), (profiles.default, {})]:
+        parts.includes.update(account_id=account, body=[{"address": "10.0.0.0/8"}], **where)
+        got = parts.includes.get(account_id=account, **where)
+        same([one.address for one in got], ["10.0.0.0/8"], "what is included")
         parts.excludes.update(account_id=account, body=[{"address": "192.0.2.0/24", "description": "office"}], **where)
         got = parts.excludes.get(account_id=account, **where)
         same([one.address for one in got], ["192.0.2.0/24"], "what is excluded")
@@ -190,10 +204,10 @@ def profiles(state):
         got = parts.fallback_domains.get(account_id=account, **where)
         same([one.suffix for one in got], ["corp.example"], "the fallback domains")
     spare = profiles.custom.create(account_id=account, name="Spare", precedence=20, match='os.name == "windows"')
-    profiles.custom.includes.update(spare.policy_id, account_id=account, body=[{"address": "10.0.0.0/8"}])
-    got = profiles.custom.includes.get(spare.policy_id, account_id=account)
-    same([one.address for one in got], ["10.0.0.0/8"], "what is included")
     profiles.custom.delete(spare.policy_id, account_id=account)
+    same([one.policy_id for one in profiles.custom.list(account_id=account)], [made.policy_id], "profiles")
+    devices.settings.update(account_id=account, disable_for_time=30)
+    same(devices.settings.get(account_id=account).disable_for_time, 30, "the setting of all devices")
     devices.settings.edit(account_id=account, disable_for_time=60)
     same(devices.settings.get(account_id=account).disable_for_time, 60, "the setting of all devices")
     state["profile_id"] = made.policy_id
@@ -225,12 +239,22 @@ def look_at_devices(state):
     same([one.id for one in devices.registrations.list(account_id=account, status="revoked")], [registration.id],
          "revoked registrations")
     devices.registrations.unrevoke(account_id=account, id=[registration.id])
-    state.update(device_id=device.id, registration_id=registration.id)
+    same([one.id for one in devices.registrations.list(account_id=account)], [registration.id], "those in force again")
+    devices.registrations.bulk_delete(account_id=account, id=[registration.id])
+    same([one.id for one in devices.registrations.list(account_id=account)], [], "registrations left")
+    same([one.id for one in devices.registrations.list(account_id=account, status="revoked")], [], "revoked ones left")
+    state["device_id"] = device.id
 
 
 def end_devices(state):
+    [registration] = list(devices.registrations.list(account_id=account))
+    same(registration.device.id, state["device_id"], "the device that enrolled anew")
     devices.devices.revoke(state["device_id"], account_id=account)
-    devices.registrations.delete(state["registration_id"], account_id=account)
+    same([one.id for one in devices.registrations.list(account_id=account, status="revoked")], [registration.id],
+         "what was revoked with its device")
+    devices.devices.delete(state["device_id"], account_id=account)
+    same([one.id for one in devices.registrations.list(account_id=account)], [], "registrations left")
+    same([one.id for one in devices.registrations.list(account_id=account, status="revoked")], [], "revoked ones left")
     same(list(devices.devices.list(account_id=account)), [], "devices with a registration in force")
     [left] = list(devices.devices.list(account_id=account, active_registrations="exclude"))
     same(left.id, state["device_id"], "the device without a registration")

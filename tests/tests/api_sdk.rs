@@ -50,5 +50,8 @@ fn the_vendors_sdk_drives_every_resource() {
     // A device that is there enrols anew when its registration ends: the script counts registrations.
     device.kill();
     drive(&house, "devices");
+    let mut device = house.device(&token("first_secret"));
+    device.until_connected(LIMIT);
+    device.kill();
     drive(&house, "end");
 }
