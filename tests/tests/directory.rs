@@ -8,12 +8,13 @@ use reqwest::Method;
 use serde_json::json;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
-use vestibule_control::daemon::ipc::{State, Status};
+use vestibule_control::daemon::ipc::{DnsState, State, Status};
 use vestibule_tests::device::{Device, mdm};
 use vestibule_tests::domain::{CONTROLLER, Client, Controller, DOMAIN};
-use vestibule_tests::house::{House, Room};
+use vestibule_tests::house::{GATEWAY, House, Room};
 use vestibule_tests::login::sign_in;
 use vestibule_tests::netns::Namespace;
 
@@ -21,6 +22,8 @@ const LIMIT: Duration = Duration::from_secs(30);
 const EMAIL: &str = "alice@mycompany.example";
 const PASSWORD: &str = "correct horse battery staple";
 const NON_IDENTITY: &str = "non_identity@mycompany.cloudflareaccess.com";
+/// A domain whose name server is the vault.
+const CLOSED: &str = "vault.example";
 /// The domain controller, a web server for everybody who works here, and one for nobody.
 const DIRECTORY: &str = "10.20.0.10";
 const WEB: &str = "10.20.0.80";
@@ -60,6 +63,34 @@ fn rules(house: &House) {
         });
         make("gateway/rules", rule);
     }
+}
+
+/// The profile: the domain's names come from its controller, and another domain's from a server that nobody may reach.
+fn fallback_domains(house: &House) {
+    let domains = json!([
+        { "suffix": DOMAIN, "dns_server": [DIRECTORY] },
+        { "suffix": CLOSED, "dns_server": [VAULT] },
+    ]);
+    let _ = house.admin.call(Method::PUT, "devices/policy/fallback_domains", Some(domains));
+}
+
+/// The network's own name server, outside of the tunnel: it knows no name, and tells which it was asked for.
+fn name_server(inside: &Namespace) -> Receiver<String> {
+    let (seen, names) = channel();
+    let socket = inside.thread(|| UdpSocket::bind((GATEWAY, 53))).join().unwrap().unwrap();
+    // Ends with the test's process.
+    thread::spawn(move || {
+        let mut buffer = [0; 512];
+        while let Ok((length, client)) = socket.recv_from(&mut buffer) {
+            let labels = String::from_utf8_lossy(&buffer[12..length]).to_lowercase();
+            let _ = seen.send(labels);
+            // The same, as a response: no such name.
+            buffer[2] |= 0x80;
+            buffer[3] = 0x83;
+            let _ = socket.send_to(&buffer[..length], client);
+        }
+    });
+    names
 }
 
 /// What a program on the device meets at a server's web port, and how soon.
@@ -115,18 +146,29 @@ fn a_domain_works_before_login_and_does_not_notice_the_swap() {
     let token = house.admin.token("Devices", "1h");
     house.admin.user(EMAIL, PASSWORD);
     rules(&house);
-    house.outside.resolve_by(&format!("nameserver {DIRECTORY}\n"));
+    fallback_domains(&house);
+    let asked_outside = name_server(&house.inside);
+    let former = format!("# by hand\nnameserver {GATEWAY}\nsearch office.example\noptions timeout:1\n");
+    let resolv_conf = house.outside.resolve_by(&former);
     let client = Client::new(&house.outside, &house.room);
     assert!(client.services(&format!("_ldap._tcp.{DOMAIN}")).is_err(), "the controller is known without the tunnel");
+    assert_ne!(asked_outside.try_iter().count(), 0, "the network's name server was not asked");
 
     // At the login screen: nobody has logged in.
     house.paths.deploy(mdm(&token).replacen("<dict>\n", "<dict>\n  <key>multi_user</key>\n  <true/>\n", 1));
     let mut device = Device::start(&house.outside, &house.paths, &house.gateway, &[]);
     let before = device.until("connected before login", LIMIT, connected_as(NON_IDENTITY));
+    device.until("names of the domain", LIMIT, |status| status.dns.state == DnsState::On);
     for service in ["_ldap._tcp.dc._msdcs", "_kerberos._udp", "_kerberos._tcp"] {
         let found = client.services(&format!("{service}.{DOMAIN}")).unwrap();
         assert!(matches!(&found[..], [one] if one.contains(CONTROLLER)), "{service}: {found:?}");
     }
+    let began = Instant::now();
+    assert!(client.services(&format!("_ldap._tcp.{CLOSED}")).is_err());
+    assert!(began.elapsed() < Duration::from_secs(4), "a refused question is answered after {:?}", began.elapsed());
+    assert_eq!(asked_outside.try_iter().collect::<Vec<_>>(), [""; 0], "names of the domains left the tunnel");
+    assert!(client.services("_ldap._tcp.elsewhere.example").is_err());
+    assert!(asked_outside.try_iter().any(|name| name.contains("elsewhere")), "everything else goes where it went");
     client.kinit().unwrap();
     let listed = client.share("sysvol", "ls").unwrap();
     assert!(listed.contains(DOMAIN), "sysvol: {listed}");
@@ -167,5 +209,15 @@ fn a_domain_works_before_login_and_does_not_notice_the_swap() {
     let content = std::fs::read_to_string(controller.file("report.txt")).unwrap();
     let records: Vec<usize> = content.lines().map(|line| line.parse().unwrap()).collect();
     assert_eq!(records, (0..operations.len()).collect::<Vec<_>>(), "what lies on the controller's disk");
+
+    // The system's resolvers: as they were after an end, also after one by SIGKILL and a start in between.
+    let text = || std::fs::read_to_string(&resolv_conf).unwrap();
+    assert!(text().contains("nameserver 127.0.2.2\nsearch office.example\noptions timeout:1\n"), "{}", text());
+    device.kill();
+    assert_ne!(text(), former);
+    let mut device = Device::start(&house.outside, &house.paths, &house.gateway, &[]);
+    device.until("names of the domain again", LIMIT, |status| status.dns.state == DnsState::On);
+    client.services(&format!("_ldap._tcp.{DOMAIN}")).unwrap();
     assert!(device.stop(), "SIGTERM: {}", device.said());
+    assert_eq!(text(), former);
 }
