@@ -6,6 +6,8 @@
 #[cfg(target_os = "linux")]
 pub mod admin;
 #[cfg(target_os = "linux")]
+pub mod browser;
+#[cfg(target_os = "linux")]
 pub mod device;
 #[cfg(target_os = "linux")]
 pub mod domain;
@@ -31,6 +33,8 @@ pub mod netns;
 pub mod peers;
 #[cfg(target_os = "linux")]
 pub mod process;
+#[cfg(target_os = "linux")]
+pub mod prompt;
 #[cfg(target_os = "linux")]
 pub mod provider;
 #[cfg(target_os = "linux")]

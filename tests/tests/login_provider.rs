@@ -6,57 +6,24 @@
 
 use reqwest::{Method, Url};
 use serde_json::json;
-use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
-use vestibule_control::api::device::DeviceFacts;
-use vestibule_control::api::pin::Pin;
-use vestibule_control::daemon::device_key::DeviceKey;
-use vestibule_control::daemon::enrol::{Device, Enrolled};
-use vestibule_control::daemon::login::{Login, LoginError, PATIENCE};
-use vestibule_control::daemon::remote::HttpsGateway;
+use vestibule_control::daemon::login::LoginError;
 use vestibule_tests::admin::Admin;
 use vestibule_tests::gateway::Gateway;
 use vestibule_tests::house::Room;
 use vestibule_tests::netns::Namespace;
+use vestibule_tests::prompt::{Coming, Prompt, Stage};
 use vestibule_tests::provider::{CLIENT_SECRET, Provider};
 use vestibule_tests::walker::{Page, Walker};
 
-/// A user's machine.
-#[derive(Clone)]
-struct Stage {
-    url: String,
-    pin: Pin,
-}
-
-/// A prompt of the daemon's.
-struct Prompt {
-    shown: mpsc::UnboundedReceiver<String>,
-    end: JoinHandle<Result<Enrolled, LoginError>>,
-    _dismiss: watch::Sender<bool>,
-}
-
-impl Stage {
-    fn prompt(&self) -> Prompt {
-        let gateway = Arc::new(HttpsGateway::new(&self.url, self.pin).unwrap());
-        let device = Arc::new(Device { key: DeviceKey::generate().unwrap().0, facts: DeviceFacts::default() });
-        let login = Login { gateway, device, organization: "mycompany".into(), patience: PATIENCE };
-        let (dismiss, dismissed) = watch::channel(false);
-        let (show, shown) = mpsc::unbounded_channel();
-        let end = tokio::spawn(login.run(move |url: &str| drop(show.send(url.to_owned())), dismissed));
-        Prompt { shown, end, _dismiss: dismiss }
-    }
-
-    /// A prompt, and a fresh browser at the provider's sign-in page for it.
-    async fn at_the_provider(&self) -> (Prompt, Walker, Page) {
-        let (mut prompt, mut walker) = (self.prompt(), Walker::new(self.pin));
-        let address = prompt.shown.recv().await.unwrap().parse().unwrap();
-        let form = walker.open(address).await;
-        let page = walker.open(form.link("Continue with Corporate")).await;
-        assert!(page.url.as_str().starts_with(&Provider::issuer()), "{page:?}");
-        (prompt, walker, page)
-    }
+/// A prompt, and a fresh browser at the provider's sign-in page for it.
+async fn at_the_provider(stage: &Stage) -> (Prompt, Walker, Page) {
+    let (mut prompt, mut walker) = (stage.prompt(), Walker::new(stage.pin));
+    let address = prompt.shown.recv().await.unwrap().parse().unwrap();
+    let form = walker.open(address).await;
+    let page = walker.open(form.link("Continue with Corporate")).await;
+    assert!(page.url.as_str().starts_with(&Provider::issuer()), "{page:?}");
+    (prompt, walker, page)
 }
 
 /// Fills in the provider's own pages, until `stop`.
@@ -114,15 +81,8 @@ fn users_sign_in_at_a_real_provider() {
         "require": [claim("department", "research"), claim("groups", "admins")],
     });
     let _ = admin.call(Method::POST, &format!("access/apps/{app}/policies"), Some(policy));
-    let stage = Stage { url: gateway.fact("url").to_owned(), pin: gateway.fact("certificate_sha256").parse().unwrap() };
-    let run = |scenario: fn(Stage) -> Coming| {
-        let stage = stage.clone();
-        let walked = host.thread(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(scenario(stage));
-        });
-        walked.join().unwrap_or_else(|_| panic!("the gateway said:\n{}", gateway.said()));
-    };
+    let stage = Stage::of(&gateway);
+    let run = |scenario: fn(Stage) -> Coming| stage.run(&host, scenario);
 
     // Claims at the userinfo endpoint, as the provider does it by itself.
     let mut provider = Provider::start(&host, &room.0, &[]);
@@ -139,10 +99,8 @@ fn users_sign_in_at_a_real_provider() {
     run(|stage| Box::pin(provider_down(stage)));
 }
 
-type Coming = std::pin::Pin<Box<dyn Future<Output = ()>>>;
-
 async fn happy_path(stage: Stage) {
-    let (prompt, mut walker, page) = stage.at_the_provider().await;
+    let (prompt, mut walker, page) = at_the_provider(&stage).await;
     let done = sign_in(&mut walker, &page, "ada", never).await;
     assert!(done.text.contains("You are signed in") && done.text.contains("ada@corp.example"), "{done:?}");
     assert_eq!(prompt.end.await.unwrap().unwrap().registration.email, "ada@corp.example");
@@ -150,7 +108,7 @@ async fn happy_path(stage: Stage) {
 
 /// The provider remembers the wrong user, and must ask all the same.
 async fn wrong_account_then_the_right_one(stage: Stage) {
-    let (prompt, mut walker, page) = stage.at_the_provider().await;
+    let (prompt, mut walker, page) = at_the_provider(&stage).await;
     let refused = sign_in(&mut walker, &page, "eve", never).await;
     for word in ["refused", "eve@corp.example", "no enrolment policy", "another account"] {
         assert!(refused.text.contains(word), "{word}: {refused:?}");
@@ -164,7 +122,7 @@ async fn wrong_account_then_the_right_one(stage: Stage) {
 }
 
 async fn cancelled(stage: Stage) {
-    let (prompt, mut walker, page) = stage.at_the_provider().await;
+    let (prompt, mut walker, page) = at_the_provider(&stage).await;
     let told = walker.open(page.link("Cancel")).await;
     assert!(told.text.contains("The sign-in was cancelled"), "{told:?}");
     assert!(matches!(prompt.end.await.unwrap(), Err(LoginError::Cancelled(_))));
@@ -179,13 +137,13 @@ async fn cancelled(stage: Stage) {
 
 /// Answers that are another login's, another browser's, or not to be trusted. The prompt goes on waiting.
 async fn what_does_not_fit(stage: Stage) {
-    let (prompt, mut walker, page) = stage.at_the_provider().await;
+    let (prompt, mut walker, page) = at_the_provider(&stage).await;
     let refused = sign_in(&mut walker, &page, "unverified", never).await;
     assert_eq!(refused.status, 403);
     assert!(refused.text.contains("has not verified your mail address"), "{refused:?}");
     assert!(!prompt.end.is_finished());
 
-    let (_first, mut walker, page) = stage.at_the_provider().await;
+    let (_first, mut walker, page) = at_the_provider(&stage).await;
     let back = sign_in(&mut walker, &page, "ada", at_the_gateways_callback).await.url;
     let stale = "not under way any more";
     for (url, browser) in [(with(&back, "state", "guess"), &mut walker), (back.clone(), &mut Walker::new(stage.pin))] {
@@ -219,7 +177,7 @@ async fn what_does_not_fit(stage: Stage) {
 }
 
 async fn expired_code(stage: Stage) {
-    let (_prompt, mut walker, page) = stage.at_the_provider().await;
+    let (_prompt, mut walker, page) = at_the_provider(&stage).await;
     let back = sign_in(&mut walker, &page, "ada", at_the_gateways_callback).await.url;
     tokio::time::sleep(Duration::from_millis(2_100)).await;
     let page = walker.open(back).await;
