@@ -17,7 +17,8 @@ pub const TAB: char = '\u{e004}';
 /// Enter.
 pub const ENTER: char = '\u{e007}';
 
-/// `chromedriver` in a namespace.
+/// `chromedriver` in a namespace. Whatever it starts is in a PID namespace that ends with it, also when a test fails or is
+/// killed with a window open.
 #[derive(Debug)]
 pub struct Driver {
     _process: Process,
@@ -30,7 +31,8 @@ impl Driver {
     /// When it is not ready within 20 s.
     #[must_use]
     pub fn start(namespace: &Namespace, room: &Path) -> Self {
-        let mut command = namespace.command("chromedriver");
+        let mut command = namespace.command("unshare");
+        command.args(["--pid", "--fork", "--kill-child", "--mount-proc", "chromedriver"]);
         command.arg(format!("--port={PORT}")).env("HOME", room).env("TMPDIR", room);
         let log = room.join("chromedriver.log");
         let mut process = namespace.start(command, log.clone());
@@ -48,21 +50,17 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Opens a window of this size, in a thread of the driver's namespace. The gateway's self-made certificate is taken.
+    /// Opens a window whose page has this size, in a thread of the driver's namespace. The gateway's self-made certificate
+    /// is taken.
     ///
     /// # Panics
     /// When Chromium does not start.
     pub async fn open(width: u32, height: u32) -> Self {
+        vestibule_control::crypto::install_provider();
         let client = Client::builder().no_proxy().timeout(Duration::from_secs(60)).build();
         let client = client.unwrap_or_else(|error| panic!("{error}"));
         // The tests are root, for whom Chromium has no sandbox of its own.
-        let arguments = [
-            "--headless=new".to_owned(),
-            "--no-sandbox".to_owned(),
-            "--disable-dev-shm-usage".to_owned(),
-            "--disable-gpu".to_owned(),
-            format!("--window-size={width},{height}"),
-        ];
+        let arguments = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"];
         let wanted = json!({ "capabilities": { "alwaysMatch": {
             "browserName": "chrome",
             "acceptInsecureCerts": true,
@@ -71,7 +69,12 @@ impl Browser {
         } } });
         let made = call(&client, Method::POST, "session", Some(wanted)).await;
         let session = made["sessionId"].as_str().unwrap_or_else(|| panic!("no session: {made}")).to_owned();
-        Self { client, session }
+        let browser = Self { client, session };
+        // A window itself is never narrower than 500, a telephone is.
+        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        let size = json!({ "cmd": "Emulation.setDeviceMetricsOverride", "params": size });
+        let _ = browser.call(Method::POST, "goog/cdp/execute", Some(size)).await;
+        browser
     }
 
     async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Value {
