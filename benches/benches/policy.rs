@@ -101,7 +101,7 @@ fn cases() -> Vec<(&'static str, Vec<Rule>, Vec<FlowKey>)> {
     };
     let shared = lists(&mut Numbers(1), None);
     let common = lists(&mut Numbers(2), "10.0.0.0/8".parse().ok());
-    let port = |id: u32| (id % 65_000) as u16 + 3000;
+    let port = |id: u32| (id % 60_000) as u16 + 3000;
     let one_list = rules(|id| Clause {
         destinations: shared.first().cloned(),
         destination_ports: vec![port(id)..=port(id)],
