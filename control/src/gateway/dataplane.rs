@@ -194,15 +194,18 @@ impl DataPlane {
         of: impl Fn(&Tunnel) -> bool,
         rules: impl Fn(&Subject) -> Arc<Policy>,
     ) -> Result<(), DataPlaneError> {
-        let mut news = Vec::new();
+        let mut concerned = Vec::new();
         for (id, live) in self.table().iter().filter(|(_, live)| live.stage != Stage::Draining) {
             if of(&live.tunnel) {
-                news.push((live.tunnel.peer, *id, rules(&live.tunnel.subject)));
+                concerned.push((live.tunnel.peer, *id, live.tunnel.subject.clone()));
             }
         }
-        if news.is_empty() {
+        if concerned.is_empty() {
             return Ok(());
         }
+        // Rules compile for as long as they take: commits and new generations are noted meanwhile.
+        let compiled = concerned.into_iter().map(|(peer, id, subject)| (peer, id, rules(&subject)));
+        let news: Vec<_> = compiled.collect();
         // The former rules come back: this thread may take its time to drop them, the packets' may not.
         self.with(move |engine, now| {
             let publish = |(peer, id, policy)| engine.publish(peer, id, policy, now);
