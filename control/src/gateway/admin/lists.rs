@@ -129,12 +129,6 @@ pub(super) async fn remove(State(app): State<Arc<App>>, Path(path): Path<HashMap
     if let Some(user) = user_of(&app.store, Reference::List(&row.id)).await? {
         return Err(ApiError::conflict(format!("{user} uses this list: change it first")));
     }
-    if let Some(profile) = app.profiles().user_of_list(&row.id) {
-        return Err(ApiError::conflict(format!("the device profile `{profile}` uses this list: change it first")));
-    }
-    if let Some(user) = user_of(&app.store, Reference::List(&row.id)).await? {
-        return Err(ApiError::conflict(format!("{user} uses this list: change it first")));
-    }
     app.store.delete_list(&row.id).await?;
     drop(administration);
     app.rules_changed().await?;
