@@ -4,7 +4,7 @@ use super::body::{description, name, read};
 use super::envelope::{Answer, ApiError, many, one};
 use crate::gateway::app::App;
 use crate::gateway::posture::{OsVersion, SCHEDULE, version};
-use crate::gateway::store::PostureRow;
+use crate::gateway::store::{PostureRow, RuleRow};
 use crate::gateway::{clock, duration};
 use axum::body::Bytes;
 use axum::extract::{Path, State};
@@ -71,6 +71,11 @@ pub(super) async fn update(
 pub(super) async fn remove(State(app): State<Arc<App>>, Path(path): Path<HashMap<String, String>>) -> Answer {
     let _administration = app.administration.lock().await;
     let row = find(&app, &path).await?;
+    // Without it a rule that blocks by `checks.failed` would let everybody pass.
+    let names = |rule: &RuleRow| rule.device_posture.to_ascii_lowercase().contains(&row.id);
+    if let Some(rule) = app.store.rules().await?.iter().find(|rule| names(rule)) {
+        return Err(ApiError::conflict(format!("the rule `{}` uses this posture rule: change it first", rule.name)));
+    }
     app.store.delete_posture_rule(&row.id).await?;
     app.posture_rules_changed().await?;
     one(json!({ "id": row.id }))

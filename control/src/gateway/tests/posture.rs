@@ -66,6 +66,13 @@ async fn a_rule_is_checked_word_by_word() {
         assert!(status == StatusCode::BAD_REQUEST && message.contains(said), "{pointer}: {message}");
     }
     assert_eq!(gateway.did(Method::GET, "/devices/posture", None).await, json!([put]));
+    let naming = format!("any(device_posture.checks.failed[*] in {{\"{}\"}})", made["id"].as_str().unwrap());
+    let naming = json!({ "name": "Old kernels", "action": "block", "device_posture": naming });
+    let rule = gateway.did(Method::POST, "/gateway/rules", Some(naming)).await;
+    let (status, answer) = gateway.admin(Method::DELETE, &path, None).await;
+    let message = answer["errors"][0]["message"].as_str().unwrap();
+    assert!(status == StatusCode::CONFLICT && message.contains("`Old kernels`"), "{message}");
+    gateway.did(Method::DELETE, &format!("/gateway/rules/{}", rule["id"].as_str().unwrap()), None).await;
     assert_eq!(gateway.did(Method::DELETE, &path, None).await, json!({ "id": made["id"] }));
     assert_eq!(gateway.admin(Method::GET, &path, None).await.0, StatusCode::NOT_FOUND);
 }
@@ -112,11 +119,11 @@ async fn a_report_is_judged_at_once_and_a_result_expires_by_itself() {
     (looser["schedule"], looser["expiration"]) = ("1m".into(), "1m".into());
     gateway.did(Method::PUT, &format!("/devices/posture/{id}"), Some(looser)).await;
     assert!(subject().await.posture_passed.contains(id));
-    store.age_posture(58_500).await.unwrap();
+    store.age_posture(57_000).await.unwrap();
     gateway.gateway.app().posture_timer.notify_one();
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(store.next_expiry().await.unwrap().is_some(), "not yet");
-    for _ in 0..40 {
+    for _ in 0..80 {
         if store.next_expiry().await.unwrap().is_none() {
             break;
         }
