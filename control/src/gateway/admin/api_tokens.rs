@@ -3,6 +3,7 @@
 use super::body::{name, read, read_or_empty};
 use super::envelope::{Answer, ApiError, created, many, one};
 use super::grants::{self, Condition, Policy};
+use super::path::Id;
 use super::permission::{Caller, Permission, SCOPE};
 use super::query::{descending, parameters, refused};
 use crate::gateway::app::App;
@@ -11,10 +12,9 @@ use crate::gateway::secret::{API_TOKEN, Secret, id};
 use crate::gateway::store::{ApiTokenRow, Millis};
 use axum::Extension;
 use axum::body::Bytes;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::HashMap;
 use std::sync::Arc;
 
 #[derive(Deserialize)]
@@ -60,8 +60,8 @@ pub(super) async fn list(State(app): State<Arc<App>>, RawQuery(query): RawQuery)
     many(tokens.iter().map(shown).collect())
 }
 
-pub(super) async fn show(State(app): State<Arc<App>>, Path(path): Path<HashMap<String, String>>) -> Answer {
-    one(shown(&find(&app, &path).await?))
+pub(super) async fn show(State(app): State<Arc<App>>, Id(id): Id) -> Answer {
+    one(shown(&find(&app, &id).await?))
 }
 
 pub(super) async fn create(State(app): State<Arc<App>>, Extension(caller): Extension<Caller>, bytes: Bytes) -> Answer {
@@ -89,11 +89,11 @@ pub(super) async fn create(State(app): State<Arc<App>>, Extension(caller): Exten
 pub(super) async fn update(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
-    Path(path): Path<HashMap<String, String>>,
+    Id(id): Id,
     bytes: Bytes,
 ) -> Answer {
     let request: Body = read(&bytes)?;
-    let mut token = find(&app, &path).await?;
+    let mut token = find(&app, &id).await?;
     within(&caller, &grants::of(&token))?;
     token.updated_at = clock::now();
     fill(&app, &caller, &mut token, request)?;
@@ -105,11 +105,11 @@ pub(super) async fn update(
 pub(super) async fn roll(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
-    Path(path): Path<HashMap<String, String>>,
+    Id(id): Id,
     bytes: Bytes,
 ) -> Answer {
     let Nothing {} = read_or_empty(&bytes)?;
-    let mut token = find(&app, &path).await?;
+    let mut token = find(&app, &id).await?;
     within(&caller, &grants::of(&token))?;
     let secret = Secret::with_prefix(API_TOKEN)?;
     token.updated_at = clock::now();
@@ -117,8 +117,8 @@ pub(super) async fn roll(
     one(secret.expose())
 }
 
-pub(super) async fn remove(State(app): State<Arc<App>>, Path(path): Path<HashMap<String, String>>) -> Answer {
-    let token = find(&app, &path).await?;
+pub(super) async fn remove(State(app): State<Arc<App>>, Id(id): Id) -> Answer {
+    let token = find(&app, &id).await?;
     app.store.delete_api_token(&token.id).await?;
     one(json!({ "id": token.id }))
 }
@@ -150,8 +150,7 @@ pub(super) async fn permission_groups(RawQuery(query): RawQuery) -> Answer {
     many(groups.iter().map(|group| json!({ "id": group.id(), "name": group.name(), "scopes": [SCOPE] })).collect())
 }
 
-async fn find(app: &App, path: &HashMap<String, String>) -> Result<ApiTokenRow, ApiError> {
-    let id = path.get("id").map(String::as_str).unwrap_or_default();
+async fn find(app: &App, id: &str) -> Result<ApiTokenRow, ApiError> {
     app.store.api_token(id).await?.ok_or_else(|| ApiError::missing("API token"))
 }
 

@@ -3,16 +3,17 @@
 use super::access_rules::provider;
 use super::body::{name, read, unsupported};
 use super::envelope::{Answer, ApiError, many, one};
+use super::path::Id;
 use super::policies;
 use crate::gateway::access::LOCAL_ACCOUNTS;
 use crate::gateway::app::App;
 use crate::gateway::clock;
 use crate::gateway::store::{AppRow, AppSettings};
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// What is left out stays as it is.
@@ -49,8 +50,8 @@ pub(super) async fn list(State(app): State<Arc<App>>) -> Answer {
     many(out)
 }
 
-pub(super) async fn show(State(app): State<Arc<App>>, Path(path): Path<HashMap<String, String>>) -> Answer {
-    let row = find(&app, &path).await?;
+pub(super) async fn show(State(app): State<Arc<App>>, Id(id): Id) -> Answer {
+    let row = find(&app, &id).await?;
     one(shown(&app, &row).await?)
 }
 
@@ -61,15 +62,11 @@ pub(super) async fn create(State(app): State<Arc<App>>, bytes: Bytes) -> Answer 
     Err(ApiError::conflict(format!("there is one application of type `warp`, made with the gateway: its id is {id}")))
 }
 
-pub(super) async fn update(
-    State(app): State<Arc<App>>,
-    Path(path): Path<HashMap<String, String>>,
-    bytes: Bytes,
-) -> Answer {
+pub(super) async fn update(State(app): State<Arc<App>>, Id(id): Id, bytes: Bytes) -> Answer {
     let request: Body = read(&bytes)?;
     checked(&app, &request)?;
     let _administration = app.administration.lock().await;
-    let mut row = find(&app, &path).await?;
+    let mut row = find(&app, &id).await?;
     if let Some(new) = &request.name {
         row.name = name("name", new)?;
     }
@@ -142,8 +139,7 @@ async fn placed(app: &App, app_id: &str, links: &[Value]) -> Result<Vec<(String,
 }
 
 /// The application of a path.
-pub(super) async fn find(app: &App, path: &HashMap<String, String>) -> Result<AppRow, ApiError> {
-    let id = path.get("id").map(String::as_str).unwrap_or_default();
+pub(super) async fn find(app: &App, id: &str) -> Result<AppRow, ApiError> {
     app.store.apps().await?.into_iter().find(|row| row.id == id).ok_or_else(|| ApiError::missing("application"))
 }
 

@@ -2,12 +2,13 @@
 
 use super::envelope::{Answer, ApiError, listed, one};
 use super::paging::Listing;
+use super::path::Id;
 use super::query::{Walked, parameters, refused};
 use crate::api::device::RegistrationStatus;
 use crate::gateway::app::{App, Standing};
 use crate::gateway::clock;
 use crate::gateway::store::{Device, Registration};
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -64,25 +65,25 @@ pub(super) async fn list(State(app): State<Arc<App>>, RawQuery(query): RawQuery)
     listed(Listing::Walk { items, descending: walked.descending })
 }
 
-pub(super) async fn show(State(app): State<Arc<App>>, Path(path): Path<HashMap<String, String>>) -> Answer {
-    let device = find(&app, &path).await?;
+pub(super) async fn show(State(app): State<Arc<App>>, Id(id): Id) -> Answer {
+    let device = find(&app, &id).await?;
     let mut registrations = app.store.registrations(false).await?;
     registrations.retain(|registration| registration.device_id == device.id);
     one(shown(&device, &registrations))
 }
 
 /// Deletes all registrations of a device. Its inner address stays its own.
-pub(super) async fn remove(State(app): State<Arc<App>>, Path(path): Path<HashMap<String, String>>) -> Answer {
-    each(&app, &path, Standing::Deleted).await
+pub(super) async fn remove(State(app): State<Arc<App>>, Id(id): Id) -> Answer {
+    each(&app, &id, Standing::Deleted).await
 }
 
 /// Revokes all registrations of a device.
-pub(super) async fn revoke(State(app): State<Arc<App>>, Path(path): Path<HashMap<String, String>>) -> Answer {
-    each(&app, &path, Standing::Revoked).await
+pub(super) async fn revoke(State(app): State<Arc<App>>, Id(id): Id) -> Answer {
+    each(&app, &id, Standing::Revoked).await
 }
 
-async fn each(app: &App, path: &HashMap<String, String>, standing: Standing) -> Answer {
-    let device = find(app, path).await?;
+async fn each(app: &App, id: &str, standing: Standing) -> Answer {
+    let device = find(app, id).await?;
     for registration in app.store.registrations(false).await? {
         if registration.device_id == device.id {
             app.set_standing(&registration, standing, "administrator").await?;
@@ -91,8 +92,7 @@ async fn each(app: &App, path: &HashMap<String, String>, standing: Standing) -> 
     one(json!({ "id": device.id }))
 }
 
-async fn find(app: &App, path: &HashMap<String, String>) -> Result<Device, ApiError> {
-    let id = path.get("id").map(String::as_str).unwrap_or_default();
+async fn find(app: &App, id: &str) -> Result<Device, ApiError> {
     app.store.device(id).await?.ok_or_else(|| ApiError::missing("device"))
 }
 

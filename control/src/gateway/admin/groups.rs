@@ -3,15 +3,15 @@
 use super::access_rules;
 use super::body::{name, read};
 use super::envelope::{Answer, ApiError, created, many, one};
+use super::path::Id;
 use crate::gateway::access::{Reference, References, cycle, user_of};
 use crate::gateway::app::App;
 use crate::gateway::clock;
 use crate::gateway::store::GroupRow;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::HashMap;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -32,8 +32,8 @@ pub(super) async fn list(State(app): State<Arc<App>>) -> Answer {
     many(app.store.groups().await?.iter().map(shown).collect())
 }
 
-pub(super) async fn show(State(app): State<Arc<App>>, Path(path): Path<HashMap<String, String>>) -> Answer {
-    one(shown(&find(&app, &path).await?))
+pub(super) async fn show(State(app): State<Arc<App>>, Id(id): Id) -> Answer {
+    one(shown(&find(&app, &id).await?))
 }
 
 pub(super) async fn create(State(app): State<Arc<App>>, bytes: Bytes) -> Answer {
@@ -53,21 +53,17 @@ pub(super) async fn create(State(app): State<Arc<App>>, bytes: Bytes) -> Answer 
     created(shown(&put(&app, row, request).await?))
 }
 
-pub(super) async fn update(
-    State(app): State<Arc<App>>,
-    Path(path): Path<HashMap<String, String>>,
-    bytes: Bytes,
-) -> Answer {
+pub(super) async fn update(State(app): State<Arc<App>>, Id(id): Id, bytes: Bytes) -> Answer {
     let request: Body = read(&bytes)?;
     let _administration = app.administration.lock().await;
-    let mut row = find(&app, &path).await?;
+    let mut row = find(&app, &id).await?;
     row.updated_at = clock::now();
     one(shown(&put(&app, row, request).await?))
 }
 
-pub(super) async fn remove(State(app): State<Arc<App>>, Path(path): Path<HashMap<String, String>>) -> Answer {
+pub(super) async fn remove(State(app): State<Arc<App>>, Id(id): Id) -> Answer {
     let _administration = app.administration.lock().await;
-    let row = find(&app, &path).await?;
+    let row = find(&app, &id).await?;
     if let Some(user) = user_of(&app.store, Reference::Group(&row.id)).await? {
         return Err(ApiError::conflict(format!("{user} uses this group: change it first")));
     }
@@ -75,8 +71,7 @@ pub(super) async fn remove(State(app): State<Arc<App>>, Path(path): Path<HashMap
     one(json!({ "id": row.id }))
 }
 
-async fn find(app: &App, path: &HashMap<String, String>) -> Result<GroupRow, ApiError> {
-    let id = path.get("id").map(String::as_str).unwrap_or_default();
+async fn find(app: &App, id: &str) -> Result<GroupRow, ApiError> {
     app.store.groups().await?.into_iter().find(|row| row.id == id).ok_or_else(|| ApiError::missing("access group"))
 }
 

@@ -2,13 +2,14 @@
 
 use super::body::{description, name, read};
 use super::envelope::{Answer, ApiError, created, many, one};
+use super::path::Id;
 use crate::gateway::access::{Reference, user_of};
 use crate::gateway::app::App;
 use crate::gateway::clock;
 use crate::gateway::store::{ListItem, ListRow};
 use crate::rules::ListKind;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
@@ -50,12 +51,12 @@ pub(super) async fn list(State(app): State<Arc<App>>) -> Answer {
     many(app.store.lists().await?.iter().map(shown).collect())
 }
 
-pub(super) async fn show(State(app): State<Arc<App>>, Path(path): Path<HashMap<String, String>>) -> Answer {
-    one(shown(&find(&app, &path).await?))
+pub(super) async fn show(State(app): State<Arc<App>>, Id(id): Id) -> Answer {
+    one(shown(&find(&app, &id).await?))
 }
 
-pub(super) async fn items(State(app): State<Arc<App>>, Path(path): Path<HashMap<String, String>>) -> Answer {
-    many(find(&app, &path).await?.items.iter().map(shown_item).collect())
+pub(super) async fn items(State(app): State<Arc<App>>, Id(id): Id) -> Answer {
+    many(find(&app, &id).await?.items.iter().map(shown_item).collect())
 }
 
 pub(super) async fn create(State(app): State<Arc<App>>, bytes: Bytes) -> Answer {
@@ -77,14 +78,10 @@ pub(super) async fn create(State(app): State<Arc<App>>, bytes: Bytes) -> Answer 
     created(shown(&row))
 }
 
-pub(super) async fn update(
-    State(app): State<Arc<App>>,
-    Path(path): Path<HashMap<String, String>>,
-    bytes: Bytes,
-) -> Answer {
+pub(super) async fn update(State(app): State<Arc<App>>, Id(id): Id, bytes: Bytes) -> Answer {
     let request: Body = read(&bytes)?;
     let administration = app.administration.lock().await;
-    let row = find(&app, &path).await?;
+    let row = find(&app, &id).await?;
     if request.r#type.is_some_and(|kind| kind != row.kind) {
         let message = format!("`type` must be `{}`: a list keeps the type that it was made with", row.kind.name());
         return Err(ApiError::field(message));
@@ -96,14 +93,10 @@ pub(super) async fn update(
 }
 
 /// Adds and removes single items.
-pub(super) async fn patch(
-    State(app): State<Arc<App>>,
-    Path(path): Path<HashMap<String, String>>,
-    bytes: Bytes,
-) -> Answer {
+pub(super) async fn patch(State(app): State<Arc<App>>, Id(id): Id, bytes: Bytes) -> Answer {
     let request: Patch = read(&bytes)?;
     let administration = app.administration.lock().await;
-    let mut row = find(&app, &path).await?;
+    let mut row = find(&app, &id).await?;
     let gone: HashSet<&str> = request.remove.iter().map(|value| value.trim()).collect();
     row.items.retain(|item| !gone.contains(item.value.as_str()));
     let added = checked(row.kind, request.append)?;
@@ -115,9 +108,9 @@ pub(super) async fn patch(
     one(shown(&row))
 }
 
-pub(super) async fn remove(State(app): State<Arc<App>>, Path(path): Path<HashMap<String, String>>) -> Answer {
+pub(super) async fn remove(State(app): State<Arc<App>>, Id(id): Id) -> Answer {
     let administration = app.administration.lock().await;
-    let row = find(&app, &path).await?;
+    let row = find(&app, &id).await?;
     // The book may lag behind a rule that is stored and not in force yet.
     app.rules_changed().await?;
     if let Some(rule) = app.book().user_of_list(&row.id) {
@@ -135,8 +128,7 @@ pub(super) async fn remove(State(app): State<Arc<App>>, Path(path): Path<HashMap
     one(json!({ "id": row.id }))
 }
 
-async fn find(app: &App, path: &HashMap<String, String>) -> Result<ListRow, ApiError> {
-    let id = path.get("id").map(String::as_str).unwrap_or_default();
+async fn find(app: &App, id: &str) -> Result<ListRow, ApiError> {
     app.store.list(id).await?.ok_or_else(|| ApiError::missing("list"))
 }
 

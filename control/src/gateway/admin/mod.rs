@@ -15,6 +15,7 @@ mod guard;
 mod lists;
 mod openapi;
 mod paging;
+mod path;
 mod permission;
 mod policies;
 mod posture;

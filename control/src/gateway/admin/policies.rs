@@ -7,15 +7,15 @@ use super::access_rules;
 use super::apps;
 use super::body::{name, read, unsupported};
 use super::envelope::{Answer, ApiError, created, many, one};
+use super::path::{Id, PolicyId};
 use crate::gateway::access::{Decision, References};
 use crate::gateway::app::App;
 use crate::gateway::store::PolicyRow;
 use crate::gateway::{clock, duration};
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::HashMap;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -40,8 +40,8 @@ pub(super) struct Body {
     mfa_config: Option<Value>,
 }
 
-pub(super) async fn list(State(app): State<Arc<App>>, Path(path): Path<HashMap<String, String>>) -> Answer {
-    let row = apps::find(&app, &path).await?;
+pub(super) async fn list(State(app): State<Arc<App>>, Id(app_id): Id) -> Answer {
+    let row = apps::find(&app, &app_id).await?;
     many(attached(&app, &row.id).await?.iter().map(shown).collect())
 }
 
@@ -52,18 +52,14 @@ pub(super) async fn attached(app: &App, app_id: &str) -> Result<Vec<PolicyRow>, 
     Ok(policies)
 }
 
-pub(super) async fn show(State(app): State<Arc<App>>, Path(path): Path<HashMap<String, String>>) -> Answer {
-    one(shown(&find(&app, &path).await?))
+pub(super) async fn show(State(app): State<Arc<App>>, Id(app_id): Id, PolicyId(id): PolicyId) -> Answer {
+    one(shown(&find(&app, &app_id, &id).await?))
 }
 
-pub(super) async fn create(
-    State(app): State<Arc<App>>,
-    Path(path): Path<HashMap<String, String>>,
-    bytes: Bytes,
-) -> Answer {
+pub(super) async fn create(State(app): State<Arc<App>>, Id(app_id): Id, bytes: Bytes) -> Answer {
     let request: Body = read(&bytes)?;
     let _administration = app.administration.lock().await;
-    let owner = apps::find(&app, &path).await?;
+    let owner = apps::find(&app, &app_id).await?;
     make(&app, owner.id, false, &request).await
 }
 
@@ -87,12 +83,13 @@ async fn make(app: &App, app_id: String, reusable: bool, request: &Body) -> Answ
 
 pub(super) async fn update(
     State(app): State<Arc<App>>,
-    Path(path): Path<HashMap<String, String>>,
+    Id(app_id): Id,
+    PolicyId(id): PolicyId,
     bytes: Bytes,
 ) -> Answer {
     let request: Body = read(&bytes)?;
     let _administration = app.administration.lock().await;
-    let row = own(find(&app, &path).await?)?;
+    let row = own(find(&app, &app_id, &id).await?)?;
     change(&app, row, &request).await
 }
 
@@ -103,9 +100,9 @@ async fn change(app: &App, mut row: PolicyRow, request: &Body) -> Answer {
     one(shown(&row))
 }
 
-pub(super) async fn remove(State(app): State<Arc<App>>, Path(path): Path<HashMap<String, String>>) -> Answer {
+pub(super) async fn remove(State(app): State<Arc<App>>, Id(app_id): Id, PolicyId(id): PolicyId) -> Answer {
     let _administration = app.administration.lock().await;
-    let row = own(find(&app, &path).await?)?;
+    let row = own(find(&app, &app_id, &id).await?)?;
     app.store.delete_policy(&row.app_id, &row.id).await?;
     one(json!({ "id": row.id }))
 }
@@ -114,8 +111,8 @@ pub(super) async fn list_reusable(State(app): State<Arc<App>>) -> Answer {
     many(app.store.policies().await?.iter().filter(|policy| policy.reusable).map(shown).collect())
 }
 
-pub(super) async fn show_reusable(State(app): State<Arc<App>>, Path(path): Path<HashMap<String, String>>) -> Answer {
-    one(shown(&find_reusable(&app, &path).await?))
+pub(super) async fn show_reusable(State(app): State<Arc<App>>, PolicyId(id): PolicyId) -> Answer {
+    one(shown(&find_reusable(&app, &id).await?))
 }
 
 pub(super) async fn create_reusable(State(app): State<Arc<App>>, bytes: Bytes) -> Answer {
@@ -125,20 +122,16 @@ pub(super) async fn create_reusable(State(app): State<Arc<App>>, bytes: Bytes) -
     make(&app, owner.id, true, &request).await
 }
 
-pub(super) async fn update_reusable(
-    State(app): State<Arc<App>>,
-    Path(path): Path<HashMap<String, String>>,
-    bytes: Bytes,
-) -> Answer {
+pub(super) async fn update_reusable(State(app): State<Arc<App>>, PolicyId(id): PolicyId, bytes: Bytes) -> Answer {
     let request: Body = read(&bytes)?;
     let _administration = app.administration.lock().await;
-    let row = find_reusable(&app, &path).await?;
+    let row = find_reusable(&app, &id).await?;
     change(&app, row, &request).await
 }
 
-pub(super) async fn remove_reusable(State(app): State<Arc<App>>, Path(path): Path<HashMap<String, String>>) -> Answer {
+pub(super) async fn remove_reusable(State(app): State<Arc<App>>, PolicyId(id): PolicyId) -> Answer {
     let _administration = app.administration.lock().await;
-    let row = find_reusable(&app, &path).await?;
+    let row = find_reusable(&app, &id).await?;
     if row.attached {
         let message = "the application uses this policy: take it out of the application's `policies` first";
         return Err(ApiError::conflict(message));
@@ -147,15 +140,13 @@ pub(super) async fn remove_reusable(State(app): State<Arc<App>>, Path(path): Pat
     one(json!({ "id": row.id }))
 }
 
-async fn find(app: &App, path: &HashMap<String, String>) -> Result<PolicyRow, ApiError> {
-    let owner = apps::find(app, path).await?;
-    let id = path.get("policy").map(String::as_str).unwrap_or_default();
+async fn find(app: &App, app_id: &str, id: &str) -> Result<PolicyRow, ApiError> {
+    let owner = apps::find(app, app_id).await?;
     let found = attached(app, &owner.id).await?.into_iter().find(|row| row.id == id);
     found.ok_or_else(|| ApiError::missing("policy"))
 }
 
-async fn find_reusable(app: &App, path: &HashMap<String, String>) -> Result<PolicyRow, ApiError> {
-    let id = path.get("policy").map(String::as_str).unwrap_or_default();
+async fn find_reusable(app: &App, id: &str) -> Result<PolicyRow, ApiError> {
     let found = app.store.policies().await?.into_iter().find(|row| row.reusable && row.id == id);
     found.ok_or_else(|| ApiError::missing("reusable policy"))
 }

@@ -2,15 +2,15 @@
 
 use super::body::{description, name, read};
 use super::envelope::{Answer, ApiError, many, one};
+use super::path::Id;
 use crate::gateway::app::App;
 use crate::gateway::posture::{OsVersion, SCHEDULE, version};
 use crate::gateway::store::{PostureRow, RuleRow};
 use crate::gateway::{clock, duration};
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::HashMap;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -45,8 +45,8 @@ pub(super) async fn list(State(app): State<Arc<App>>) -> Answer {
     many(app.store.posture_rules().await?.iter().map(shown).collect())
 }
 
-pub(super) async fn show(State(app): State<Arc<App>>, Path(path): Path<HashMap<String, String>>) -> Answer {
-    one(shown(&find(&app, &path).await?))
+pub(super) async fn show(State(app): State<Arc<App>>, Id(id): Id) -> Answer {
+    one(shown(&find(&app, &id).await?))
 }
 
 pub(super) async fn create(State(app): State<Arc<App>>, bytes: Bytes) -> Answer {
@@ -57,20 +57,16 @@ pub(super) async fn create(State(app): State<Arc<App>>, bytes: Bytes) -> Answer 
     put(&app, row).await
 }
 
-pub(super) async fn update(
-    State(app): State<Arc<App>>,
-    Path(path): Path<HashMap<String, String>>,
-    bytes: Bytes,
-) -> Answer {
+pub(super) async fn update(State(app): State<Arc<App>>, Id(id): Id, bytes: Bytes) -> Answer {
     let request: Body = read(&bytes)?;
     let _administration = app.administration.lock().await;
-    let before = find(&app, &path).await?;
+    let before = find(&app, &id).await?;
     put(&app, request.row(before.id, before.created_at, clock::now())?).await
 }
 
-pub(super) async fn remove(State(app): State<Arc<App>>, Path(path): Path<HashMap<String, String>>) -> Answer {
+pub(super) async fn remove(State(app): State<Arc<App>>, Id(id): Id) -> Answer {
     let _administration = app.administration.lock().await;
-    let row = find(&app, &path).await?;
+    let row = find(&app, &id).await?;
     // Without it a rule that blocks by `checks.failed` would let everybody pass.
     let names = |rule: &RuleRow| rule.device_posture.to_ascii_lowercase().contains(&row.id);
     if let Some(rule) = app.store.rules().await?.iter().find(|rule| names(rule)) {
@@ -81,8 +77,7 @@ pub(super) async fn remove(State(app): State<Arc<App>>, Path(path): Path<HashMap
     one(json!({ "id": row.id }))
 }
 
-async fn find(app: &App, path: &HashMap<String, String>) -> Result<PostureRow, ApiError> {
-    let id = path.get("id").map(String::as_str).unwrap_or_default();
+async fn find(app: &App, id: &str) -> Result<PostureRow, ApiError> {
     app.store
         .posture_rules()
         .await?

@@ -4,15 +4,15 @@
 
 use super::body::{name, read, unsupported};
 use super::envelope::{Answer, ApiError, created, many, one};
+use super::path::Id;
 use crate::gateway::access::{Reference, user_of};
 use crate::gateway::app::App;
 use crate::gateway::clock;
 use crate::gateway::store::{ProviderRow, ProviderSettings};
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::HashMap;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -76,8 +76,8 @@ pub(super) async fn list(State(app): State<Arc<App>>) -> Answer {
     many(app.store.providers().await?.iter().map(shown).collect())
 }
 
-pub(super) async fn show(State(app): State<Arc<App>>, Path(path): Path<HashMap<String, String>>) -> Answer {
-    one(shown(&find(&app, &path).await?))
+pub(super) async fn show(State(app): State<Arc<App>>, Id(id): Id) -> Answer {
+    one(shown(&find(&app, &id).await?))
 }
 
 pub(super) async fn create(State(app): State<Arc<App>>, bytes: Bytes) -> Answer {
@@ -93,20 +93,16 @@ pub(super) async fn create(State(app): State<Arc<App>>, bytes: Bytes) -> Answer 
     created(shown(&put(&app, provider, read(&bytes)?).await?))
 }
 
-pub(super) async fn update(
-    State(app): State<Arc<App>>,
-    Path(path): Path<HashMap<String, String>>,
-    bytes: Bytes,
-) -> Answer {
+pub(super) async fn update(State(app): State<Arc<App>>, Id(id): Id, bytes: Bytes) -> Answer {
     let request: Body = read(&bytes)?;
     let _administration = app.administration.lock().await;
-    let provider = find(&app, &path).await?;
+    let provider = find(&app, &id).await?;
     one(shown(&put(&app, provider, request).await?))
 }
 
-pub(super) async fn remove(State(app): State<Arc<App>>, Path(path): Path<HashMap<String, String>>) -> Answer {
+pub(super) async fn remove(State(app): State<Arc<App>>, Id(id): Id) -> Answer {
     let _administration = app.administration.lock().await;
-    let id = find(&app, &path).await?.id;
+    let id = find(&app, &id).await?.id;
     if let Some(user) = user_of(&app.store, Reference::Provider(&id)).await? {
         return Err(ApiError::conflict(format!("{user} uses this identity provider: change it first")));
     }
@@ -118,8 +114,7 @@ pub(super) async fn remove(State(app): State<Arc<App>>, Path(path): Path<HashMap
     one(json!({ "id": id }))
 }
 
-async fn find(app: &App, path: &HashMap<String, String>) -> Result<ProviderRow, ApiError> {
-    let id = path.get("id").map(String::as_str).unwrap_or_default();
+async fn find(app: &App, id: &str) -> Result<ProviderRow, ApiError> {
     let found = app.store.providers().await?.into_iter().find(|provider| provider.id == id);
     found.ok_or_else(|| ApiError::missing("identity provider"))
 }

@@ -3,13 +3,14 @@
 use super::body::read_or_empty;
 use super::envelope::{Answer, ApiError, listed, one};
 use super::paging::Listing;
+use super::path::Id;
 use super::query::{Walked, parameters, refused};
 use crate::api::device::RegistrationStatus;
 use crate::gateway::app::{App, Standing};
 use crate::gateway::clock;
 use crate::gateway::store::{Device, Registration};
 use axum::body::Bytes;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -74,14 +75,14 @@ pub(super) async fn list(State(app): State<Arc<App>>, RawQuery(query): RawQuery)
     listed(Listing::Walk { items, descending: walked.descending })
 }
 
-pub(super) async fn show(State(app): State<Arc<App>>, Path(path): Path<HashMap<String, String>>) -> Answer {
-    let registration = find(&app, path.get("id")).await?;
+pub(super) async fn show(State(app): State<Arc<App>>, Id(id): Id) -> Answer {
+    let registration = find(&app, &id).await?;
     let device = app.store.device(&registration.device_id).await?;
     one(shown(&registration, device.as_ref()))
 }
 
-pub(super) async fn remove(State(app): State<Arc<App>>, Path(path): Path<HashMap<String, String>>) -> Answer {
-    let registration = find(&app, path.get("id")).await?;
+pub(super) async fn remove(State(app): State<Arc<App>>, Id(id): Id) -> Answer {
+    let registration = find(&app, &id).await?;
     if !app.set_standing(&registration, Standing::Deleted, "administrator").await? {
         return Err(ApiError::missing("registration"));
     }
@@ -105,7 +106,7 @@ pub(super) async fn unrevoke(State(app): State<Arc<App>>, RawQuery(query): RawQu
 async fn each(app: &App, standing: Standing, ids: Vec<String>) -> Answer {
     let mut registrations = Vec::new();
     for id in &ids {
-        registrations.push(find(app, Some(id)).await?);
+        registrations.push(find(app, id).await?);
     }
     for registration in &registrations {
         app.set_standing(registration, standing, "administrator").await?;
@@ -127,8 +128,8 @@ fn ids(query: Option<&str>, bytes: &Bytes) -> Result<Vec<String>, ApiError> {
     Ok(ids)
 }
 
-async fn find(app: &App, id: Option<&String>) -> Result<Registration, ApiError> {
-    let id: Uuid = id.and_then(|id| id.parse().ok()).ok_or_else(|| ApiError::missing("registration"))?;
+async fn find(app: &App, id: &str) -> Result<Registration, ApiError> {
+    let id: Uuid = id.parse().map_err(|_| ApiError::missing("registration"))?;
     app.store.registration(&id).await?.ok_or_else(|| ApiError::missing("registration"))
 }
 

@@ -2,16 +2,16 @@
 
 use super::body::{description, name, read, says_nothing};
 use super::envelope::{Answer, ApiError, created, many, one};
+use super::path::Id;
 use super::rule_settings::{self, ACTIONS};
 use crate::gateway::app::App;
 use crate::gateway::book::parse_rule;
 use crate::gateway::clock;
 use crate::gateway::store::RuleRow;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::HashMap;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -40,8 +40,8 @@ pub(super) async fn list(State(app): State<Arc<App>>) -> Answer {
     many(app.store.rules().await?.iter().map(shown).collect())
 }
 
-pub(super) async fn show(State(app): State<Arc<App>>, Path(path): Path<HashMap<String, String>>) -> Answer {
-    one(shown(&find(&app, &path).await?))
+pub(super) async fn show(State(app): State<Arc<App>>, Id(id): Id) -> Answer {
+    one(shown(&find(&app, &id).await?))
 }
 
 pub(super) async fn create(State(app): State<Arc<App>>, bytes: Bytes) -> Answer {
@@ -70,14 +70,10 @@ pub(super) async fn create(State(app): State<Arc<App>>, bytes: Bytes) -> Answer 
     created(shown(&row))
 }
 
-pub(super) async fn update(
-    State(app): State<Arc<App>>,
-    Path(path): Path<HashMap<String, String>>,
-    bytes: Bytes,
-) -> Answer {
+pub(super) async fn update(State(app): State<Arc<App>>, Id(id): Id, bytes: Bytes) -> Answer {
     let request: Body = read(&bytes)?;
     let administration = app.administration.lock().await;
-    let mut row = find(&app, &path).await?;
+    let mut row = find(&app, &id).await?;
     row.updated_at = clock::now();
     let row = put(&app, row, request).await?;
     drop(administration);
@@ -85,17 +81,16 @@ pub(super) async fn update(
     one(shown(&row))
 }
 
-pub(super) async fn remove(State(app): State<Arc<App>>, Path(path): Path<HashMap<String, String>>) -> Answer {
+pub(super) async fn remove(State(app): State<Arc<App>>, Id(id): Id) -> Answer {
     let administration = app.administration.lock().await;
-    let row = find(&app, &path).await?;
+    let row = find(&app, &id).await?;
     app.store.delete_rule(&row.id).await?;
     drop(administration);
     app.rules_changed().await?;
     one(json!({ "id": row.id }))
 }
 
-async fn find(app: &App, path: &HashMap<String, String>) -> Result<RuleRow, ApiError> {
-    let id = path.get("id").map(String::as_str).unwrap_or_default();
+async fn find(app: &App, id: &str) -> Result<RuleRow, ApiError> {
     app.store.rule(id).await?.ok_or_else(|| ApiError::missing("rule"))
 }
 

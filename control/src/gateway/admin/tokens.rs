@@ -2,6 +2,7 @@
 
 use super::body::{name, read, read_or_empty, unsupported};
 use super::envelope::{Answer, ApiError, created, many, one};
+use super::path::Id;
 use super::query::{parameters, refused};
 use crate::gateway::access::{Reference, user_of};
 use crate::gateway::app::App;
@@ -9,10 +10,9 @@ use crate::gateway::secret::{SERVICE_TOKEN, Secret, id};
 use crate::gateway::store::{Millis, TokenRow};
 use crate::gateway::{clock, duration};
 use axum::body::Bytes;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::HashMap;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -59,8 +59,8 @@ pub(super) async fn list(State(app): State<Arc<App>>, RawQuery(query): RawQuery)
     many(tokens.iter().map(shown).collect())
 }
 
-pub(super) async fn show(State(app): State<Arc<App>>, Path(path): Path<HashMap<String, String>>) -> Answer {
-    one(shown(&find(&app, &path).await?))
+pub(super) async fn show(State(app): State<Arc<App>>, Id(id): Id) -> Answer {
+    one(shown(&find(&app, &id).await?))
 }
 
 pub(super) async fn create(State(app): State<Arc<App>>, bytes: Bytes) -> Answer {
@@ -99,14 +99,10 @@ pub(super) async fn create(State(app): State<Arc<App>>, bytes: Bytes) -> Answer 
     created(with_secret(&token, &secret))
 }
 
-pub(super) async fn update(
-    State(app): State<Arc<App>>,
-    Path(path): Path<HashMap<String, String>>,
-    bytes: Bytes,
-) -> Answer {
+pub(super) async fn update(State(app): State<Arc<App>>, Id(id): Id, bytes: Bytes) -> Answer {
     let request: Update = read(&bytes)?;
     let _administration = app.administration.lock().await;
-    let (mut token, now) = (find(&app, &path).await?, clock::now());
+    let (mut token, now) = (find(&app, &id).await?, clock::now());
     if let Some(new) = request.name {
         token.name = name("name", &new)?;
     }
@@ -140,14 +136,10 @@ pub(super) async fn update(
     })
 }
 
-pub(super) async fn rotate(
-    State(app): State<Arc<App>>,
-    Path(path): Path<HashMap<String, String>>,
-    bytes: Bytes,
-) -> Answer {
+pub(super) async fn rotate(State(app): State<Arc<App>>, Id(id): Id, bytes: Bytes) -> Answer {
     let request: Rotate = read_or_empty(&bytes)?;
     let _administration = app.administration.lock().await;
-    let mut token = find(&app, &path).await?;
+    let mut token = find(&app, &id).await?;
     let secret = replace_secret(&mut token)?;
     match &request.previous_client_secret_expires_at {
         Some(until) => token.previous_expires_at = Some(time(until)?),
@@ -158,9 +150,9 @@ pub(super) async fn rotate(
     one(with_secret(&token, &secret))
 }
 
-pub(super) async fn refresh(State(app): State<Arc<App>>, Path(path): Path<HashMap<String, String>>) -> Answer {
+pub(super) async fn refresh(State(app): State<Arc<App>>, Id(id): Id) -> Answer {
     let _administration = app.administration.lock().await;
-    let (mut token, now) = (find(&app, &path).await?, clock::now());
+    let (mut token, now) = (find(&app, &id).await?, clock::now());
     token.expires_at = now + YEAR;
     token.duration = duration::DEFAULT.to_owned();
     token.updated_at = now;
@@ -168,9 +160,9 @@ pub(super) async fn refresh(State(app): State<Arc<App>>, Path(path): Path<HashMa
     one(shown(&token))
 }
 
-pub(super) async fn remove(State(app): State<Arc<App>>, Path(path): Path<HashMap<String, String>>) -> Answer {
+pub(super) async fn remove(State(app): State<Arc<App>>, Id(id): Id) -> Answer {
     let _administration = app.administration.lock().await;
-    let token = find(&app, &path).await?;
+    let token = find(&app, &id).await?;
     if let Some(user) = user_of(&app.store, Reference::Token(&token.id)).await? {
         return Err(ApiError::conflict(format!("{user} uses this service token: remove it there first")));
     }
@@ -178,8 +170,7 @@ pub(super) async fn remove(State(app): State<Arc<App>>, Path(path): Path<HashMap
     one(shown(&token))
 }
 
-async fn find(app: &App, path: &HashMap<String, String>) -> Result<TokenRow, ApiError> {
-    let id = path.get("id").map(String::as_str).unwrap_or_default();
+async fn find(app: &App, id: &str) -> Result<TokenRow, ApiError> {
     app.store.token(id).await?.ok_or_else(|| ApiError::missing("service token"))
 }
 

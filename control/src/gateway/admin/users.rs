@@ -2,15 +2,15 @@
 
 use super::body::{name, read};
 use super::envelope::{Answer, ApiError, created, many, one};
+use super::path::Id;
 use crate::gateway::app::App;
 use crate::gateway::clock;
 use crate::gateway::login::{groups, hash_password, unusable};
 use crate::gateway::store::UserRow;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::HashMap;
 use std::sync::Arc;
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -61,25 +61,20 @@ pub(super) async fn create(State(app): State<Arc<App>>, bytes: Bytes) -> Answer 
     created(shown(&user))
 }
 
-pub(super) async fn show(State(app): State<Arc<App>>, Path(path): Path<HashMap<String, String>>) -> Answer {
-    one(shown(&find(&app, &path).await?))
+pub(super) async fn show(State(app): State<Arc<App>>, Id(id): Id) -> Answer {
+    one(shown(&find(&app, &id).await?))
 }
 
-async fn find(app: &App, path: &HashMap<String, String>) -> Result<UserRow, ApiError> {
-    let id = path.get("id").map(String::as_str).unwrap_or_default();
+async fn find(app: &App, id: &str) -> Result<UserRow, ApiError> {
     app.store.users().await?.into_iter().find(|user| user.id == id).ok_or_else(|| ApiError::missing("user"))
 }
 
 /// What changes is known to rules from the next login on.
-pub(super) async fn update(
-    State(app): State<Arc<App>>,
-    Path(path): Path<HashMap<String, String>>,
-    bytes: Bytes,
-) -> Answer {
+pub(super) async fn update(State(app): State<Arc<App>>, Id(id): Id, bytes: Bytes) -> Answer {
     let request: Update = read(&bytes)?;
     let password = request.password.map(Zeroizing::new);
     let _administration = app.administration.lock().await;
-    let mut user = find(&app, &path).await?;
+    let mut user = find(&app, &id).await?;
     if let Some(new) = &request.name {
         user.name = name("name", new)?;
     }
@@ -102,9 +97,8 @@ async fn fill(user: &mut UserRow, password: Option<Zeroizing<String>>, asked: Op
     Ok(())
 }
 
-pub(super) async fn remove(State(app): State<Arc<App>>, Path(path): Path<HashMap<String, String>>) -> Answer {
-    let id = path.get("id").map(String::as_str).unwrap_or_default();
-    if !app.store.delete_user(id).await? {
+pub(super) async fn remove(State(app): State<Arc<App>>, Id(id): Id) -> Answer {
+    if !app.store.delete_user(&id).await? {
         return Err(ApiError::missing("user"));
     }
     one(json!({ "id": id }))

@@ -117,6 +117,22 @@ async fn rules_too_large_to_send_are_judged_at_the_gateway_alone() {
     assert!(passes(&engine_policy(compiled.document()), "2001:db8:0:0::1"));
 }
 
+#[tokio::test]
+async fn a_rule_and_a_list_that_are_written_again_after_their_end_are_there() {
+    let directory = Directory::new("book-again");
+    let store = store(&directory).await;
+    let book = Book::load(&store).await.unwrap();
+    let of_list = rule(1, 1, "block", "net.dst.ip in $list-1", "");
+    for _ in 0..2 {
+        store.put_list(&list(1, &["10.0.0.1".to_owned()])).await.unwrap();
+        store.put_rule(&of_list).await.unwrap();
+        let turned = book.turned(&store).await.unwrap();
+        assert!(!passes(&turned.compiled(&Subject::default()).policy, "10.0.0.1"));
+        assert!(store.delete_rule(&of_list.id).await.unwrap());
+        assert!(store.delete_list("list-1").await.unwrap());
+    }
+}
+
 /// A change of the rules: what is written or deleted.
 #[derive(Clone, Debug)]
 enum Change {

@@ -1,7 +1,7 @@
 //! Lists that rules name as `$id`.
 
 use super::organisation::raise_policy_version;
-use super::rules::note_removed;
+use super::rules::{forget_removal, note_removed};
 use super::{Millis, Store, StoreError};
 use crate::rules::ListKind;
 use serde::{Deserialize, Serialize};
@@ -83,6 +83,7 @@ impl Store {
         let items = serde_json::to_string(&list.items).map_err(|_| StoreError::Unreadable { column: "items" })?;
         let mut write = self.write().await?;
         let changed_in = raise_policy_version(&mut write).await?;
+        forget_removal(&mut write, &list.id).await?;
         sqlx::query(
             "INSERT INTO gateway_lists (id, name, description, type, items, created_at, updated_at, changed_in) \
              VALUES (?, ?, ?, ?, ?, ?, ?, ?) \

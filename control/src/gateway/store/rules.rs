@@ -73,6 +73,7 @@ impl Store {
     pub(crate) async fn put_rule(&self, rule: &RuleRow) -> Result<(), StoreError> {
         let mut write = self.write().await?;
         let changed_in = raise_policy_version(&mut write).await?;
+        forget_removal(&mut write, &rule.id).await?;
         sqlx::query(
             "INSERT INTO gateway_rules (id, name, description, enabled, action, precedence, traffic, identity, \
              device_posture, settings, version, created_at, updated_at, changed_in) \
@@ -138,5 +139,14 @@ pub(super) async fn note_removed(
         .bind(changed_in)
         .execute(&mut **write)
         .await?;
+    Ok(())
+}
+
+/// Part of a write, in its transaction: what was deleted and is written again is there.
+pub(super) async fn forget_removal(
+    write: &mut sqlx::Transaction<'_, sqlx::Sqlite>,
+    id: &str,
+) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM gateway_removed WHERE id = ?").bind(id).execute(&mut **write).await?;
     Ok(())
 }
