@@ -6,11 +6,12 @@
 use criterion::{BatchSize, Criterion, Throughput};
 use std::hint::black_box;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use vestibule_engine::classify::{Direction, FlowKey, FlowTable};
 use vestibule_engine::packet::header::{TCP, Tcp};
 use vestibule_engine::packet::{DeliveryQueue, Frame, Gso, Headers, Offload, checksum, segments};
-use vestibule_engine::policy::{Action, Policy, Rule, Verdict};
+use vestibule_engine::policy::{Action, AddressSet, Clause, Policy, Rule, Verdict};
 
 const MSS: usize = 1380;
 const PACKETS: usize = 47;
@@ -148,10 +149,13 @@ fn verdict(criterion: &mut Criterion) {
         let prefix = |len| ipnet::Ipv4Net::new(random().into(), len).ok().map(ipnet::IpNet::V4);
         Rule {
             id,
-            destinations: (12..32).filter_map(prefix).collect(),
-            ports: vec![443..=443, 8000..=9000],
-            protocols: vec![TCP],
             action: Action::Allow,
+            any: vec![Clause {
+                destinations: Some(Arc::new(AddressSet::new((12..32).filter_map(prefix)))),
+                destination_ports: vec![443..=443, 8000..=9000],
+                protocols: vec![TCP],
+                ..Clause::default()
+            }],
         }
     });
     let rules: Vec<_> = rules.collect();
@@ -165,7 +169,9 @@ fn verdict(criterion: &mut Criterion) {
         })
         .collect();
     let policy = Policy::compile(rules.clone(), Action::Block);
-    let anywhere = rules.iter().map(|rule| Rule { destinations: Vec::new(), ports: vec![1..=2], ..rule.clone() });
+    let anywhere = rules
+        .iter()
+        .map(|rule| Rule { any: vec![Clause { destination_ports: vec![1..=2], ..Clause::default() }], ..rule.clone() });
     let worst = Policy::compile(anywhere.collect(), Action::Block);
     let mut group = criterion.benchmark_group("verdict");
     for (name, policy) in

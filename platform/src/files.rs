@@ -27,6 +27,36 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_parent(path)
 }
 
+/// A file that grows by whole lines: readable and writable by its owner alone (mode 0600). A line is with the system when
+/// [`line`](Self::line) returns, so it outlives the process; a machine that loses power may lose the last ones.
+#[derive(Debug)]
+pub struct Growing(File);
+
+impl Growing {
+    /// Opens the file, making it if need be.
+    ///
+    /// # Errors
+    /// The directory is missing or not writable.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let mut options = OpenOptions::new();
+        options.append(true).create(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        options.open(path).map(Self)
+    }
+
+    /// Adds a line, which must not hold a line feed.
+    ///
+    /// # Errors
+    /// The disk is full or failed. Part of the line may be there then.
+    pub fn line(&mut self, text: &[u8]) -> io::Result<()> {
+        let mut line = Vec::with_capacity(text.len() + 1);
+        line.extend_from_slice(text);
+        line.push(b'\n');
+        self.0.write_all(&line)
+    }
+}
+
 /// Removes the file; false when there was none. The removal is on the disk when this returns.
 ///
 /// # Errors
@@ -136,6 +166,17 @@ mod tests {
         assert_eq!(std::os::unix::fs::MetadataExt::mode(&fs::metadata(&path).unwrap()) & 0o7777, 0o600);
         assert!(remove_synced(&path).unwrap());
         assert!(!remove_synced(&path).unwrap());
+    }
+
+    #[test]
+    fn a_growing_file_is_private_and_goes_on_where_it_ended() {
+        let scratch = Scratch::new();
+        let path = scratch.path("log");
+        Growing::open(&path).unwrap().line(b"one").unwrap();
+        Growing::open(&path).unwrap().line(b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"one\ntwo\n");
+        #[cfg(unix)]
+        assert_eq!(std::os::unix::fs::MetadataExt::mode(&fs::metadata(&path).unwrap()) & 0o7777, 0o600);
     }
 
     #[test]

@@ -67,7 +67,8 @@
 //! - [`runtime`]: one worker thread per end, run to completion;
 //! - [`wait`]: what the worker sleeps on;
 //! - [`netcfg`]: addresses, routes, and the rules against loops;
-//! - [`session`]: who is logged on;
+//! - [`session`]: who is logged on; [`desktop`]: how to show them a page in their browser;
+//! - [`dns`]: which resolvers the system asks;
 //! - [`secrets`], [`files`]: what rests on the disk;
 //! - [`clock`]: time that counts sleep, entropy;
 //! - [`pages`]: how large the pages of memory are;
@@ -79,6 +80,8 @@
 pub mod adapter;
 pub mod capture;
 pub mod clock;
+pub mod desktop;
+pub mod dns;
 pub mod facts;
 pub mod files;
 pub mod local;

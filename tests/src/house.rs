@@ -46,9 +46,15 @@ impl House {
     /// As [`Self::under`], in a room that is there already.
     #[must_use]
     pub fn in_room(room: Room, wrapper: &[&str]) -> Self {
+        Self::with(room, wrapper, &[])
+    }
+
+    /// As [`Self::in_room`], with more words for the gateway's command.
+    #[must_use]
+    pub fn with(room: Room, wrapper: &[&str], more: &[&str]) -> Self {
         let (inside, outside) = (Namespace::new(), Namespace::new());
         inside.join(&format!("{GATEWAY}/24"), &outside, &format!("{DEVICE}/24"));
-        let gateway = Gateway::start_under(&inside, wrapper, &room.0, GATEWAY, &[]);
+        let gateway = Gateway::start_under(&inside, wrapper, &room.0, GATEWAY, more);
         let admin = Admin::seat(&inside, &gateway);
         admin.allow(INNER);
         Self { gateway, admin, paths: Paths::below(&room.0), inside, outside, room }

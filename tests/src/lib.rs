@@ -6,7 +6,11 @@
 #[cfg(target_os = "linux")]
 pub mod admin;
 #[cfg(target_os = "linux")]
+pub mod browser;
+#[cfg(target_os = "linux")]
 pub mod device;
+#[cfg(target_os = "linux")]
+pub mod domain;
 #[cfg(target_os = "linux")]
 pub mod flood;
 #[cfg(target_os = "linux")]
@@ -30,11 +34,17 @@ pub mod peers;
 #[cfg(target_os = "linux")]
 pub mod process;
 #[cfg(target_os = "linux")]
+pub mod prompt;
+#[cfg(target_os = "linux")]
+pub mod provider;
+#[cfg(target_os = "linux")]
 pub mod relay;
 #[cfg(target_os = "linux")]
 pub mod steady;
 #[cfg(target_os = "linux")]
 pub mod tunnel;
+#[cfg(target_os = "linux")]
+pub mod walker;
 #[cfg(target_os = "linux")]
 pub mod wire;
 

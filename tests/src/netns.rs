@@ -17,7 +17,8 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// A new one; its name holds this process's id, so that a later run can clear up after one that was killed.
+    /// A new one; its name holds this process's id, so that a later run can clear up after one that was killed. Its
+    /// programs have an `/etc/resolv.conf` of their own: a daemon in here writes none on the host.
     ///
     /// # Panics
     /// When `ip` is missing or we are not root.
@@ -27,6 +28,7 @@ impl Namespace {
         let name = format!("vst-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         run(Command::new("ip").args(["netns", "add", &name]));
         let namespace = Self { name };
+        namespace.resolve_by("# no name servers\n");
         namespace.run("ip", &["link", "set", "lo", "up"]);
         namespace
     }
@@ -42,17 +44,33 @@ impl Namespace {
     /// # Panics
     /// When `ip` refuses.
     pub fn join(&self, address: &str, other: &Self, other_address: &str) {
-        run(Command::new("ip").args(["link", "add", "wire0", "netns", &self.name, "type", "veth"]).args([
-            "peer",
-            "name",
-            "wire0",
-            "netns",
-            &other.name,
-        ]));
+        self.join_by("wire0", address, other, other_address);
+    }
+
+    /// As [`Self::join`], by a cable of another name.
+    ///
+    /// # Panics
+    /// When `ip` refuses.
+    pub fn join_by(&self, wire: &str, address: &str, other: &Self, other_address: &str) {
+        let words = ["link", "add", wire, "netns", &self.name, "type", "veth", "peer", "name", wire, "netns"];
+        run(Command::new("ip").args(words).arg(&other.name));
         for (end, address) in [(self, address), (other, other_address)] {
-            end.run("ip", &["address", "add", address, "dev", "wire0"]);
-            end.run("ip", &["link", "set", "wire0", "up"]);
+            end.run("ip", &["address", "add", address, "dev", wire]);
+            end.run("ip", &["link", "set", wire, "up"]);
         }
+    }
+
+    /// Gives the programs that are started in here from now on an `/etc/resolv.conf` of their own, and its path outside.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn resolve_by(&self, text: &str) -> PathBuf {
+        let path = own_files(&self.name).join("resolv.conf");
+        // Another test that ends may take the empty `/etc/netns` away in between.
+        let write = || fs::create_dir_all(own_files(&self.name)).and_then(|()| fs::write(&path, text));
+        let written = (0..10).find_map(|_| write().ok());
+        assert!(written.is_some(), "{}: {:?}", path.display(), write());
+        path
     }
 
     /// A command that runs in here, and dies with the thread that started it.
@@ -106,16 +124,25 @@ impl Drop for Namespace {
     }
 }
 
+/// What `ip netns exec` puts over the files of `/etc`.
+fn own_files(name: &str) -> PathBuf {
+    PathBuf::from("/etc/netns").join(name)
+}
+
 fn remove(name: &str) {
     if let Ok(pids) = Command::new("ip").args(["netns", "pids", name]).output() {
         for pid in String::from_utf8_lossy(&pids.stdout).split_whitespace() {
             // A thread of ours may be inside: never end ourselves.
             if pid != std::process::id().to_string() {
-                let _ = Command::new("kill").args(["-KILL", pid]).status();
+                // It may have ended meanwhile.
+                let _ = Command::new("kill").args(["-KILL", pid]).output();
             }
         }
     }
     let _ = Command::new("ip").args(["netns", "delete", name]).status();
+    let _ = fs::remove_dir_all(own_files(name));
+    // Fails while another namespace has files there.
+    let _ = fs::remove_dir("/etc/netns");
 }
 
 /// Removes what test processes that are gone have left.

@@ -2,7 +2,7 @@
 
 use crate::netns::Namespace;
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -55,6 +55,12 @@ impl Process {
             thread::sleep(Duration::from_millis(20));
         }
         false
+    }
+
+    /// Where its output goes.
+    #[must_use]
+    pub fn log(&self) -> &Path {
+        &self.log
     }
 
     /// Everything it has printed.

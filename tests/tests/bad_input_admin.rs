@@ -153,6 +153,23 @@ fn a_malformed_call_is_refused_by_name_and_changes_nothing() {
             400,
             "`default_action_users`",
         ),
+        (Method::POST, lists, text(json!({ "name": "List", "type": "IP" })), 409, "taken"),
+        (Method::POST, "tokens", text(json!({ "name": "t", "policies": [] })), 400, "`policies`"),
+        (Method::POST, "tokens", text(json!({ "name": "t", "polices": [] })), 400, "`polices`"),
+        (
+            Method::POST,
+            "tokens",
+            text(
+                json!({ "name": "t", "policies": [{ "effect": "allow", "permission_groups": [{ "id": "x" }], "resources": {} }] }),
+            ),
+            400,
+            "`permission_groups.id`",
+        ),
+        (Method::PUT, "vestibule/settings", text(json!({ "service_token_limit": 0 })), 400, "`service_token_limit`"),
+        (Method::GET, "gateway/rules?page=first", String::new(), 400, "`page`"),
+        (Method::GET, "devices/registrations?cursor=x", String::new(), 400, "`cursor`"),
+        (Method::GET, "devices/registrations?stauts=all", String::new(), 400, "`stauts`"),
+        (Method::GET, "vestibule/audit?from=yesterday", String::new(), 400, "`from`"),
         (Method::DELETE, "gateway/rules/none", String::new(), 404, "rule"),
         (Method::PUT, "access/service_tokens/none", "{}".to_owned(), 404, "service token"),
         (Method::GET, "access/service_tokens/%ff%fe", String::new(), 400, "path"),
@@ -184,6 +201,24 @@ fn a_malformed_call_is_refused_by_name_and_changes_nothing() {
             assert_eq!(reply.status, 401, "{bearer:?}");
             assert!(reply.refusal().contains("Authorization: Bearer"), "{reply:?}");
         }
+    }
+    // Half a call: the connection is cut in the middle of a body, at a point where what came is JSON by itself.
+    let admin_token = std::fs::read_to_string(house.gateway.fact("admin_token_file")).unwrap();
+    let bearer = format!("Authorization: Bearer {}", admin_token.trim());
+    let base = format!("{}/client/v4/accounts/{}", house.gateway.fact("url"), house.gateway.fact("account_id"));
+    for (method, path) in [("POST", rules), ("PUT", rule_path.as_str()), ("POST", users), ("POST", tokens)] {
+        let body = r#"{"name": "half", "action": "block", "email": "a@b.example", "password": "long enough"}"#;
+        let url = format!("{base}/{path}");
+        let words = ["-sk", "-m", "1", "-X", method, &url, "-H", &bearer, "-H", "Content-Length: 4000", "-d", body];
+        let cut = house.inside.command("curl").args(words).status().unwrap();
+        assert_eq!(cut.code(), Some(28), "{method} {path}: it was answered before it was whole");
+    }
+    // A stale version, and a version of nothing.
+    for (path, version) in [(rule_path.as_str(), "\"0123456789abcdef\""), (list_path.as_str(), "W/\"x\"")] {
+        let url = format!("{base}/{path}");
+        let header = format!("If-Match: {version}");
+        let answer = house.inside.run("curl", &["-sk", "-X", "DELETE", &url, "-H", &bearer, "-H", &header]);
+        assert!(answer.contains("10412") && answer.contains("stale"), "{answer}");
     }
     assert_eq!(everything(&house), before, "a refused call changed something");
     println!("{} malformed calls, each refused by name", wrong.len() + 15);

@@ -6,7 +6,8 @@
 //! | `POST /registrations` | service token headers, or `CF-Access-Jwt-Assertion` | [`EnrolRequest`] -> [`EnrolResponse`] |
 //! | `DELETE /registrations/{id}` | bearer of the registration | -> `{}` |
 //! | `POST /swap` | bearer of the registration | [`SwapRequest`] -> [`SwapResponse`] |
-//! | `GET /changes?since=V` | bearer of the registration | long poll, at most 25 s -> [`Changes`] |
+//! | `POST /posture` | bearer of the registration | [`PostureReport`] -> [`PostureSchedule`] |
+//! | `GET /changes?since=V&policy=D&profile=D&posture=S` ([`Held`]) | bearer of the registration | long poll, at most 25 s -> [`Changes`] |
 //! | `POST /auth/token` | PKCE verifier | [`TokenRequest`] -> [`TokenResponse`] |
 //!
 //! Errors are [`ErrorBody`] with a 4xx/5xx status. Binary values are base64 (standard, padded).
@@ -15,6 +16,8 @@
 //! `GET /warp?organization=&redirect_uri=http://127.0.0.1:PORT/callback&state=&code_challenge=&code_challenge_method=S256`,
 //! logs in, and is sent to `redirect_uri?code=&state=`; the daemon trades the code at `/auth/token`.
 
+use super::posture::{PostureReport, PostureSchedule};
+use super::profile::ProfileDocument;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -104,6 +107,12 @@ pub struct SwapRequest {
     /// [`SwapResponse::policy_digest`] of the rules that the device holds for this registration, if it holds any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy_held: Option<String>,
+    /// [`SwapResponse::profile_digest`] of the profile that the device holds for this registration, if it holds any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile_held: Option<String>,
+    /// What the device's system says of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub posture: Option<PostureReport>,
 }
 
 /// The gateway has stored the order; the handshake may begin.
@@ -122,19 +131,59 @@ pub struct SwapResponse {
     /// Rules of this identity; none when the device holds them already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyDocument>,
-    /// Names these rules: SHA-256 of the document, base64.
+    /// Names these rules: SHA-256 of the document without its version, base64.
     pub policy_digest: String,
+    /// Their version; it may be above that of the rules held, when a change left them alone.
+    #[serde(default)]
+    pub policy_version: u64,
+    /// The profile of this registration; none when the device holds it already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<ProfileDocument>,
+    /// Names this profile: SHA-256 of the document, base64.
+    #[serde(default)]
+    pub profile_digest: String,
+    /// When to report posture.
+    #[serde(default)]
+    pub posture: PostureSchedule,
 }
 
+/// The shape of [`PolicyDocument`] that this version writes and reads.
+pub const POLICY_FORMAT: u32 = 2;
+
 /// The rules of one identity, in order.
+///
+/// Later formats only add fields. A device that does not know a document's format lets all traffic into the tunnel: its
+/// rules only answer earlier than the gateway, which judges in any case. The same is sent to it in place of a document
+/// of more than [`MAX_POLICY_BYTES`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicyDocument {
+    /// [`POLICY_FORMAT`].
+    pub format: u32,
     /// Grows with every change.
     pub version: u64,
     /// Answer when no rule matches: true allows.
     pub default_allow: bool,
-    /// First match wins; an empty list in a rule matches everything.
+    /// Lists that places name by their position.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lists: Vec<PolicyList>,
+    /// First match wins.
+    #[serde(default)]
     pub rules: Vec<PolicyRule>,
+}
+
+/// Largest document that is sent, as JSON.
+pub const MAX_POLICY_BYTES: usize = 8 * 1024 * 1024;
+
+/// Addresses or names that several rules name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PolicyList {
+    /// Its prefixes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub nets: Vec<IpNet>,
+    /// Its names of servers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
 }
 
 /// One rule of a [`PolicyDocument`].
@@ -144,25 +193,117 @@ pub struct PolicyRule {
     pub id: u32,
     /// The administrator's name for it.
     pub name: String,
-    /// True allows, false blocks.
+    /// True allows, false blocks. Flows that the gateway sends elsewhere are allowed.
     pub allow: bool,
-    /// Destination prefixes.
-    pub destinations: Vec<IpNet>,
-    /// Inclusive port ranges.
-    pub ports: Vec<(u16, u16)>,
+    /// It matches when one of these does.
+    #[serde(default)]
+    pub clauses: Vec<PolicyClause>,
+}
+
+/// Conditions of which all must hold; what is not there asks nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PolicyClause {
+    /// Where the flow is opened towards.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destinations: Option<PolicyPlace>,
+    /// Who opens it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sources: Option<PolicyPlace>,
+    /// Inclusive port ranges, of TCP and UDP.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub destination_ports: Vec<(u16, u16)>,
+    /// Inclusive port ranges, of TCP and UDP.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub source_ports: Vec<(u16, u16)>,
     /// IP protocol numbers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub protocols: Vec<u8>,
+    /// What the flow's first bytes must tell.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub payload: Vec<PolicyTest>,
+}
+
+/// A set of addresses: a list, all that is not in a list, or prefixes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PolicyPlace {
+    /// Position in [`PolicyDocument::lists`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub list: Option<u32>,
+    /// All that is not in the list.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub outside: bool,
+    /// Prefixes, when there is no list.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub nets: Vec<IpNet>,
+}
+
+/// A look at a flow's first bytes. One of the six is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PolicyTest {
+    /// The look must fail.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub negated: bool,
+    /// The server's name is one of these.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sni_hosts: Vec<String>,
+    /// The server's name is one of these, or below one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sni_domains: Vec<String>,
+    /// As `sni_hosts`, by the list at this position.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sni_host_list: Option<u32>,
+    /// As `sni_domains`, by the list at this position.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sni_domain_list: Option<u32>,
+    /// The server's name matches this regular expression, without regard to case.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sni_matches: Option<String>,
+    /// The flow's protocol is one of these.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub detected: Vec<String>,
 }
 
 /// Answer of the long poll.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changes {
     /// Pass it as `since` next time.
     pub version: u64,
     /// Whether the registration still stands.
     pub registration: RegistrationStatus,
-    /// Present when the rules changed.
+    /// The rules, unless the caller holds them.
     pub policy: Option<PolicyDocument>,
+    /// Names the rules in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_digest: Option<String>,
+    /// The profile, unless the caller holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<ProfileDocument>,
+    /// Names the profile in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile_digest: Option<String>,
+    /// When to report posture.
+    #[serde(default)]
+    pub posture: PostureSchedule,
+}
+
+/// What the caller of the long poll has. It is answered when the gateway has something else.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Held {
+    /// [`Changes::version`] of the last answer; 0 for none.
+    pub since: u64,
+    /// [`Changes::policy_digest`] of the rules held.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+    /// [`Changes::profile_digest`] of the profile held.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// [`PostureSchedule::every`] as known; 0 for none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub posture: Option<u32>,
 }
 
 /// Whether a registration still stands.

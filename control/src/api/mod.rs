@@ -2,3 +2,5 @@
 
 pub mod device;
 pub mod pin;
+pub mod posture;
+pub mod profile;

@@ -2,12 +2,18 @@
 
 use super::{failure, print};
 use crate::daemon::ipc::{
-    MdmView, RegistrationView, RegistrationsView, Request, Status, WhyView,
+    MdmView, RegistrationView, RegistrationsView, Request, SettingsView, Status, WhyView,
     client::{CallError, call_value},
 };
 use clap::{Args, Subcommand};
 use serde::de::DeserializeOwned;
-use std::{path::PathBuf, process::ExitCode};
+use serde_json::Value;
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    thread::sleep,
+    time::{Duration, Instant},
+};
 use uuid::Uuid;
 
 /// Where the daemon listens unless told otherwise.
@@ -42,6 +48,13 @@ pub(crate) enum Verb {
     /// Switches the connection off until `vestibule connect`
     #[command(after_help = "Example:\n  vestibule disconnect")]
     Disconnect(Target),
+    /// Shows every setting: its value, where it is from, and whether this client acts on it
+    ///
+    /// Where they disagree, the MDM file (`mdm`) beats the device's profile (`profile`), and that beats the user's and
+    /// the built-in values. `auto_connect` counts seconds here and in profiles, minutes in the MDM file.
+    #[command(after_help = "Examples:\n  vestibule settings\n  \
+                            vestibule settings --json | jq '.settings[] | select(.enforced == false) | .name'")]
+    Settings(Target),
     /// Shows or reads again the managed configuration (mdm.xml)
     #[command(subcommand)]
     Mdm(MdmVerb),
@@ -64,6 +77,14 @@ pub(crate) enum RegistrationVerb {
     /// Lists this device's registrations
     #[command(after_help = "Example:\n  vestibule registration show --json")]
     Show(Target),
+    /// Asks the user at the desktop to sign in
+    ///
+    /// Opens their browser and prints the address, for those who open it by hand. A sign-in that was cancelled or took too
+    /// long begins anew.
+    #[command(
+        after_help = "Examples:\n  vestibule registration new\n  vestibule registration new --json | jq -r .auth_url"
+    )]
+    New(Target),
     /// Deletes a registration, at the gateway and here
     ///
     /// Without an id, the one that carries traffic. A user who is logged on is asked to sign in again.
@@ -96,17 +117,37 @@ pub(crate) fn run(verb: Verb) -> ExitCode {
         Verb::Registration(RegistrationVerb::Show(target)) => {
             ask::<RegistrationsView>(&target, &Request::RegistrationShow, print::registrations)
         }
+        Verb::Registration(RegistrationVerb::New(target)) => register(&target),
         Verb::Registration(RegistrationVerb::Delete { id, target }) => {
             ask::<RegistrationView>(&target, &Request::RegistrationDelete { id }, print::deleted)
         }
+        Verb::Settings(target) => ask::<SettingsView>(&target, &Request::Settings, print::settings),
         Verb::Mdm(MdmVerb::GetConfigs(target)) => ask::<MdmView>(&target, &Request::MdmConfigs, print::mdm),
         Verb::Mdm(MdmVerb::Refresh(target)) => ask::<MdmView>(&target, &Request::MdmRefresh, print::mdm),
     }
 }
 
+/// How long a prompt may take to have an address: it opens a port and asks nobody.
+const PROMPTED: Duration = Duration::from_secs(5);
+
+fn register(target: &Target) -> ExitCode {
+    let given_up = Instant::now() + PROMPTED;
+    let mut answer = call_value(&target.control, &Request::RegistrationNew);
+    while Instant::now() < given_up && answer.as_ref().is_ok_and(|status| status["auth_url"].is_null()) {
+        sleep(Duration::from_millis(50));
+        answer = call_value(&target.control, &Request::Status);
+    }
+    show::<Status>(target, answer, print::summary)
+}
+
 /// Asks, and prints the answer as JSON or by `show`.
 fn ask<T: DeserializeOwned>(target: &Target, request: &Request, show: fn(&T) -> String) -> ExitCode {
-    let shown = call_value(&target.control, request).and_then(|value| {
+    self::show(target, call_value(&target.control, request), show)
+}
+
+/// Prints an answer as JSON or by `show`.
+fn show<T: DeserializeOwned>(target: &Target, answer: Result<Value, CallError>, show: fn(&T) -> String) -> ExitCode {
+    let shown = answer.and_then(|value| {
         if target.json {
             return serde_json::to_string_pretty(&value).map(|text| text + "\n").map_err(CallError::Garbled);
         }

@@ -1,6 +1,10 @@
 //! Answers for people: aligned, plain text.
 
-use crate::daemon::ipc::{MdmState, MdmView, RegistrationView, RegistrationsView, Status, WhyView};
+use crate::daemon::ipc::{
+    DnsState, DnsView, MdmState, MdmView, RegistrationView, RegistrationsView, SettingView, SettingsView, Status,
+    WhyEntry, WhyView,
+};
+use serde_json::Value;
 use std::{fmt::Write as _, io::Write as _};
 
 /// Prints `text`; a reader that went away (`| head`) is no failure.
@@ -81,6 +85,7 @@ pub(super) fn status(status: &Status) -> String {
     }
     sheet.line("Swaps", status.swaps);
     sheet.line("MDM file", mdm_state(&status.mdm));
+    sheet.maybe("Names", names(&status.dns));
     if let Some(error) = &status.last_error {
         sheet.line("Last error", format!("{} ({})", error.message, error.at));
     }
@@ -110,6 +115,21 @@ pub(super) fn status(status: &Status) -> String {
     text
 }
 
+/// Who answers for which names; nothing where the system does as ever.
+fn names(dns: &DnsView) -> Option<String> {
+    let domains = dns.fallback_domains.iter().map(|domain| match list(&domain.servers) {
+        Some(servers) => format!("{} by {servers}", domain.suffix),
+        None => domain.suffix.clone(),
+    });
+    let domains = domains.collect::<Vec<_>>().join("; ");
+    Some(match dns.state {
+        DnsState::Off => return None,
+        DnsState::On => domains,
+        DnsState::Displaced => format!("{domains} (not asked: the system's resolvers were changed by somebody else)"),
+        DnsState::Failed => format!("as without the tunnel: {}", dns.error.as_deref().unwrap_or("unknown")),
+    })
+}
+
 fn mdm_state(mdm: &MdmView) -> String {
     let state = match mdm.state {
         MdmState::Loaded => "in force",
@@ -137,6 +157,31 @@ pub(super) fn mdm(mdm: &MdmView) -> String {
         text.push_str(&table(&rows));
     }
     text
+}
+
+pub(super) fn settings(view: &SettingsView) -> String {
+    let mut rows = vec![["Setting", "Value", "Unit", "Origin", ""].map(String::from).to_vec()];
+    rows.extend(view.settings.iter().map(|setting| {
+        vec![
+            setting.name.clone(),
+            value(setting),
+            setting.unit.clone().unwrap_or_default(),
+            setting.origin.to_string(),
+            setting.note.clone().unwrap_or_default(),
+        ]
+    }));
+    let profile = view.profile.as_deref().unwrap_or("none yet");
+    format!("Device profile: {profile}\n\n{}", table(&rows))
+}
+
+fn value(setting: &SettingView) -> String {
+    match &setting.value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) if text.is_empty() => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) if items.is_empty() => "none".to_owned(),
+        other => other.to_string(),
+    }
 }
 
 pub(super) fn registrations(view: &RegistrationsView) -> String {
@@ -169,8 +214,12 @@ pub(super) fn why(view: &WhyView) -> String {
     if view.entries.is_empty() {
         return "Nothing has happened yet.\n".to_owned();
     }
-    let mut rows = vec![["When", "Row", "What happened"].map(String::from).to_vec()];
-    rows.extend(view.entries.iter().map(|entry| vec![entry.at.clone(), entry.row.clone(), entry.plain.clone()]));
+    // Eight characters tell the starts of a system apart.
+    let boot = |entry: &WhyEntry| entry.boot.iter().flat_map(|boot| boot.chars().take(8)).collect::<String>();
+    let mut rows = vec![["When", "Boot", "Row", "What happened"].map(String::from).to_vec()];
+    rows.extend(
+        view.entries.iter().map(|entry| vec![entry.at.clone(), boot(entry), entry.row.clone(), entry.plain.clone()]),
+    );
     let mut text = table(&rows);
     let rules: std::collections::BTreeMap<_, _> = view.entries.iter().map(|entry| (&entry.row, &entry.rule)).collect();
     let mut sheet = Sheet::default();

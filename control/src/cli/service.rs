@@ -3,11 +3,11 @@
 use super::{client::default_control, failure};
 use crate::{
     api::pin::Pin,
-    daemon::{DataPlane, Facts, Options, run},
+    daemon::{DataPlane, Facts, Options, SessionsFrom, run},
     mdm,
 };
-use clap::{Args, Subcommand};
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use clap::{Args, Subcommand, builder::TypedValueParser as _};
+use std::{net::IpAddr, path::PathBuf, process::ExitCode, time::Duration};
 use tracing_subscriber::EnvFilter;
 
 #[derive(Debug, Subcommand)]
@@ -45,16 +45,21 @@ pub(crate) struct RunOptions {
     /// The daemon's control socket; VESTIBULE_CONTROL in the environment sets the default
     #[arg(long, value_name = "SOCKET", default_value_os_t = default_control())]
     control: PathBuf,
-    /// Take session events from this socket, as lines: boot, logon USER SESSION, logoff SESSION, ...
-    #[arg(long, value_name = "SOCKET")]
-    sessions: Option<PathBuf>,
+    /// Who tells who is logged on: `logind`, or a socket to listen on for lines (boot, logon USER SESSION, ...)
+    /// [default: logind where systemd runs the system]
+    #[arg(long, value_name = "logind|SOCKET", value_parser = clap::builder::OsStringValueParser::new().map(SessionsFrom::from))]
+    sessions: Option<SessionsFrom>,
     /// Name of the tunnel's network device
     #[arg(long, value_name = "NAME", default_value = "vestibule0")]
     interface: String,
     /// Its MTU in bytes; the gateway's must not be smaller
     #[arg(long, value_name = "BYTES", default_value_t = 1420, value_parser = clap::value_parser!(u16).range(1280..))]
     mtu: u16,
-    /// Opens a sign-in's address for the user, which is added as the last word; without it the address is only told
+    /// Loopback address, port 53, of the resolver for the profile's fallback domains [default: the first free one from
+    /// 127.0.2.2 on]
+    #[arg(long, value_name = "IP", value_parser = loopback)]
+    resolver: Option<IpAddr>,
+    /// Opens a sign-in's address, which is added as the last word; without it, the browser of the user at the desktop
     #[arg(long, value_name = "COMMAND")]
     browser: Option<String>,
     /// How long a sign-in may take
@@ -63,6 +68,12 @@ pub(crate) struct RunOptions {
     /// Print the facts of the running daemon as one JSON line on stdout; the log stays on stderr
     #[arg(long)]
     json: bool,
+}
+
+/// Others must not ask the device's resolver.
+fn loopback(text: &str) -> Result<IpAddr, String> {
+    let address: IpAddr = text.parse().map_err(|_| "expected an IP address".to_owned())?;
+    if address.is_loopback() { Ok(address) } else { Err("expected a loopback address, such as 127.0.2.2".to_owned()) }
 }
 
 pub(crate) fn run_verb(verb: ServiceVerb) -> ExitCode {
@@ -78,6 +89,7 @@ pub(crate) fn run_verb(verb: ServiceVerb) -> ExitCode {
         sessions: options.sessions,
         interface: options.interface,
         mtu: options.mtu,
+        resolver: options.resolver,
         browser: options.browser,
         login_timeout: Some(Duration::from_secs(options.login_timeout)),
         data_plane: DataPlane::Kernel,

@@ -45,12 +45,13 @@ impl HeldPolicies {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::rules::judged_by_the_gateway;
 
     #[test]
     fn only_what_was_sent_is_held_and_only_under_its_name() {
         let held = HeldPolicies::default();
         let (one, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        let document = |version| PolicyDocument { version, default_allow: true, rules: Vec::new() };
+        let document = |version| judged_by_the_gateway(version);
         assert_eq!(held.digest(one), None);
         assert!(held.take(one, None, "a").is_none());
         let (version, sent) = held.take(one, Some(document(3)), "a").unwrap();

@@ -2,18 +2,23 @@
 
 mod configuration;
 pub mod device_key;
+mod dns;
 mod driver;
+mod emergency;
 pub mod enrol;
 mod held;
 mod host;
 pub mod ipc;
+mod journal;
 pub mod login;
 mod options;
 mod order;
 mod poll;
+mod posture;
 pub mod remote;
 mod retry;
 mod sessions;
+pub mod settings;
 mod start;
 pub mod store;
 mod tunnel;
@@ -21,5 +26,5 @@ mod tunnel;
 mod twin;
 mod wall;
 
-pub use options::{DataPlane, Facts, Options, StartError};
+pub use options::{DataPlane, Facts, Options, SessionsFrom, StartError};
 pub use start::run;

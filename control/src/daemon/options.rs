@@ -7,7 +7,7 @@ use crate::{
     gateway::StartWorker,
 };
 use serde::Serialize;
-use std::{fmt, io, path::PathBuf, time::Duration};
+use std::{fmt, io, net::IpAddr, path::PathBuf, time::Duration};
 use vestibule_platform::{
     adapter::AdapterError, local::LocalError, netcfg::NetConfig, runtime::Stopped, secrets::SecretError,
     session::SessionError,
@@ -35,6 +35,22 @@ impl fmt::Debug for DataPlane {
     }
 }
 
+/// Who tells who is logged on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionsFrom {
+    /// systemd-logind, over D-Bus.
+    Logind,
+    /// Lines on a local socket.
+    Socket(PathBuf),
+}
+
+impl From<std::ffi::OsString> for SessionsFrom {
+    /// The word `logind`, or a path.
+    fn from(text: std::ffi::OsString) -> Self {
+        if text == "logind" { Self::Logind } else { Self::Socket(text.into()) }
+    }
+}
+
 /// Options of `vestibule service run`.
 #[derive(Debug)]
 pub struct Options {
@@ -48,13 +64,15 @@ pub struct Options {
     pub pin: Option<Pin>,
     /// The control socket.
     pub control: PathBuf,
-    /// Socket of the scripted session source.
-    pub sessions: Option<PathBuf>,
+    /// Who tells who is logged on; logind where it is there, when absent.
+    pub sessions: Option<SessionsFrom>,
     /// Name of the adapter.
     pub interface: String,
     /// Its MTU.
     pub mtu: u16,
-    /// Opens a login's address for the user.
+    /// Where the resolver of the fallback domains listens; one that is free when absent.
+    pub resolver: Option<IpAddr>,
+    /// Opens a login's address for the user; without it, their own browser on their desktop does.
     pub browser: Option<String>,
     /// How long a login may take.
     pub login_timeout: Option<Duration>,
@@ -102,6 +120,15 @@ pub enum StartError {
     /// No adapter.
     #[error("no virtual network adapter")]
     Adapter(#[from] AdapterError),
+    /// A directory below the state directory.
+    #[error("cannot make the directory {}", path.display())]
+    Directory {
+        /// Which one.
+        path: PathBuf,
+        /// The system's answer.
+        #[source]
+        cause: io::Error,
+    },
     /// No UDP socket.
     #[error("cannot open the tunnel's UDP socket: it needs CAP_NET_ADMIN for its mark")]
     Socket(#[source] io::Error),

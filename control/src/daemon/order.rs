@@ -4,11 +4,16 @@ use super::{
     device_key::DeviceKeyError,
     enrol::{Device, fresh_key},
     held::HeldPolicies,
+    posture,
     remote::{Gateway, Meaning, RemoteError, Secret},
+    settings::HeldProfiles,
     store::{Store, StoreError},
 };
 use crate::{
-    api::device::{SwapRequest, SwapResponse, swap_message},
+    api::{
+        device::{Held, SwapRequest, SwapResponse, swap_message},
+        profile::ProfileDocument,
+    },
     crypto::RandomError,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -72,13 +77,24 @@ pub(crate) struct Order {
     pub(crate) bypass: Vec<IpAddr>,
     /// The rules of the identity.
     pub(crate) policy: Arc<Policy>,
-    /// Their version.
-    pub(crate) policy_version: u64,
+    /// The profile of the registration.
+    pub(crate) profile: Arc<ProfileDocument>,
     /// All else the gateway said.
     pub(crate) answer: SwapResponse,
 }
 
 impl Order {
+    /// What the device holds of it.
+    #[must_use]
+    pub(crate) fn held(&self) -> Held {
+        Held {
+            since: self.answer.policy_version,
+            policy: Some(self.answer.policy_digest.clone()),
+            profile: Some(self.answer.profile_digest.clone()),
+            posture: Some(self.answer.posture.every.unwrap_or(0)),
+        }
+    }
+
     /// The generation that answers it. The receiver index is still to be drawn.
     #[must_use]
     pub(crate) fn generation(&self, identity: &str) -> GenerationConfig {
@@ -107,7 +123,7 @@ pub(crate) async fn order(
     gateway: &impl Gateway,
     device: &Device,
     store: &Store,
-    held: &HeldPolicies,
+    (held, profiles): (&HeldPolicies, &HeldProfiles),
     registration: Uuid,
     bearer: &Secret,
     adapter_mtu: u16,
@@ -123,17 +139,25 @@ pub(crate) async fn order(
             tunnel_public_key: BASE64_STANDARD.encode(public),
             signature: device.key.sign(&swap_message(swap_seq, &registration, &public))?,
             policy_held: held.digest(registration),
+            profile_held: profiles.digest(registration),
+            posture: Some(posture::report()),
         };
         attempts += 1;
         match gateway.swap(bearer, &request).await {
             Ok(mut answer) => {
                 let rules = held.take(registration, answer.policy.take(), &answer.policy_digest);
-                let Some((policy_version, policy)) = rules else {
-                    let got = "neither, for rules that this device does not hold".to_owned();
-                    return Err(OrderError::Answer { expected: "rules, or the digest of those held", got });
+                let profile = profiles.take(registration, answer.profile.take(), &answer.profile_digest);
+                let (Some((policy_version, policy)), Some(profile)) = (rules, profile) else {
+                    let got = "neither, for what this device does not hold".to_owned();
+                    return Err(OrderError::Answer {
+                        expected: "rules and profile, or the digests of those held",
+                        got,
+                    });
                 };
+                // A change that left these rules alone is no news of them.
+                answer.policy_version = answer.policy_version.max(policy_version);
                 let addresses = gateway.addresses().await;
-                return accept(swap_seq, private_key, (policy_version, policy), answer, addresses, adapter_mtu);
+                return accept(swap_seq, private_key, (policy, profile), answer, addresses, adapter_mtu);
             }
             Err(error) => match error.meaning() {
                 Meaning::SwapSeqStale(seen) if attempts < ATTEMPTS => {
@@ -149,7 +173,7 @@ pub(crate) async fn order(
 fn accept(
     swap_seq: u64,
     private_key: PrivateKey,
-    (policy_version, policy): (u64, Arc<Policy>),
+    (policy, profile): (Arc<Policy>, Arc<ProfileDocument>),
     mut answer: SwapResponse,
     mut bypass: Vec<IpAddr>,
     adapter_mtu: u16,
@@ -174,5 +198,5 @@ fn accept(
     bypass.push(answer.endpoint.ip());
     bypass.sort_unstable();
     bypass.dedup();
-    Ok(Order { swap_seq, private_key, peer_public_key: PublicKey(key), bypass, policy, policy_version, answer })
+    Ok(Order { swap_seq, private_key, peer_public_key: PublicKey(key), bypass, policy, profile, answer })
 }

@@ -5,7 +5,7 @@ use super::{
     retry::Retry,
 };
 use crate::{
-    api::device::{PolicyDocument, RegistrationStatus},
+    api::device::{Changes, Held, RegistrationStatus},
     causes::chain,
 };
 use std::{sync::Arc, time::Duration};
@@ -16,8 +16,8 @@ const PACE: Duration = Duration::from_millis(20);
 /// What a poll brought.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum News {
-    /// Other rules.
-    Policy(PolicyDocument),
+    /// Other rules, another profile, another schedule: what the answer has is new.
+    Changed(Box<Changes>),
     /// The registration's key was invalidated.
     Revoked,
     /// The registration is gone.
@@ -29,20 +29,26 @@ pub(crate) enum News {
 }
 
 /// Polls until the registration is gone, or `tell` says that nobody listens.
-pub(crate) async fn poll(gateway: Arc<impl Gateway>, bearer: Secret, since: u64, mut tell: impl FnMut(News) -> bool) {
-    let (mut since, mut retry) = (since, Retry::default());
+pub(crate) async fn poll(
+    gateway: Arc<impl Gateway>,
+    bearer: Secret,
+    mut held: Held,
+    mut tell: impl FnMut(News) -> bool,
+) {
+    let mut retry = Retry::default();
     loop {
         // After a failure the answer must come at once: a gateway that is back is no news by itself.
-        let asked = if retry.failures() == 0 { since } else { 0 };
-        match gateway.changes(&bearer, asked).await {
+        let asked = if retry.failures() == 0 { held.clone() } else { Held { since: 0, ..held.clone() } };
+        match gateway.changes(&bearer, &asked).await {
             Ok(changes) => {
                 if retry.succeeded() && !tell(News::Back) {
                     return;
                 }
-                let progress = changes.version != since;
-                since = changes.version;
+                let before = held.clone();
+                note(&mut held, &changes);
+                let progress = held != before;
                 let news = match changes.registration {
-                    RegistrationStatus::Active => changes.policy.map(News::Policy),
+                    RegistrationStatus::Active => progress.then(|| News::Changed(Box::new(changes))),
                     RegistrationStatus::Revoked => Some(News::Revoked),
                     RegistrationStatus::Deleted => Some(News::Deleted),
                 };
@@ -72,6 +78,17 @@ pub(crate) async fn poll(gateway: Arc<impl Gateway>, bearer: Secret, since: u64,
     }
 }
 
+/// What is held after an answer.
+fn note(held: &mut Held, answer: &Changes) {
+    held.since = answer.version;
+    held.posture = Some(answer.posture.every.unwrap_or(0));
+    for (held, new) in [(&mut held.policy, &answer.policy_digest), (&mut held.profile, &answer.profile_digest)] {
+        if new.is_some() {
+            held.clone_from(new);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -96,7 +113,7 @@ mod tests {
         let proof = Proof::ServiceToken { client_id: CLIENT_ID.into(), client_secret: Secret::new("secret") };
         let enrolled = device.enrol(&*gateway, "mycompany", &proof).await.unwrap();
         let (news, received) = mpsc::unbounded_channel();
-        tokio::spawn(poll(gateway.clone(), enrolled.bearer, 1, move |item| news.send(item).is_ok()));
+        tokio::spawn(poll(gateway.clone(), enrolled.bearer, gateway.held(), move |item| news.send(item).is_ok()));
         (gateway, received)
     }
 
@@ -104,8 +121,8 @@ mod tests {
     async fn rules_come_once_and_the_end_is_the_last_news() {
         let (gateway, mut news) = start().await;
         gateway.publish(false);
-        let Some(News::Policy(rules)) = timeout(SOON, news.recv()).await.unwrap() else { panic!("no rules") };
-        assert!(!rules.default_allow);
+        let Some(News::Changed(changes)) = timeout(SOON, news.recv()).await.unwrap() else { panic!("no rules") };
+        assert!(!changes.policy.unwrap().default_allow);
         gateway.end("non_identity@mycompany.cloudflareaccess.com", RegistrationStatus::Revoked);
         assert_eq!(timeout(SOON, news.recv()).await.unwrap(), Some(News::Revoked));
         assert_eq!(timeout(SOON, news.recv()).await.unwrap(), None);

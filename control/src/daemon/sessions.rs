@@ -1,29 +1,46 @@
 //! Who is logged on: from the platform's session source to the machine's events.
 
-use super::{driver::Input, options::StartError};
-use crate::registration::{Event, Seat, Session};
-use std::{path::Path, thread};
+use super::{
+    driver::Input,
+    options::{SessionsFrom, StartError},
+};
+use crate::{
+    causes::chain,
+    registration::{Event, Seat, Session},
+};
+use std::thread;
 use tokio::sync::mpsc;
 use vestibule_platform::{
     clock,
-    session::{self, Scripted, SessionEvent, SessionSource},
+    session::{self, Logind, Scripted, SessionEvent, SessionSource},
 };
 
 /// A source at work; it ends when this is dropped.
-#[derive(Debug)]
 pub(super) struct Sessions {
     /// What the machine must know first.
     pub(super) started: Event,
-    _source: Option<Scripted>,
+    _source: Option<Box<dyn SessionSource>>,
 }
 
-/// Starts the scripted source at `socket`. Without one nobody ever logs on: the login screen's rules apply.
-pub(super) fn start(socket: Option<&Path>, inputs: mpsc::UnboundedSender<Input>) -> Result<Sessions, StartError> {
-    let Some(socket) = socket else {
+/// Starts the source; logind where nobody says which and it is there. Without one nobody ever logs on: the login
+/// screen's rules apply.
+pub(super) fn start(from: Option<&SessionsFrom>, inputs: mpsc::UnboundedSender<Input>) -> Result<Sessions, StartError> {
+    let source: Option<Box<dyn SessionSource>> = match from {
+        Some(SessionsFrom::Socket(socket)) => Some(Box::new(Scripted::listen(socket)?)),
+        Some(SessionsFrom::Logind) => Some(Box::new(Logind::connect()?)),
+        None if Logind::present() => match Logind::connect() {
+            Ok(source) => Some(Box::new(source)),
+            Err(error) => {
+                tracing::warn!("nobody is taken to be logged on: {}", chain(&error));
+                None
+            }
+        },
+        None => None,
+    };
+    let Some(source) = source else {
         let boot_id = clock::boot_id().map_err(StartError::BootId)?;
         return Ok(Sessions { started: Event::ServiceStarted { boot_id, sessions: Vec::new() }, _source: None });
     };
-    let source = Scripted::listen(socket)?;
     let watch = source.watch()?;
     let sessions = watch.sessions.into_iter().map(logged_on).collect();
     let started = Event::ServiceStarted { boot_id: watch.boot_id, sessions };
@@ -68,6 +85,8 @@ fn translate(event: SessionEvent) -> Option<Event> {
         SessionEvent::Deactivated { session } => Event::SessionDeactivated { session: session.as_str().into() },
         SessionEvent::Lock => Event::Lock,
         SessionEvent::Unlock => Event::Unlock,
+        SessionEvent::Suspend => Event::Suspend,
+        SessionEvent::Resume => Event::Resume,
         other => {
             // A source that learns new words must be taught here.
             tracing::warn!(?other, "a session event is not understood");

@@ -2,10 +2,13 @@
 
 use super::{
     configuration::{Configuration, watch},
-    driver::{Driver, End, Input, Parts, Settings},
+    dns,
+    driver::{Browser, Driver, End, Input, Parts, Settings},
+    emergency::{Emergency, file_beside},
     enrol::Device,
     host::Host,
     ipc::server::Server,
+    journal::{self, Journal},
     login,
     options::{DataPlane, Facts, Options, StartError},
     remote::{Gateway, HttpsGateway},
@@ -18,9 +21,10 @@ use crate::{
     api::device::DeviceFacts,
     crypto::random,
     mdm,
-    registration::{Machine, SinceBoot, Timestamp},
+    registration::{Machine, SinceBoot, Story, Timestamp},
 };
 use std::{
+    fs,
     sync::Arc,
     thread,
     time::{Duration, Instant, SystemTime},
@@ -33,6 +37,7 @@ use vestibule_engine::{
 use vestibule_platform::{
     adapter::{Tun, TunConfig},
     clock::{Clock, SystemClock},
+    dns::{SystemDns, memory::Recorder},
     facts, local, netcfg,
     netcfg::{NetConfig, PolicyRouting},
     runtime::Worker,
@@ -57,7 +62,8 @@ pub async fn run(options: Options, announce: impl FnOnce(&Facts)) -> Result<(), 
     vestibule_platform::pages::small_only();
     let (store, key) = Store::open(Box::new(FileStore::open(&options.state)?))?;
     let gateway = Arc::new(reach(&options, &store)?);
-    let machine = restore(&store)?;
+    let (journal, story) = Journal::open(&options.state.join(journal::FILE));
+    let machine = restore(&store, story)?;
     store.forget_bearers(|id| machine.state().slots.values().any(|kept| kept.id == id))?;
     let configuration = Configuration::new(&options.mdm, mdm::MAX_BYTES, super::configuration::parse, &store);
 
@@ -66,21 +72,24 @@ pub async fn run(options: Options, announce: impl FnOnce(&Facts)) -> Result<(), 
         ..EngineConfig::new(super::enrol::fresh_key()?, Seed::new(random()?), SystemTime::now())
     };
     let engine = Engine::new(config, Instant::now());
-    let (handle, events, network) = match options.data_plane {
+    let (handle, events, network, names) = match options.data_plane {
         DataPlane::Kernel => {
             let tun = Tun::open(&TunConfig { mtu: u32::from(options.mtu), ..TunConfig::new(&options.interface) })?;
             let socket = Udp::bind(&UdpConfig::device(PolicyRouting::default().mark)).map_err(StartError::Socket)?;
             let worker = Worker::spawn(engine, tun, socket, "vestibule-packets").map_err(StartError::Worker)?;
-            (worker.0, worker.1, Box::new(netcfg::System) as Box<dyn NetConfig>)
+            let kept = options.state.join("resolver");
+            fs::create_dir_all(&kept).map_err(|cause| StartError::Directory { path: kept.clone(), cause })?;
+            let names: Arc<dyn SystemDns> = Arc::new(vestibule_platform::dns::System::new(kept));
+            (worker.0, worker.1, Box::new(netcfg::System) as Box<dyn NetConfig>, names)
         }
         DataPlane::Worker { start, network } => {
             let (handle, events) = start(engine).map_err(StartError::Worker)?;
-            (handle, events, network)
+            (handle, events, network, Arc::new(Recorder::default()) as Arc<dyn SystemDns>)
         }
     };
 
     let (inputs, received) = mpsc::unbounded_channel();
-    let sessions = sessions::start(options.sessions.as_deref(), inputs.clone())?;
+    let sessions = sessions::start(options.sessions.as_ref(), inputs.clone())?;
     let (calls, mut called) = mpsc::channel(CALLS);
     let server = Server::start(&options.control, calls).map_err(StartError::Control)?;
     let bridge = inputs.clone();
@@ -101,6 +110,8 @@ pub async fn run(options: Options, announce: impl FnOnce(&Facts)) -> Result<(), 
     });
     let (touched, path) = (inputs.clone(), options.mdm.clone());
     tokio::spawn(async move { watch(&path, || touched.send(Input::MdmTouched).is_ok()).await });
+    let (touched, path) = (inputs.clone(), file_beside(&options.mdm));
+    tokio::spawn(async move { watch(&path, || touched.send(Input::EmergencyTouched).is_ok()).await });
     let stop = inputs.clone();
     tokio::spawn(async move {
         tokio::select! {
@@ -120,23 +131,32 @@ pub async fn run(options: Options, announce: impl FnOnce(&Facts)) -> Result<(), 
         pid: std::process::id(),
     });
     let parts = Parts {
+        emergency: Emergency::new(&options.mdm, machine.state().emergency),
         machine,
         gateway,
         device: Arc::new(device),
         store: Arc::new(store),
+        journal,
         tunnel: Tunnel::new(handle.clone()).map_err(StartError::WorkerStopped)?,
         host: Arc::new(Host::new(&options.interface, network)),
+        names: dns::Watch::default(),
         configuration,
         settings: Settings {
             interface: options.interface.clone(),
             mtu: options.mtu,
-            browser: options.browser,
+            browser: options.browser.map_or(Browser::Desktop, Browser::Command),
             patience: PATIENCE,
             login_patience: options.login_timeout.unwrap_or(login::PATIENCE),
         },
         clock: Box::new(now),
     };
-    let end = Driver::new(parts, inputs).run(sessions.started.clone(), received).await;
+    let resolver = dns::Options { interface: options.interface.clone(), address: options.resolver };
+    let watch = parts.names.clone();
+    let driver = Driver::new(parts, inputs);
+    let resolver = dns::start(names, resolver, watch, driver.dns());
+    let end = driver.run(sessions.started.clone(), received).await;
+    // It ends with the driver, and leaves the system's resolvers as they were.
+    let _ = resolver.await;
     drop(server);
     drop(sessions);
     match end {
@@ -166,17 +186,18 @@ fn reach(options: &Options, store: &Store) -> Result<HttpsGateway, StartError> {
     Ok(gateway)
 }
 
-fn restore(store: &Store) -> Result<Machine, StartError> {
-    Ok(match store.state()? {
-        Some(state) => Machine::restore(state),
-        None => Machine::new(crate::registration::Settings::default(), u64::from_ne_bytes(random()?)),
+fn restore(store: &Store, story: Option<Story>) -> Result<Machine, StartError> {
+    Ok(match (store.state()?, story) {
+        (Some(state), Some(story)) => Machine::resume(state, story),
+        (Some(state), None) => Machine::restore(state),
+        (None, _) => Machine::new(crate::registration::Settings::default(), u64::from_ne_bytes(random()?)),
     })
 }
 
 fn device_facts() -> DeviceFacts {
     DeviceFacts {
         name: facts::host_name().unwrap_or_default(),
-        os: std::env::consts::OS.to_owned(),
+        os: facts::OS.to_owned(),
         os_version: facts::os_version().unwrap_or_default(),
         client_version: env!("CARGO_PKG_VERSION").to_owned(),
     }

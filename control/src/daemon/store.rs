@@ -4,6 +4,7 @@
 use super::{
     device_key::{DeviceKey, DeviceKeyError},
     remote::Secret,
+    settings::StoredProfiles,
 };
 use crate::registration::State;
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,7 @@ const SWAP_SEQ: &str = "swap-seq";
 const STATE: &str = "state";
 const MDM: &str = "mdm";
 const GATEWAY: &str = "gateway";
+const PROFILES: &str = "profiles";
 
 /// The daemon's memory on disk.
 pub struct Store {
@@ -220,6 +222,22 @@ impl Store {
     /// The disk.
     pub fn keep_gateway(&self, facts: &GatewayFacts) -> Result<(), StoreError> {
         self.write_json(GATEWAY, facts)
+    }
+
+    /// The profiles of the registrations.
+    ///
+    /// # Errors
+    /// The disk, or a damaged file.
+    pub fn profiles(&self) -> Result<Option<StoredProfiles>, StoreError> {
+        self.read_json(PROFILES, "the profiles of the registrations, in JSON")
+    }
+
+    /// Keeps the profiles of the registrations.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn keep_profiles(&self, profiles: &StoredProfiles) -> Result<(), StoreError> {
+        self.write_json(PROFILES, profiles)
     }
 
     fn read_json<T: serde::de::DeserializeOwned>(

@@ -97,8 +97,13 @@ impl Tunnel {
     }
 
     /// New rules for a generation.
-    pub(crate) fn publish(&self, generation: GenerationId, policy: Policy) {
-        self.tell(move |engine, now| engine.publish(GATEWAY, generation, Arc::new(policy), now));
+    pub(crate) fn publish(&self, generation: GenerationId, policy: Arc<Policy>) {
+        let (former, returned) = oneshot::channel();
+        self.tell(move |engine, now| {
+            let _ = former.send(engine.publish(GATEWAY, generation, policy, now));
+        });
+        // The former rules are dropped here: this thread may take its time, the packets' may not.
+        tokio::spawn(returned);
     }
 
     /// Handshakes the active generation again.

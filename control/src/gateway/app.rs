@@ -5,14 +5,18 @@ use super::dataplane::{DataPlane, DataPlaneError, Owner, Tunnel};
 use super::device::Nonces;
 use super::hub::Hub;
 use super::login::Login;
+use super::posture::PostureRules;
+use super::profiles::Profiles;
 use super::store::{Order, Registration, Store, StoreError};
 use super::{PlainPeer, clock, dataplane};
+use crate::crypto::sha256;
 use crate::rules::Subject;
 use ipnet::{IpNet, Ipv4Net};
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard, Notify};
 use vestibule_engine::core::PeerId;
 
 /// What does not change while the gateway runs.
@@ -42,7 +46,30 @@ pub(super) struct App {
     pub(super) steering: Mutex<()>,
     /// Held by administrators' writes: "look, then write" is one step.
     pub(super) administration: Mutex<()>,
+    /// Held by an administrator's change of one thing from before it looks to after it wrote.
+    pub(super) turns: Turns,
     book: RwLock<Arc<Book>>,
+    profiles: RwLock<Arc<Profiles>>,
+    posture: RwLock<Arc<PostureRules>>,
+    /// A result was written that may expire sooner than the others.
+    pub(super) posture_timer: Notify,
+}
+
+/// Changes of one thing wait for each other; those of different things hardly ever do.
+pub(super) struct Turns([Mutex<()>; 64]);
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Mutex::default()))
+    }
+}
+
+impl Turns {
+    /// The turn at the thing of that name.
+    pub(super) async fn at(&self, thing: &str) -> MutexGuard<'_, ()> {
+        let bucket = usize::from(sha256(thing.as_bytes())[0]) % self.0.len();
+        self.0[bucket].lock().await
+    }
 }
 
 /// A step that needs the store and the engine.
@@ -63,15 +90,25 @@ pub(super) enum Standing {
 }
 
 impl App {
-    pub(super) fn new(settings: Settings, store: Store, book: Book, plane: DataPlane) -> Self {
+    pub(super) fn new(
+        settings: Settings,
+        store: Store,
+        book: Book,
+        (profiles, posture): (Profiles, PostureRules),
+        plane: DataPlane,
+    ) -> Self {
         Self {
-            hub: Hub::new(book.version()),
+            hub: Hub::new(),
             nonces: Nonces::default(),
             login: Login::new(),
             started: Instant::now(),
             steering: Mutex::default(),
             administration: Mutex::default(),
+            turns: Turns::default(),
             book: RwLock::new(Arc::new(book)),
+            profiles: RwLock::new(Arc::new(profiles)),
+            posture: RwLock::new(Arc::new(posture)),
+            posture_timer: Notify::new(),
             settings,
             store,
             plane,
@@ -83,32 +120,78 @@ impl App {
         Arc::clone(&self.book.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// After a change of rules on disk: everybody judges by the new ones.
+    /// The device profiles as they are now.
+    pub(super) fn profiles(&self) -> Arc<Profiles> {
+        Arc::clone(&self.profiles.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The posture rules as they are now.
+    pub(super) fn posture(&self) -> Arc<PostureRules> {
+        Arc::clone(&self.posture.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn set_posture(&self, rules: Arc<PostureRules>) {
+        *self.posture.write().unwrap_or_else(PoisonError::into_inner) = rules;
+    }
+
+    /// After a change of profiles on disk: every device is told of its own.
+    pub(super) async fn profiles_changed(&self) -> Result<(), StoreError> {
+        self.load_profiles().await?;
+        self.hub.all_changed();
+        tracing::info!("device profiles changed");
+        Ok(())
+    }
+
+    async fn load_profiles(&self) -> Result<(), StoreError> {
+        let profiles = Arc::new(Profiles::load(&self.store).await?);
+        *self.profiles.write().unwrap_or_else(PoisonError::into_inner) = profiles;
+        Ok(())
+    }
+
+    /// After a change of rules on disk: everybody judges by the new ones when this returns. Calls that wait for each other
+    /// are served together: whoever comes first publishes for all whose changes are on disk by then.
     pub(super) async fn rules_changed(&self) -> Result<(), StepError> {
+        let wanted = self.store.current_organisation().await?.policy_version.unsigned_abs();
         let _steering = self.steering.lock().await;
-        let book = Arc::new(Book::load(&self.store).await?);
+        let known = self.book();
+        if known.version() >= wanted {
+            return Ok(());
+        }
+        if self.profiles().name_lists() {
+            self.load_profiles().await?;
+        }
+        let book = Arc::new(known.turned(&self.store).await?);
         *self.book.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&book);
         let version = book.version();
-        let published = self.plane.publish(|subject| Arc::clone(&book.compiled(subject).policy)).await;
-        self.hub.policy_changed(version);
+        let published = self.plane.publish(|_| true, |subject| Arc::clone(&book.compiled(subject).policy)).await;
+        self.hub.all_changed();
         tracing::info!(version, "rules changed");
         Ok(published?)
     }
 
-    /// After a change of what is known of a device (its posture, its system, its user's groups): its generations are
-    /// judged by the rules for what is known now, and the device is told.
-    #[allow(dead_code, reason = "posture is its first caller")]
-    pub(super) async fn subject_changed(&self, device_id: &str) -> Result<(), StepError> {
+    /// After a change of what is known of devices (their posture, their system, their users' groups): their generations
+    /// are judged by the rules for what is known now, and they are told.
+    pub(super) async fn subjects_changed(&self, devices: &[String]) -> Result<(), StepError> {
+        if devices.is_empty() {
+            return Ok(());
+        }
         let _steering = self.steering.lock().await;
         let now = clock::now();
-        for registration in self.plane.registrations_of(device_id) {
-            if let Some(subject) = self.store.subject(&registration, now).await? {
-                self.plane.set_subject(&registration, &subject);
+        let mut registrations = BTreeSet::new();
+        for device in devices {
+            registrations.extend(self.plane.registrations_of(device));
+        }
+        for registration in &registrations {
+            if let Some(subject) = self.store.subject(registration, now).await? {
+                self.plane.set_subject(registration, &subject);
             }
-            self.hub.registration_changed(&registration);
         }
         let book = self.book();
-        Ok(self.plane.publish(|subject| Arc::clone(&book.compiled(subject).policy)).await?)
+        let concerned =
+            |tunnel: &Tunnel| tunnel.owner.as_ref().is_some_and(|owner| registrations.contains(&owner.registration));
+        let published = self.plane.publish(concerned, |subject| Arc::clone(&book.compiled(subject).policy)).await;
+        self.hub.devices_changed(devices);
+        Ok(published?)
     }
 
     /// Changes a registration's standing: on disk, then at the engine, then the device is told. False when there is no

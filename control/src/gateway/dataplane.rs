@@ -188,16 +188,28 @@ impl DataPlane {
         Ok(())
     }
 
-    /// Gives every active or preparing generation the rules that `rules` says for its subject.
-    pub(super) async fn publish(&self, rules: impl Fn(&Subject) -> Arc<Policy>) -> Result<(), DataPlaneError> {
-        let mut news = Vec::new();
+    /// Gives every active or preparing generation for which `of` holds the rules that `rules` says for its subject.
+    pub(super) async fn publish(
+        &self,
+        of: impl Fn(&Tunnel) -> bool,
+        rules: impl Fn(&Subject) -> Arc<Policy>,
+    ) -> Result<(), DataPlaneError> {
+        let mut concerned = Vec::new();
         for (id, live) in self.table().iter().filter(|(_, live)| live.stage != Stage::Draining) {
-            news.push((live.tunnel.peer, *id, rules(&live.tunnel.subject)));
-        }
-        self.with(move |engine, now| {
-            for (peer, id, policy) in news {
-                engine.publish(peer, id, policy, now);
+            if of(&live.tunnel) {
+                concerned.push((live.tunnel.peer, *id, live.tunnel.subject.clone()));
             }
+        }
+        if concerned.is_empty() {
+            return Ok(());
+        }
+        // Rules compile for as long as they take: commits and new generations are noted meanwhile.
+        let compiled = concerned.into_iter().map(|(peer, id, subject)| (peer, id, rules(&subject)));
+        let news: Vec<_> = compiled.collect();
+        // The former rules come back: this thread may take its time to drop them, the packets' may not.
+        self.with(move |engine, now| {
+            let publish = |(peer, id, policy)| engine.publish(peer, id, policy, now);
+            news.into_iter().map(publish).collect::<Vec<_>>()
         })
         .await?;
         Ok(())

@@ -5,37 +5,53 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
-/// Wakes long polls: all of them when rules change, one registration's when its standing does.
+/// Wakes long polls: all of them when rules or profiles change, one registration's when something of it does.
 #[derive(Debug)]
 pub(super) struct Hub {
-    policy: watch::Sender<u64>,
-    waiting: Mutex<HashMap<Uuid, Arc<Notify>>>,
+    everybody: watch::Sender<()>,
+    waiting: Mutex<HashMap<Uuid, Waiting>>,
+}
+
+/// The polls of one registration.
+#[derive(Debug)]
+struct Waiting {
+    device: String,
+    notify: Arc<Notify>,
 }
 
 impl Hub {
-    pub(super) fn new(policy_version: u64) -> Self {
-        Self { policy: watch::Sender::new(policy_version), waiting: Mutex::default() }
+    pub(super) fn new() -> Self {
+        Self { everybody: watch::Sender::new(()), waiting: Mutex::default() }
     }
 
-    /// Rules changed.
-    pub(super) fn policy_changed(&self, version: u64) {
-        self.policy.send_replace(version);
+    /// Rules, profiles or what else concerns everybody changed.
+    pub(super) fn all_changed(&self) {
+        self.everybody.send_replace(());
     }
 
-    /// A registration was revoked, restored or deleted.
+    /// A registration was revoked, restored or deleted, or something else of it changed.
     pub(super) fn registration_changed(&self, id: &Uuid) {
         if let Some(waiting) = self.waiting().get(id) {
-            waiting.notify_waiters();
+            waiting.notify.notify_waiters();
+        }
+    }
+
+    /// Something of these devices changed, whatever their registrations.
+    pub(super) fn devices_changed(&self, devices: &[String]) {
+        let waiting = self.waiting();
+        for waiting in waiting.values().filter(|waiting| devices.contains(&waiting.device)) {
+            waiting.notify.notify_waiters();
         }
     }
 
     /// Waits for news of a registration. Subscribe first, look at the state next, wait last: nothing slips between.
-    pub(super) fn subscribe(&self, id: Uuid) -> Subscription<'_> {
-        let notify = Arc::clone(self.waiting().entry(id).or_default());
-        Subscription { hub: self, id, notify, policy: self.policy.subscribe() }
+    pub(super) fn subscribe(&self, id: Uuid, device: &str) -> Subscription<'_> {
+        let new = || Waiting { device: device.to_owned(), notify: Arc::default() };
+        let notify = Arc::clone(&self.waiting().entry(id).or_insert_with(new).notify);
+        Subscription { hub: self, id, notify, everybody: self.everybody.subscribe() }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, HashMap<Uuid, Arc<Notify>>> {
+    fn waiting(&self) -> MutexGuard<'_, HashMap<Uuid, Waiting>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -45,7 +61,7 @@ pub(super) struct Subscription<'a> {
     hub: &'a Hub,
     id: Uuid,
     notify: Arc<Notify>,
-    policy: watch::Receiver<u64>,
+    everybody: watch::Receiver<()>,
 }
 
 impl Subscription<'_> {
@@ -53,12 +69,12 @@ impl Subscription<'_> {
     pub(super) fn news(&mut self) -> impl Future<Output = ()> + '_ {
         let mut notified = Box::pin(Arc::clone(&self.notify).notified_owned());
         notified.as_mut().enable();
-        self.policy.mark_unchanged();
+        self.everybody.mark_unchanged();
         async move {
             tokio::select! {
                 () = notified => {}
                 // An error means that the gateway ends, which is news.
-                _ = self.policy.changed() => {}
+                _ = self.everybody.changed() => {}
             }
         }
     }
@@ -68,7 +84,7 @@ impl Drop for Subscription<'_> {
     fn drop(&mut self) {
         let mut waiting = self.hub.waiting();
         // Ours and the map's: nobody else waits.
-        if waiting.get(&self.id).is_some_and(|notify| Arc::strong_count(notify) <= 2) {
+        if waiting.get(&self.id).is_some_and(|waiting| Arc::strong_count(&waiting.notify) <= 2) {
             waiting.remove(&self.id);
         }
     }
@@ -85,23 +101,26 @@ mod tests {
 
     #[tokio::test]
     async fn rules_wake_everybody_and_a_registration_only_its_own() {
-        let hub = Hub::new(1);
+        let hub = Hub::new();
         let (a, b) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        let (mut first, mut second) = (hub.subscribe(a), hub.subscribe(b));
+        let (mut first, mut second) = (hub.subscribe(a, "d"), hub.subscribe(b, "e"));
         let (first_news, second_news) = (first.news(), second.news());
         hub.registration_changed(&a);
         assert!(arrives(first_news).await);
         assert!(!arrives(second_news).await);
         let (first_news, second_news) = (first.news(), second.news());
-        hub.policy_changed(2);
+        hub.devices_changed(&["e".to_owned()]);
+        assert!(!arrives(first_news).await && arrives(second_news).await);
+        let (first_news, second_news) = (first.news(), second.news());
+        hub.all_changed();
         assert!(arrives(first_news).await && arrives(second_news).await);
     }
 
     #[tokio::test]
     async fn nothing_is_kept_of_those_who_left() {
-        let hub = Hub::new(1);
-        let mut subscription = hub.subscribe(Uuid::from_u128(7));
-        let second = hub.subscribe(Uuid::from_u128(7));
+        let hub = Hub::new();
+        let mut subscription = hub.subscribe(Uuid::from_u128(7), "d");
+        let second = hub.subscribe(Uuid::from_u128(7), "d");
         assert!(!arrives(subscription.news()).await);
         drop(second);
         assert_eq!(hub.waiting().len(), 1);

@@ -5,9 +5,11 @@ use super::book::Book;
 use super::dataplane::DataPlane;
 use super::facts::Facts;
 use super::files::Directory;
+use super::posture::{self, PostureRules};
+use super::profiles::Profiles;
 use super::secret::{Secret, id};
 use super::store::Store;
-use super::{GatewayError, Options, admin, clock, device, events, host, login, tls};
+use super::{GatewayError, Options, admin, clock, device, events, host, inactivity, login, tls};
 use crate::crypto::{install_provider, random, sha256};
 use axum::Router;
 use axum::extract::Request;
@@ -50,6 +52,7 @@ pub struct Gateway {
     serving: JoinHandle<std::io::Result<()>>,
     following: JoinHandle<()>,
     maintaining: JoinHandle<()>,
+    expiring: JoinHandle<()>,
     host: Option<Applied>,
 }
 
@@ -91,6 +94,8 @@ impl Gateway {
         }
         prune(&store, &plain_keys(&options)).await;
         let book = Book::load(&store).await?;
+        let profiles = Profiles::load(&store).await?;
+        let posture = PostureRules::load(&store).await?;
         let admin_token_file = directory.path(ADMIN_TOKEN);
         let admin_token = directory
             .secret(ADMIN_TOKEN, || Ok(Zeroizing::new(format!("{}\n", Secret::new()?.expose()).into_bytes())))?;
@@ -132,7 +137,13 @@ impl Gateway {
             admin_token_file,
             pid: std::process::id(),
         };
-        let app = Arc::new(App::new(settings, store, book, DataPlane::new(worker, private_key, counters)));
+        let app = Arc::new(App::new(
+            settings,
+            store,
+            book,
+            (profiles, posture),
+            DataPlane::new(worker, private_key, counters),
+        ));
         let thread = |cause| GatewayError::Tunnel { step: "the thread for events", cause };
         let following = tokio::spawn(events::follow(Arc::clone(&app), events::bridge(events).map_err(thread)?));
         app.restore(&options.plain_peers).await.map_err(step)?;
@@ -144,15 +155,22 @@ impl Gateway {
         https_server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEADER_PATIENCE);
         let serving = tokio::spawn(https_server.handle(server.clone()).serve(service));
         let maintaining = tokio::spawn(maintain(app.store.clone(), plain_keys(&options)));
+        let expiring = tokio::spawn(posture::expire(Arc::clone(&app)));
         let json = serde_json::to_vec_pretty(&facts).unwrap_or_default();
         directory.write(FACTS, &json)?;
-        Ok(Self { facts, app, server, serving, following, maintaining, host })
+        Ok(Self { facts, app, server, serving, following, maintaining, expiring, host })
     }
 
     /// What scripts need to know of it.
     #[must_use]
     pub fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    /// What its parts share.
+    #[cfg(test)]
+    pub(super) fn app(&self) -> &App {
+        &self.app
     }
 
     /// Waits until something failed that the gateway cannot live without.
@@ -178,6 +196,7 @@ impl Gateway {
     /// Ends it: requests under way get a moment, the worker stops, the store is written out.
     pub async fn shutdown(mut self) {
         self.maintaining.abort();
+        self.expiring.abort();
         self.server.graceful_shutdown(Some(GRACE));
         if !self.serving.is_finished() {
             let _ = (&mut self.serving).await;
@@ -290,6 +309,7 @@ async fn prune(store: &Store, plain: &[[u8; 32]]) {
     let outcomes = [
         store.prune_registrations(now - TOMBSTONE_LIFE).await,
         store.prune_handshakes(now - HANDSHAKE_LIFE, plain).await,
+        inactivity::sweep(store, now).await.map(|swept| swept as u64),
     ];
     for error in outcomes.into_iter().filter_map(Result::err) {
         tracing::warn!(error = crate::causes::chain(&error), "old records stay a little longer");

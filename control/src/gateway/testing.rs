@@ -1,6 +1,7 @@
 //! What the gateway's tests share: a gateway in this process on memory twins, an administrator, and devices.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use super::store::Store;
 use super::{DataPlaneKind, Gateway, Options};
 use crate::api::device::{
     ASSERTION_HEADER, CLIENT_ID_HEADER, CLIENT_SECRET_HEADER, DeviceFacts, EnrolRequest, EnrolResponse, Nonce,
@@ -8,6 +9,7 @@ use crate::api::device::{
 };
 use crate::api::pin::http_client;
 use crate::crypto::random;
+use crate::rules::Person;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -97,11 +99,41 @@ impl TestGateway {
         (status, response.json().await.unwrap())
     }
 
+    /// As [`Self::admin`], with another bearer token and headers; the `ETag` too.
+    pub(crate) async fn admin_as(
+        &self,
+        bearer: &str,
+        headers: &[(&str, &str)],
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> (StatusCode, Value, Option<String>) {
+        let url = format!("{}/client/v4/accounts/{}{path}", self.url, self.account);
+        let mut request = self.http.request(method, url).bearer_auth(bearer);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let response = request.send().await.unwrap();
+        let version = response.headers().get("etag").map(|value| value.to_str().unwrap().to_owned());
+        (response.status(), response.json().await.unwrap(), version)
+    }
+
     /// As [`Self::admin`], and it must succeed; its `result`.
     pub(crate) async fn did(&self, method: Method, path: &str, body: Option<Value>) -> Value {
         let (status, answer) = self.admin(method, path, body).await;
         assert!(status.is_success() && answer["success"] == true, "{path}: {status} {answer}");
         answer["result"].clone()
+    }
+
+    /// What is known of a registration's person.
+    pub(crate) async fn person(&self, directory: &Directory, registration: Uuid) -> Person {
+        let store = Store::open(&directory.path().join("vestibule.db")).await.unwrap();
+        let subject = store.subject(&registration, super::clock::now()).await.unwrap().unwrap();
+        store.close().await;
+        subject.person
     }
 
     pub(crate) async fn status(&self) -> Value {
@@ -198,7 +230,15 @@ impl TestDevice {
 
     pub(crate) fn swap_request(&self, registration: Uuid, swap_seq: u64, tunnel: [u8; 32]) -> SwapRequest {
         let signature = self.sign(&swap_message(swap_seq, &registration, &tunnel));
-        SwapRequest { swap_seq, registration, tunnel_public_key: STANDARD.encode(tunnel), signature, policy_held: None }
+        SwapRequest {
+            swap_seq,
+            registration,
+            tunnel_public_key: STANDARD.encode(tunnel),
+            signature,
+            policy_held: None,
+            profile_held: None,
+            posture: None,
+        }
     }
 
     /// An order with fresh keys.

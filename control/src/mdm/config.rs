@@ -34,6 +34,23 @@ pub struct MdmConfig {
     pub warnings: Vec<MdmWarning>,
 }
 
+impl Default for MdmConfig {
+    fn default() -> Self {
+        Self {
+            configs: Vec::new(),
+            multi_user: false,
+            multi_user_keep_previous: true,
+            pre_login: None,
+            pre_login_hold: Hold::default(),
+            no_auth_no_internet: false,
+            no_auth_no_internet_block_rfc_1918: false,
+            organization_configs: BTreeMap::new(),
+            top_level: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+}
+
 /// A service token that connects before login.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PreLogin {
@@ -199,14 +216,16 @@ impl MdmConfig {
     #[must_use]
     pub fn settings(&self) -> Settings {
         let first = self.configs.first();
+        let named = self.configs.iter().find(|config| config.organization.is_some());
         Settings {
+            by_token: named.is_some_and(|config| config.token.is_some()),
             multi_user: self.multi_user,
             pre_login: self.pre_login.as_ref().map(|pre_login| pre_login.organization.clone()),
             pre_login_hold: self.pre_login_hold,
             keep_previous: self.multi_user_keep_previous,
             organizations: self.configs.iter().filter_map(|config| config.organization.clone()).collect(),
             switch_locked: first.and_then(|config| config.switch_locked).unwrap_or(false),
-            auto_connect: first.and_then(|config| config.auto_connect),
+            auto_connect: first.and_then(|config| config.auto_connect).map(|minutes| u32::from(minutes) * 60),
         }
     }
 

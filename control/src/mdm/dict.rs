@@ -4,16 +4,30 @@ use super::{
     error::{MdmError, MdmWarning, Problem},
     plist::{Entry, Fault, Node, Value},
 };
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::RangeInclusive};
 use zeroize::Zeroizing;
 
 /// Where findings go.
 pub(super) struct Report<'a> {
-    pub file: &'a str,
+    file: &'a str,
     pub warnings: Vec<MdmWarning>,
 }
 
-impl Report<'_> {
+/// A file may hold tens of thousands of unknown keys; nobody reads more than some of them.
+const MAX_WARNINGS: usize = 100;
+/// The longest text in bytes. Addresses are the longest values there are.
+const MAX_TEXT: usize = 2_048;
+
+impl<'a> Report<'a> {
+    pub(super) fn of(file: &'a str) -> Self {
+        Self { file, warnings: Vec::new() }
+    }
+
+    /// No more warnings are taken.
+    fn full(&self) -> bool {
+        self.warnings.len() > MAX_WARNINGS
+    }
+
     pub(super) fn error(&self, fault: Fault) -> MdmError {
         // Lines of a whole-file problem say nothing.
         let line = (!matches!(fault.problem, Problem::Empty | Problem::TooLarge { .. })).then_some(fault.line);
@@ -21,8 +35,13 @@ impl Report<'_> {
     }
 
     pub(super) fn warn(&mut self, line: usize, key: impl Into<String>, message: impl Into<String>) {
-        let warning = MdmWarning { file: self.file.to_owned(), line, key: key.into(), message: message.into() };
-        self.warnings.push(warning);
+        let file = self.file.to_owned();
+        if self.warnings.len() < MAX_WARNINGS {
+            self.warnings.push(MdmWarning { file, line, key: key.into(), message: message.into() });
+        } else if self.warnings.len() == MAX_WARNINGS {
+            let message = "there is more that is odd from here on, which is not told".to_owned();
+            self.warnings.push(MdmWarning { file, line, key: String::new(), message });
+        }
     }
 }
 
@@ -114,27 +133,36 @@ impl Dict {
         })
     }
 
-    pub(super) fn integer(&mut self, key: &'static str, from: i64, to: i64) -> Result<Option<i64>, Fault> {
-        let number = self.typed(key, "an <integer>", |value| match value {
+    /// A number within `range`; `kind` says what it counts.
+    pub(super) fn integer(
+        &mut self,
+        key: &'static str,
+        kind: &'static str,
+        range: RangeInclusive<i64>,
+    ) -> Result<Option<i64>, Fault> {
+        let number = self.typed(key, kind, |value| match value {
             Value::Integer(number) => Some(*number),
             _ => None,
         })?;
         match number {
-            Some(number) if !(from..=to).contains(&number) => {
-                let expected = format!("an <integer> from {from} to {to}");
+            Some(number) if !range.contains(&number) => {
+                let expected = format!("{kind} from {} to {}", range.start(), range.end());
                 Err(self.fault(key, Problem::WrongValue { expected, got: number.to_string() }))
             }
             number => Ok(number),
         }
     }
 
-    /// Text that is not empty.
+    /// Text that is neither empty nor endless.
     pub(super) fn secret(&mut self, key: &'static str) -> Result<Option<Zeroizing<String>>, Fault> {
         let text = self.typed(key, "a <string>", |value| match value {
             Value::String(text) => Some(text.clone()),
             _ => None,
         })?;
         match text {
+            Some(text) if text.len() > MAX_TEXT => {
+                Err(self.fault(key, Problem::TooLong { got: text.len(), limit: MAX_TEXT }))
+            }
             Some(text) if text.is_empty() => Err(self.fault(key, Problem::EmptyValue { expected: "a <string>" })),
             text => Ok(text),
         }
@@ -164,6 +192,9 @@ impl Dict {
     /// Warns of every key that nobody asked for.
     pub(super) fn finish(self, report: &mut Report<'_>, misplaced: &[(&str, &str)]) {
         for entry in &self.entries {
+            if report.full() {
+                return;
+            }
             if self.asked.contains(entry.key.as_str()) {
                 continue;
             }

@@ -48,8 +48,8 @@ pub enum Problem {
     /// Nothing but white space.
     #[error("the file is empty: expected a <dict>; remove the file to run without a configuration")]
     Empty,
-    /// Neither UTF-8 nor UTF-16 with a byte order mark.
-    #[error("the text is not UTF-8 (nor UTF-16 with a byte order mark): save it as UTF-8")]
+    /// Neither UTF-8 nor UTF-16.
+    #[error("the text is neither UTF-8 nor UTF-16: save it as UTF-8")]
     NotText,
     /// Not well-formed.
     #[error("not well-formed XML: {what}")]
@@ -112,6 +112,14 @@ pub enum Problem {
     EmptyValue {
         /// What belongs there.
         expected: &'static str,
+    },
+    /// Longer than anything that is meant.
+    #[error("the value has {got} bytes: at most {limit} are allowed")]
+    TooLong {
+        /// How many there are.
+        got: usize,
+        /// How many are allowed.
+        limit: usize,
     },
     /// A key that must be there.
     #[error("the key is missing: {why}")]

@@ -12,6 +12,8 @@ mod dict;
 mod error;
 pub mod keys;
 mod organization;
+
+pub(crate) use organization::literal_host;
 mod path;
 mod plist;
 mod read;

@@ -17,7 +17,7 @@ pub(super) fn read(dict: &mut Dict) -> Result<OrganizationConfig, Fault> {
         display_name: dict.text("display_name")?,
         token: token(dict)?,
         service_mode: dict.parsed("service_mode", &one_of(ServiceMode::WORDS), ServiceMode::from_word)?,
-        proxy_port: small(dict.integer("proxy_port", 1, 65_535)?),
+        proxy_port: small(dict.integer("proxy_port", "an <integer>", 1..=65_535)?),
         warp_tunnel_protocol: dict.parsed(
             "warp_tunnel_protocol",
             &one_of(TunnelProtocol::WORDS),
@@ -26,7 +26,7 @@ pub(super) fn read(dict: &mut Dict) -> Result<OrganizationConfig, Fault> {
         enable_post_quantum: dict.flag("enable_post_quantum")?,
         enable_pmtud: dict.flag("enable_pmtud")?,
         enable_netbt: dict.flag("enable_netbt")?,
-        auto_connect: small(dict.integer("auto_connect", 0, 1_440)?),
+        auto_connect: small(dict.integer("auto_connect", "an <integer> of minutes", 0..=1_440)?),
         switch_locked: dict.flag("switch_locked")?,
         onboarding: dict.flag("onboarding")?,
         support_url: dict.parsed("support_url", "an address that begins with https:// or mailto:", |text| {
@@ -56,7 +56,7 @@ pub(super) fn read(dict: &mut Dict) -> Result<OrganizationConfig, Fault> {
             },
         )?,
         external_emergency_signal_interval: dict
-            .integer("external_emergency_signal_interval", 30, i64::from(u32::MAX))?
+            .integer("external_emergency_signal_interval", "an <integer> of seconds", 30..=i64::from(u32::MAX))?
             .and_then(|seconds| u32::try_from(seconds).ok()),
         local_emergency_signal_enabled: dict.flag("local_emergency_signal_enabled")?,
         unique_client_id: dict.parsed("unique_client_id", "a UUID", |text| uuid::Uuid::parse_str(text).ok())?,
@@ -116,7 +116,7 @@ fn address(text: &str) -> Option<IpAddr> {
     text.parse().ok()
 }
 
-fn literal_host(url: &str) -> bool {
+pub(crate) fn literal_host(url: &str) -> bool {
     let Some(rest) = url.strip_prefix("https://") else { return false };
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);

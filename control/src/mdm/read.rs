@@ -8,6 +8,7 @@ use super::{
     keys::TOP_LEVEL,
     organization,
     plist::{self, Fault, Node, Value},
+    token,
 };
 use crate::registration::Hold;
 use std::collections::BTreeMap;
@@ -22,7 +23,7 @@ pub const MAX_CONFIGS: usize = 25;
 /// # Errors
 /// [`MdmError`] says where, what was expected and what to do; nothing of the file is to be used then.
 pub fn parse(file: &str, content: &[u8]) -> Result<MdmConfig, MdmError> {
-    let mut report = Report { file, warnings: Vec::new() };
+    let mut report = Report::of(file);
     let whole = |problem| Fault { line: 1, key: String::new(), problem };
     if content.len() > MAX_BYTES {
         let problem = Problem::TooLarge { got: content.len(), limit: MAX_BYTES };
@@ -31,6 +32,11 @@ pub fn parse(file: &str, content: &[u8]) -> Result<MdmConfig, MdmError> {
     let text = text(content).ok_or_else(|| report.error(whole(Problem::NotText)))?;
     if text.trim().is_empty() {
         return Err(report.error(whole(Problem::Empty)));
+    }
+    if let Some(at) = text.find(|character| !token::allowed(character)) {
+        let line = 1 + text[..at].matches('\n').count();
+        let what = format!("the character U+{:04X}", text[at..].chars().next().map_or(0, u32::from));
+        return Err(report.error(Fault { line, key: String::new(), problem: Problem::NotXml { what } }));
     }
     match whole_file(&text, &mut report) {
         Ok(config) => Ok(MdmConfig { warnings: report.warnings, ..config }),
@@ -46,6 +52,9 @@ fn text(content: &[u8]) -> Option<Zeroizing<String>> {
         rest.is_empty().then(|| String::from_utf16(&units).ok()).flatten()
     };
     let text = match content {
+        // Without a mark, the `<` of the first tag tells the order.
+        [b'<', 0, ..] => units(u16::from_le_bytes, content),
+        [0, b'<', ..] => units(u16::from_be_bytes, content),
         [0xff, 0xfe, rest @ ..] => units(u16::from_le_bytes, rest),
         [0xfe, 0xff, rest @ ..] => units(u16::from_be_bytes, rest),
         [0xef, 0xbb, 0xbf, rest @ ..] | rest => std::str::from_utf8(rest).ok().map(str::to_owned),
@@ -63,7 +72,7 @@ fn whole_file(text: &str, report: &mut Report<'_>) -> Result<MdmConfig, Fault> {
 pub(super) fn top(dict: &mut Dict, report: &mut Report<'_>) -> Result<MdmConfig, Fault> {
     let multi_user = dict.flag("multi_user")?.unwrap_or(false);
     let keep_previous = dict.flag("multi_user_keep_previous")?.unwrap_or(true);
-    let hold = dict.integer("pre_login_hold", -1, 7_200)?;
+    let hold = dict.integer("pre_login_hold", "an <integer> of seconds", -1..=7_200)?;
     let pre_login = dict.node("pre_login").cloned().map(|node| pre_login(node, report)).transpose()?;
     let no_auth_no_internet = dict.flag("no_auth_no_internet")?.unwrap_or(false);
     let block_private = dict.flag("no_auth_no_internet_block_rfc_1918")?.unwrap_or(false);
@@ -185,8 +194,11 @@ fn overridden(node: Node, report: &mut Report<'_>) -> Result<BTreeMap<String, Or
 }
 
 fn old_switch(dict: &Dict, config: &OrganizationConfig, report: &mut Report<'_>) {
-    if config.enabled.is_some() && (config.switch_locked.is_some() || config.auto_connect.is_some()) {
-        let message = "replaced by `switch_locked` and `auto_connect`, which are used instead: remove it";
+    if config.enabled.is_some() {
+        let message = match config.switch_locked.is_some() || config.auto_connect.is_some() {
+            true => "replaced by `switch_locked` and `auto_connect`, which are used instead: remove it",
+            false => "an old key, not acted on: write `switch_locked` and `auto_connect` instead",
+        };
         report.warn(dict.line_of("enabled"), dict.path("enabled"), message);
     }
 }
@@ -197,6 +209,18 @@ fn advise(dict: &Dict, configs: &[OrganizationConfig], pre_login: bool, report: 
         && let Some(flat) = configs.first()
     {
         old_switch(dict, flat, report);
+    }
+    for (index, config) in configs.iter().enumerate() {
+        let key = "external_emergency_signal_url";
+        if config.external_emergency_signal_url.is_some() && config.external_emergency_signal_fingerprint.is_none() {
+            let path = if dict.has("configs") { format!("configs[{index}].{key}") } else { key.to_owned() };
+            let line = if dict.has("configs") { dict.line_of("configs") } else { dict.line_of(key) };
+            report.warn(
+                line,
+                path,
+                "not asked without `external_emergency_signal_fingerprint`, which tells its server",
+            );
+        }
     }
     let posture_only = |config: &OrganizationConfig| config.service_mode == Some(ServiceMode::PostureOnly);
     if pre_login && configs.iter().any(posture_only) {

@@ -31,6 +31,11 @@ pub(super) enum Token {
 const ELEMENTS: [&str; 11] =
     ["plist", "dict", "array", "key", "string", "integer", "true", "false", "real", "date", "data"];
 
+/// XML 1.0's `Char`.
+pub(super) fn allowed(character: char) -> bool {
+    !matches!(character, '\0'..='\x08' | '\x0b' | '\x0c' | '\x0e'..='\x1f' | '\u{fffe}' | '\u{ffff}')
+}
+
 impl<'a> Parser<'a> {
     pub(super) fn new(text: &'a str) -> Self {
         Self { reader: Reader::from_str(text), text, counted: 0, line: 1, open: Vec::new() }
@@ -99,6 +104,10 @@ impl<'a> Parser<'a> {
             Err(_) => None,
         };
         match character {
+            Some(character) if !allowed(character) => {
+                let what = format!("a reference to the character U+{:04X}", u32::from(character));
+                Err(self.fault(Problem::NotXml { what }))
+            }
             Some(character) => Ok(Token::Text(Zeroizing::new(character.to_string()))),
             None => Err(self.fault(Problem::Entity { what: "a reference other than XML's own five".to_owned() })),
         }

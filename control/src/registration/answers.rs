@@ -98,6 +98,7 @@ fn enrolled(
         state.token_error = None;
         state.last_error = None;
         store(state, slot.clone(), registration);
+        authenticated_by_token(state, slot);
         return None;
     }
     // Late: worth keeping only where nothing better is.
@@ -107,6 +108,21 @@ fn enrolled(
         out.push(Action::Forget { registration: registration.id });
     }
     Some(Row::D15)
+}
+
+/// Nobody has to sign in for what a token has made.
+fn authenticated_by_token(state: &mut State, slot: &Slot) {
+    match slot {
+        Slot::PreLogin => {}
+        Slot::Machine => {
+            state.machine_owner = None;
+            state.denied.clear();
+        }
+        Slot::User(user) => {
+            state.denied.remove(user);
+            state.must_authenticate.remove(user);
+        }
+    }
 }
 
 /// D10: what is registered stays registered, unless the organisation says otherwise.

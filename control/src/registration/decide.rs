@@ -7,8 +7,8 @@ use super::{Hold, Registration, Row, Session, SessionId, SinceBoot, Slot, State,
 pub(super) struct Decision {
     /// Of the traffic.
     pub want: Want,
-    /// Of enrolment by service token: the team.
-    pub enrol: Option<String>,
+    /// Of enrolment by service token: for which slot, and the team.
+    pub enrol: Option<(Slot, String)>,
     /// Of the login form.
     pub prompt: Option<Ask>,
     /// Which row says so.
@@ -63,6 +63,8 @@ pub(super) fn decide(state: &State, now: SinceBoot) -> Decision {
 fn single_login_screen(state: &State) -> Decision {
     if state.usable(&Slot::Machine).is_some() {
         Decision::new(Want::Carry(Slot::Machine), Row::S5)
+    } else if state.settings.pre_login.is_none() && state.settings.by_token {
+        Decision { enrol: own_token(state, Slot::Machine), ..Decision::new(Want::Down, Row::S1) }
     } else if denied_user_logged_on(state) {
         Decision::new(Want::Down, Row::S6)
     } else if state.settings.pre_login.is_some() {
@@ -137,7 +139,10 @@ fn unregistered_desktop(state: &State, session: &Session, now: SinceBoot, row: R
         }
         HoldState::Closed => Decision::new(Want::Down, row),
     };
-    if !session.declined {
+    if state.settings.by_token {
+        let slot = if state.settings.multi_user { Slot::User(session.user.clone()) } else { Slot::Machine };
+        decision.enrol = own_token(state, slot);
+    } else if !session.declined {
         decision.prompt = state.settings.organizations.first().map(|organization| Ask {
             user: session.user.clone(),
             session: session.id.clone(),
@@ -152,7 +157,13 @@ fn pre_login(state: &State, row: Row) -> Decision {
     if state.usable(&Slot::PreLogin).is_some() {
         return Decision::new(Want::Carry(Slot::PreLogin), row);
     }
-    Decision { enrol: state.settings.pre_login.clone(), ..Decision::new(Want::Down, row) }
+    let enrol = state.settings.pre_login.clone().map(|team| (Slot::PreLogin, team));
+    Decision { enrol, ..Decision::new(Want::Down, row) }
+}
+
+/// Enrolment by the token of the first organisation's own entry.
+fn own_token(state: &State, slot: Slot) -> Option<(Slot, String)> {
+    state.settings.organizations.first().map(|team| (slot, team.clone()))
 }
 
 /// Whether D1 lets the pre-login registration carry traffic under a user's desktop.
@@ -179,8 +190,8 @@ pub(super) fn hold(state: &State, session: &Session, now: SinceBoot) -> HoldStat
 
 /// When the user's switch turns itself on again.
 pub(super) fn reconnect_at(state: &State) -> Option<SinceBoot> {
-    let minutes = state.settings.auto_connect.filter(|minutes| *minutes > 0)?;
-    Some(state.switched_off?.plus(u64::from(minutes) * 60_000))
+    let seconds = state.settings.auto_connect.filter(|seconds| *seconds > 0)?;
+    Some(state.switched_off?.plus(u64::from(seconds) * 1000))
 }
 
 fn denied_user_logged_on(state: &State) -> bool {

@@ -207,11 +207,12 @@ pub(super) fn revoke_activations(state: &mut State, id: Uuid) -> bool {
 /// Who loses the hold, and when the next enrolment may start.
 fn withdraw(state: &mut State, slot: &Slot, now: SinceBoot) {
     let multi_user = state.settings.multi_user;
+    if *slot == Slot::PreLogin || state.settings.by_token {
+        let random = random(state);
+        state.enrol_backoff.fail(now, random);
+    }
     match slot {
-        Slot::PreLogin => {
-            let random = random(state);
-            state.enrol_backoff.fail(now, random);
-        }
+        Slot::PreLogin => {}
         Slot::Machine if !multi_user => {
             let everyone: Vec<UserId> = state.sessions.iter().map(|session| session.user.clone()).collect();
             state.denied.extend(everyone);

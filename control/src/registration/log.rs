@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 pub struct LogEntry {
     /// When.
     pub at: Timestamp,
+    /// Under which start of the system, where the machine has been told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<String>,
     /// What happened.
     pub event: Event,
     /// What explains the event.
@@ -23,6 +26,17 @@ pub struct LogEntry {
     pub actions: Vec<Action>,
     /// All of it in plain words.
     pub plain: String,
+}
+
+/// A log that outlives the process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Story {
+    /// The state before the first entry that can be replayed.
+    pub checkpoint: State,
+    /// Oldest entries that cannot: what followed them was lost.
+    pub severed: usize,
+    /// Oldest first.
+    pub entries: Vec<LogEntry>,
 }
 
 /// A state in few words.

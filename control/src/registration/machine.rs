@@ -1,6 +1,6 @@
 //! The machine: a state, a step, and a log that can be replayed.
 
-use super::{Action, Event, LogEntry, Settings, SinceBoot, State, Summary, Timestamp, step::step, words};
+use super::{Action, Event, LogEntry, Settings, SinceBoot, State, Story, Summary, Timestamp, step::step, words};
 use std::collections::VecDeque;
 
 /// Steps kept for `vestibule why`. About 1 KiB each.
@@ -13,9 +13,11 @@ pub const LOG_CAPACITY: usize = 512;
 #[derive(Clone, Debug)]
 pub struct Machine {
     state: State,
-    /// The state before the oldest entry of `log`.
+    /// The state before the oldest entry of `log` that can be replayed.
     checkpoint: State,
     log: VecDeque<LogEntry>,
+    /// Oldest entries of `log` that lead nowhere: what followed them was lost.
+    severed: usize,
 }
 
 impl Machine {
@@ -29,7 +31,40 @@ impl Machine {
     /// that the earlier process's connections are gone.
     #[must_use]
     pub fn restore(state: State) -> Self {
-        Self { checkpoint: state.clone(), state, log: VecDeque::new() }
+        Self { checkpoint: state.clone(), state, log: VecDeque::new(), severed: 0 }
+    }
+
+    /// As [`restore`](Self::restore), with the log of earlier processes. Where that does not lead to the stored state,
+    /// the state counts: a last entry whose state was not stored is dropped, and a log that lost its end is only shown.
+    #[must_use]
+    pub fn resume(stored: State, story: Story) -> Self {
+        let Story { checkpoint, severed, entries } = story;
+        let mut log = VecDeque::from(entries);
+        for kept in [log.len(), log.len().saturating_sub(1)].into_iter().filter(|kept| *kept >= severed) {
+            let told = replay(&checkpoint, log.range(severed..kept));
+            if told.durable() == stored.durable() {
+                log.truncate(kept);
+                let mut machine = Self { state: told, checkpoint, log, severed };
+                machine.make_room(LOG_CAPACITY);
+                return machine;
+            }
+        }
+        let mut machine = Self { severed: log.len(), checkpoint: stored.clone(), state: stored, log };
+        machine.make_room(LOG_CAPACITY);
+        machine
+    }
+
+    /// Forgets the oldest entries, so that no more than `left` stay.
+    fn make_room(&mut self, left: usize) {
+        while self.log.len() > left
+            && let Some(oldest) = self.log.pop_front()
+        {
+            if self.severed > 0 {
+                self.severed -= 1;
+            } else {
+                step(&mut self.checkpoint, &oldest.event, oldest.at.since_boot);
+            }
+        }
     }
 
     /// One step: what is to be done about this event.
@@ -37,13 +72,10 @@ impl Machine {
         let state_before = Summary::from(&self.state);
         let outcome = step(&mut self.state, &event, now.since_boot);
         let plain = words::plain(&event, outcome.row, outcome.then, &outcome.actions, &self.state);
-        if self.log.len() == LOG_CAPACITY
-            && let Some(oldest) = self.log.pop_front()
-        {
-            step(&mut self.checkpoint, &oldest.event, oldest.at.since_boot);
-        }
+        self.make_room(LOG_CAPACITY - 1);
         self.log.push_back(LogEntry {
             at: now,
+            boot: self.state.boot_id.clone(),
             event,
             row: outcome.row,
             then: outcome.then,
@@ -76,10 +108,24 @@ impl Machine {
     /// does not tell the truth.
     #[must_use]
     pub fn replay(&self) -> State {
-        let mut state = self.checkpoint.clone();
-        for entry in &self.log {
-            step(&mut state, &entry.event, entry.at.since_boot);
-        }
-        state
+        replay(&self.checkpoint, self.log.iter().skip(self.severed))
     }
+
+    /// The log with what it needs to be replayed, to be stored.
+    #[must_use]
+    pub fn story(&self) -> Story {
+        Story {
+            checkpoint: self.checkpoint.clone(),
+            severed: self.severed,
+            entries: self.log.iter().cloned().collect(),
+        }
+    }
+}
+
+fn replay<'a>(checkpoint: &State, entries: impl Iterator<Item = &'a LogEntry>) -> State {
+    let mut state = checkpoint.clone();
+    for entry in entries {
+        step(&mut state, &entry.event, entry.at.since_boot);
+    }
+    state
 }

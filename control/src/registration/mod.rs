@@ -31,7 +31,7 @@ mod words;
 pub use action::{Action, Addresses};
 pub use event::{Event, SinceBoot, Timestamp};
 pub use id::{ActivationId, RequestId, SessionId, Slot, UserId};
-pub use log::{LogEntry, Summary};
+pub use log::{LogEntry, Story, Summary};
 pub use machine::{LOG_CAPACITY, Machine};
 pub use row::Row;
 pub use settings::{Hold, Settings};

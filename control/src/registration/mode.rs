@@ -11,12 +11,17 @@ pub(super) fn changed(state: &mut State, settings: &Settings) -> Option<Row> {
         return Some(Row::D11);
     }
     let before = std::mem::replace(&mut state.settings, settings.clone());
+    if settings.switch_locked {
+        state.switched_off = None;
+    }
+    let Settings { switch_locked, auto_connect, .. } = *settings;
+    if (Settings { switch_locked, auto_connect, ..before.clone() }) == *settings {
+        // Only the user's switch is concerned: nobody is asked anything again.
+        return Some(Row::Switch);
+    }
     for session in &mut state.sessions {
         session.hold_since = None;
         session.declined = false;
-    }
-    if settings.switch_locked {
-        state.switched_off = None;
     }
     match (before.multi_user, settings.multi_user) {
         (false, true) => Some(turned_on(state)),

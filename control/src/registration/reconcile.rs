@@ -15,8 +15,16 @@ pub(super) fn reconcile(state: &mut State, decision: &Decision, now: SinceBoot, 
         Want::Carry(slot) => carry(state, slot, now, out, &mut wake_at),
     }
     prompt(state, decision, out);
-    if let Some(organization) = &decision.enrol {
-        enrol(state, organization, now, out, &mut wake_at);
+    // D15: an enrolment instead of a sign-in that is no longer wanted comes too late, like a sign-in would.
+    let wanted = decision.enrol.as_ref();
+    state.enrolment.take_if(|under_way| {
+        under_way.slot != Slot::PreLogin
+            && wanted.is_none_or(|(slot, team)| {
+                under_way.slot != *slot || !under_way.organization.eq_ignore_ascii_case(team)
+            })
+    });
+    if let Some((slot, organization)) = &decision.enrol {
+        enrol(state, slot, organization, now, out, &mut wake_at);
     }
     if state.deadline != wake {
         state.deadline = wake;
@@ -130,19 +138,21 @@ fn prompt(state: &mut State, decision: &Decision, out: &mut Vec<Action>) {
 
 fn enrol(
     state: &mut State,
+    slot: &Slot,
     organization: &str,
     now: SinceBoot,
     out: &mut Vec<Action>,
     wake_at: &mut dyn FnMut(SinceBoot),
 ) {
-    if state.enrolment.as_ref().is_some_and(|under_way| under_way.organization.eq_ignore_ascii_case(organization)) {
+    let this = |other: &Enrolment| other.slot == *slot && other.organization.eq_ignore_ascii_case(organization);
+    if state.enrolment.as_ref().is_some_and(this) {
         return;
     }
     if let Some(until) = state.enrol_backoff.pending(now) {
         return wake_at(until);
     }
     let enrolment =
-        Enrolment { request: RequestId(state.next_id()), slot: Slot::PreLogin, organization: organization.to_owned() };
+        Enrolment { request: RequestId(state.next_id()), slot: slot.clone(), organization: organization.to_owned() };
     out.push(Action::EnrolByToken {
         request: enrolment.request,
         slot: enrolment.slot.clone(),

@@ -15,10 +15,13 @@ pub struct Settings {
     pub keep_previous: bool,
     /// Teams a user may sign in to, the one to prompt for first. Empty: nothing to prompt for.
     pub organizations: Vec<String>,
+    /// The first of them has a service token of its own: users are enrolled by it instead of being asked.
+    #[serde(default)]
+    pub by_token: bool,
     /// The user's switch may not be turned off.
     pub switch_locked: bool,
-    /// Minutes after which the user's switch turns itself on again; `None` and 0 never do.
-    pub auto_connect: Option<u16>,
+    /// Seconds after which the user's switch turns itself on again; `None` and 0 never do.
+    pub auto_connect: Option<u32>,
 }
 
 impl Default for Settings {
@@ -29,6 +32,7 @@ impl Default for Settings {
             pre_login_hold: Hold::default(),
             keep_previous: true,
             organizations: Vec::new(),
+            by_token: false,
             switch_locked: false,
             auto_connect: None,
         }

@@ -211,6 +211,23 @@ impl State {
         }
     }
 
+    /// This state without what ends with the process: the machine forgets that at `ServiceStarted`. A swap between known
+    /// registrations changes nothing else, and so waits for no disk but that of its order.
+    #[must_use]
+    pub fn durable(&self) -> Self {
+        Self {
+            tunnel: Tunnel::default(),
+            enrolment: None,
+            prompt: None,
+            deadline: None,
+            enrol_backoff: Backoff::default(),
+            activation_backoff: Backoff::default(),
+            activation_target: None,
+            counter: 0,
+            ..self.clone()
+        }
+    }
+
     /// The session that owns the desktop; `None` at the login screen.
     #[must_use]
     pub fn desktop(&self) -> Option<&Session> {

@@ -1,42 +1,44 @@
-//! Network rules: the vendor's expressions, parsed, joined with identities, and handed to both ends as documents.
+//! Network rules: the vendor's expressions, parsed, joined, and handed to both ends.
 //!
 //! ```text
-//! "net.dst.ip in {10.0.0.0/8}" --parse--> Traffic --+
-//!                                                   +--> Rule --document(mail)--> PolicyDocument --engine_policy--> Policy
-//! "identity.email == \"a@b.c\"" --parse--> Identity-+
+//! traffic --------- parse, unfold --> clauses -------+
+//! identity -------- parse ----------> Match --+      +--> policy   --> the gateway's engine
+//! device_posture -- parse ----------> Match --+      |
+//!                                             |      |
+//!                       Subject --> applies --+--> Applying --> document --> devices --> engine_policy --> their engines
 //! ```
 //!
-//! Everything here is pure: text in, rules out. A rule's two expressions are joined by `and`; an empty one is true.
-//!
-//! | selector | operators | values |
-//! |---|---|---|
-//! | `net.dst.ip` | `==`, `in` | addresses, prefixes, ranges `a..b`, `$list` |
-//! | `net.dst.port` | `==`, `in` | ports, ranges `a..b` |
-//! | `net.protocol` | `==`, `in` | `"tcp"`, `"udp"`, `"icmp"` |
-//! | `identity.email` | `==`, `in` | mail addresses |
-//!
-//! They combine by `and`, `or` and parentheses; identity expressions also by `not`.
+//! Everything here is pure: text in, rules out. What a subject is does not change while it is judged, so a rule's
+//! identity and posture are decided when the rules are compiled for it; only traffic is left for the packet path.
 
+mod addresses;
+mod clauses;
 mod compile;
-mod error;
-mod expression;
-mod identity;
-mod lexer;
-mod parser;
+mod language;
+mod lists;
+mod matching;
+mod rule;
 mod subject;
-mod traffic;
-mod values;
+#[cfg(test)]
+mod tests;
 
-pub use compile::{Rule, RuleAction, document, engine_policy};
-pub use error::RuleError;
-pub use identity::Identity;
+pub use addresses::Addresses;
+pub use compile::{Applying, document, engine_policy, judged_by_the_gateway, policy};
+pub use language::{RuleError, Scope};
+pub use lists::{List, ListKind, Lists};
+pub use matching::Match;
+pub use rule::{DefaultAction, Rule, Traffic};
 pub use subject::{Group, Person, Subject};
-pub use traffic::{Lists, Traffic};
+
+/// The id of the one virtual network that a gateway has, for `net.vnet_id`.
+pub const VIRTUAL_NETWORK: &str = "00000000-0000-0000-0000-000000000000";
+/// How all traffic comes to a gateway, for `net.onramp.type`.
+pub const ONRAMP: &str = "device_client";
 
 /// The prefixes of an address, a prefix or a range `a..b`; `None` when it is none of them.
 #[must_use]
 pub fn destination(text: &str) -> Option<Vec<ipnet::IpNet>> {
-    values::destination(text)
+    Addresses::parse(text).map(|addresses| addresses.nets().collect())
 }
 
 /// The mail address under which every device enrolled by service token appears.

@@ -1,6 +1,7 @@
 //! One connection: what was decided about it, and what passed.
 
 use super::FlowKey;
+use super::first_bytes::{Extracted, Gather};
 use crate::packet::header::{Headers, TCP, Tcp, UDP};
 use crate::policy::{Action, Verdict};
 use std::time::{Duration, Instant};
@@ -72,6 +73,28 @@ fn latest(old: Option<u32>, new: u32) -> u32 {
     }
 }
 
+/// What the verdict means for the next packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It goes on.
+    Passes,
+    /// It is refused.
+    Refused,
+    /// It goes on, and is looked at: first bytes will decide.
+    Pending,
+    /// It goes on to, or comes from, another host than its opener asked for.
+    Redirected,
+}
+
+/// The first bytes of a flow that was asked for them.
+#[derive(Clone, Debug)]
+pub(crate) enum FirstBytes {
+    /// On their way.
+    Awaited(Gather),
+    /// Read.
+    Known(Extracted),
+}
+
 /// One connection.
 #[derive(Clone, Debug)]
 pub struct Entry {
@@ -79,6 +102,11 @@ pub struct Entry {
     pub epoch: u64,
     /// What the policy said.
     pub verdict: Verdict,
+    pub(crate) standing: Standing,
+    /// `None` for a flow that was not asked for them when it began.
+    pub(crate) first_bytes: Option<Box<FirstBytes>>,
+    /// Of a redirected flow: the connection that it is at its new destination.
+    pub(crate) redirect: Option<Box<FlowKey>>,
     /// From the opener.
     pub forward: Side,
     /// To the opener.
@@ -94,6 +122,9 @@ impl Entry {
         Self {
             epoch,
             verdict,
+            standing: if verdict.action.permits() { Standing::Passes } else { Standing::Refused },
+            first_bytes: None,
+            redirect: None,
             forward: Side::default(),
             reverse: Side::default(),
             peer,
@@ -150,6 +181,14 @@ impl Entry {
     /// True for flows to give up first when room is short: denied ones, and those without two living ends.
     pub(super) fn is_cheap(&self) -> bool {
         self.verdict.action == Action::Block || self.phase != Phase::Established
+    }
+
+    /// How many buffers its first bytes fill.
+    pub(super) fn buffers(&self) -> usize {
+        match self.first_bytes.as_deref() {
+            Some(FirstBytes::Awaited(gather)) => gather.buffers(),
+            _ => 0,
+        }
     }
 
     pub(super) fn note(&mut self, direction: Direction, headers: &Headers, packets: u32, now: Instant) {

@@ -10,11 +10,14 @@ use std::time::Instant;
 /// How many slots are looked at for the one to give up when the table is full.
 const EVICTION_PROBES: usize = 8;
 
+/// How many slots a sweep could look at in the time in which it has one flow judged: a microsecond under large policies.
+pub const JUDGING: usize = 8;
+
 /// Names an entry as long as it lives; a reused slot gets another id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FlowId {
-    slot: u32,
-    generation: u32,
+    pub(super) slot: u32,
+    pub(super) generation: u32,
 }
 
 /// What a sweep does with an entry.
@@ -33,10 +36,10 @@ pub struct SweepProgress {
 }
 
 #[derive(Debug)]
-struct Slot {
-    generation: u32,
+pub(super) struct Slot {
+    pub(super) generation: u32,
     hash: u32,
-    entry: Option<Entry>,
+    pub(super) entry: Option<Entry>,
 }
 
 /// Flows by connection, bounded, under a keyed hash.
@@ -45,16 +48,20 @@ struct Slot {
 #[derive(Debug)]
 pub struct FlowTable {
     seed: [u64; 2],
-    max_flows: usize,
-    slots: Vec<Slot>,
+    pub(super) max_flows: usize,
+    pub(super) slots: Vec<Slot>,
     /// The slots' peers, apart from them so that a sweep over a million flows reads eight megabytes, not two hundred.
     peers: Vec<u64>,
     free: Vec<u32>,
     index: Index,
+    /// Redirected flows by their connection at the new destination; `None` before the first.
+    pub(super) redirects: Option<Index>,
     /// Where eviction and expiry look next.
     eviction_hand: usize,
     expiry_hand: usize,
     evicted: u64,
+    /// Buffers of flows that wait for their first bytes.
+    pub(super) buffers: usize,
     /// The last packet's flow: packets come in runs.
     recent: Option<(FlowKey, FlowId, Direction)>,
 }
@@ -71,9 +78,11 @@ impl FlowTable {
             peers: Vec::with_capacity(max_flows),
             free: Vec::with_capacity(max_flows),
             index: Index::new(max_flows),
+            redirects: None,
             eviction_hand: 0,
             expiry_hand: 0,
             evicted: 0,
+            buffers: 0,
             recent: None,
         }
     }
@@ -142,7 +151,7 @@ impl FlowTable {
     #[must_use]
     #[inline]
     pub fn lookup_key(&self, key: &FlowKey) -> Option<(FlowId, Direction)> {
-        let slot = self.find(key, self.hash(key))?;
+        let Some(slot) = self.find(key, self.hash(key)) else { return self.lookup_redirected(key) };
         let Slot { generation, entry, .. } = self.slots.get(slot as usize)?;
         let forward = entry.as_ref()?.opener == *key;
         let direction = if forward { Direction::Forward } else { Direction::Reverse };
@@ -229,8 +238,8 @@ impl FlowTable {
         gone
     }
 
-    /// Looks at the next `budget` slots for flows of `peer` and lets `judge` decide. Start with the default
-    /// progress; true when the whole table was seen.
+    /// Looks at the next slots for flows of `peer` and lets `judge` decide: at most `budget` slots, of which a flow to be
+    /// judged counts as [`JUDGING`]. Start with the default progress; true when the whole table was seen.
     ///
     /// A flow inserted meanwhile may be missed: it was judged when it was inserted.
     pub fn sweep(
@@ -240,22 +249,23 @@ impl FlowTable {
         peer: u64,
         mut judge: impl FnMut(&mut Entry) -> Sweep,
     ) -> bool {
-        let end = progress.next.saturating_add(budget).min(self.slots.len());
-        for slot in progress.next..end {
-            if self.peers[slot] != peer {
-                continue;
+        let (mut left, mut slot) = (budget.max(1), progress.next);
+        while slot < self.slots.len() && left > 0 {
+            left -= 1;
+            if self.peers[slot] == peer {
+                left = left.saturating_sub(JUDGING - 1);
+                if self.slots[slot].entry.as_mut().map(&mut judge) == Some(Sweep::Remove) {
+                    self.vacate(slot as u32);
+                }
             }
-            if self.slots[slot].entry.as_mut().map(&mut judge) == Some(Sweep::Remove) {
-                self.vacate(slot as u32);
-            }
+            slot += 1;
         }
-        progress.next = end;
-        end == self.slots.len()
+        progress.next = slot;
+        slot == self.slots.len()
     }
 
-    fn hash(&self, key: &FlowKey) -> u32 {
-        let hash = siphash(self.seed, &key.symmetric());
-        (hash ^ (hash >> 32)) as u32
+    pub(super) fn hash(&self, key: &FlowKey) -> u32 {
+        fold(siphash(self.seed, &key.symmetric()))
     }
 
     fn find(&self, key: &FlowKey, hash: u32) -> Option<u32> {
@@ -267,7 +277,12 @@ impl FlowTable {
 
     fn vacate(&mut self, slot: u32) {
         let Some(place) = self.slots.get_mut(slot as usize) else { return };
-        if place.entry.take().is_some() {
+        if let Some(entry) = place.entry.take() {
+            self.buffers -= entry.buffers();
+            let redirect = entry.redirect.as_deref().map(|key| siphash(self.seed, &key.symmetric()));
+            if let (Some(hash), Some(redirects)) = (redirect.map(fold), &mut self.redirects) {
+                redirects.remove(hash, slot);
+            }
             self.index.remove(place.hash, slot);
             self.free.push(slot);
         }
@@ -292,6 +307,10 @@ impl FlowTable {
             self.evicted += 1;
         }
     }
+}
+
+fn fold(hash: u64) -> u32 {
+    (hash ^ (hash >> 32)) as u32
 }
 
 #[cfg(test)]

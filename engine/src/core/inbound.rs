@@ -13,6 +13,7 @@ use super::peer::{Peer, Stage};
 use super::{DropReason, Engine, Event, PeerKind, send};
 use crate::generation::GenerationId;
 use crate::packet::header::Headers;
+use crate::packet::rewrite::rewrite;
 use crate::packet::{Datagrams, Ecn, answer};
 use crate::wireguard::{DATA_HEADER, DATA_OVERHEAD, Message, Opened};
 use std::net::SocketAddr;
@@ -230,7 +231,7 @@ impl Engine {
     /// An inner packet lies opened in the deliveries' arena.
     fn opened(&mut self, slot: usize, id: GenerationId, range: Range<usize>, now: Instant) -> Result<(), DropReason> {
         let packet = self.deliveries.packet(range.clone());
-        let headers = Headers::parse(packet).map_err(|_| DropReason::Malformed)?;
+        let mut headers = Headers::parse(packet).map_err(|_| DropReason::Malformed)?;
         let kind = self.peers[slot].kind;
         if kind != PeerKind::Plain && ControlPacket::claims(headers.source, headers.destination, headers.protocol) {
             let control = packet.get(..headers.total_len).and_then(|bytes| bytes.first_chunk());
@@ -250,12 +251,12 @@ impl Engine {
         }
         self.counters.opened.add(1);
         match self.judge_inbound(slot, id, stage, range.clone(), &headers, now)? {
-            Judged::Allow => {
-                self.deliveries.deliver(range, &headers);
-                self.counters.delivered.add(1);
-                Ok(())
+            Judged::Allow => {}
+            Judged::Redirect(elsewhere) => {
+                let packet = self.deliveries.packet_mut(range.clone());
+                headers = rewrite(packet, &headers, elsewhere, false).ok_or(DropReason::Malformed)?;
             }
-            Judged::Drop(reason) => Err(reason),
+            Judged::Drop(reason) => return Err(reason),
             Judged::Deny { closes } => {
                 let answered = answer::deny(self.deliveries.packet(range), &headers, None, &mut self.scratch);
                 if let Some(len) = answered {
@@ -264,9 +265,12 @@ impl Engine {
                 if let Some(flow) = closes {
                     self.close_flow(slot, flow, now);
                 }
-                Err(DropReason::Denied)
+                return Err(DropReason::Denied);
             }
         }
+        self.deliveries.deliver(range, &headers);
+        self.counters.delivered.add(1);
+        Ok(())
     }
 
     fn judge_inbound(

@@ -22,6 +22,7 @@ mod peer;
 mod routes;
 mod seal;
 mod send;
+mod standing;
 mod swap;
 mod sweep;
 mod timers;

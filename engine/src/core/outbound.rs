@@ -9,6 +9,7 @@ use super::control_packet::ControlPacket;
 use super::judge::{Judge, Judged, Walk};
 use super::{DropReason, Engine, PeerKind, peer::Peer, seal, send};
 use crate::packet::header::Headers;
+use crate::packet::rewrite::rewrite;
 use crate::packet::{Cut, Frame, Frames, Gso, Head, answer};
 use std::time::Instant;
 
@@ -25,7 +26,7 @@ impl Engine {
     }
 
     fn outbound(&mut self, frame: Frame<'_>, now: Instant) -> Result<(), DropReason> {
-        let headers = Headers::parse(frame.bytes).map_err(|_| DropReason::Malformed)?;
+        let mut headers = Headers::parse(frame.bytes).map_err(|_| DropReason::Malformed)?;
         if ControlPacket::claims(headers.source, headers.destination, headers.protocol) {
             return Err(DropReason::StaleControl);
         }
@@ -49,6 +50,10 @@ impl Engine {
 
         match judged {
             Judged::Allow => {}
+            Judged::Redirect(elsewhere) => {
+                let partial = frame.offload.checksum.is_some();
+                headers = rewrite(frame.bytes, &headers, elsewhere, partial).ok_or(DropReason::Malformed)?;
+            }
             Judged::Drop(reason) => return Err(reason),
             Judged::Deny { closes } => {
                 if let Some(len) = answer::deny(frame.bytes, &headers, None, &mut self.scratch) {

@@ -116,14 +116,22 @@ impl Engine {
         }
     }
 
-    /// New rules for a generation: a new epoch, no new keys. Live flows are judged again within a second.
-    pub fn publish(&mut self, peer: PeerId, generation: GenerationId, policy: Arc<Policy>, now: Instant) {
-        let Some(&slot) = self.slots.get(&peer) else { return };
-        let Some((stage, live)) = self.peers[slot].generation(generation) else { return };
-        live.policy = policy;
+    /// New rules for a generation: a new epoch, no new keys. Live flows are judged again within a second. Returns the
+    /// former rules: large ones take milliseconds to drop, which no packet should wait for.
+    pub fn publish(
+        &mut self,
+        peer: PeerId,
+        generation: GenerationId,
+        policy: Arc<Policy>,
+        now: Instant,
+    ) -> Option<Arc<Policy>> {
+        let &slot = self.slots.get(&peer)?;
+        let (stage, live) = self.peers[slot].generation(generation)?;
+        let former = std::mem::replace(&mut live.policy, policy);
         if stage == Stage::Active {
             self.new_epoch(slot, now);
         }
+        Some(former)
     }
 
     /// The gateway's commit: the device's marker or first data came under the highest order.

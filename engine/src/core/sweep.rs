@@ -1,12 +1,12 @@
 //! Off the packet path: flows that a new identity or policy denies are closed, idle ones too; flows without traffic
 //! are forgotten.
 
-use super::Engine;
 use super::judge::{Walk, opened, owner};
+use super::standing::{Again, Rules};
+use super::{Engine, PeerKind};
 use crate::classify::{Entry, FlowId, FlowKey, Phase, Side, Sweep, SweepProgress};
 use crate::packet::answer;
 use crate::packet::header::TCP;
-use crate::policy::Action;
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -26,6 +26,8 @@ impl Sweeping {
 /// A flow that is being closed.
 struct Closing {
     opener: FlowKey,
+    /// The same at the acceptor's end.
+    accepted: FlowKey,
     opened: Walk,
     forward: Side,
     reverse: Side,
@@ -35,6 +37,7 @@ impl Closing {
     fn of(entry: &Entry) -> Option<Self> {
         (entry.opener().protocol == TCP && entry.phase() != Phase::Closed).then(|| Self {
             opener: *entry.opener(),
+            accepted: entry.redirect.as_deref().copied().unwrap_or(*entry.opener()),
             opened: opened(entry),
             forward: entry.forward,
             reverse: entry.reverse,
@@ -51,24 +54,21 @@ impl Engine {
             peer.sweeping = None;
             return;
         };
-        let (epoch, counters) = (peer.epoch, &self.counters);
+        let redirects = peer.kind != PeerKind::Gateway;
+        let rules = Rules { policy: &active.policy, epoch: peer.epoch, counters: &self.counters, redirects };
         let mut closing = Vec::new();
         let done = self.flows.sweep(&mut sweeping.progress, budget, owner(slot, sweeping.opened), |entry| {
-            if entry.epoch != epoch {
-                let lived = entry.verdict.action == Action::Allow;
-                entry.epoch = epoch;
-                entry.verdict = active.policy.verdict(entry.opener());
-                if entry.verdict.action == Action::Allow {
-                    counters.flows_allowed.add(1);
-                } else {
-                    counters.flows_denied.add(1);
-                    if lived {
-                        counters.flows_closed.add(1);
-                        closing.extend(Closing::of(entry));
-                    }
-                }
+            if entry.epoch == rules.epoch {
+                return Sweep::Keep;
             }
-            Sweep::Keep
+            match rules.judge_again(entry) {
+                Again::Stays => Sweep::Keep,
+                Again::Closes => {
+                    closing.extend(Closing::of(entry));
+                    Sweep::Keep
+                }
+                Again::Moves => Sweep::Remove,
+            }
         });
         if done {
             peer.sweeping = match sweeping.opened {
@@ -91,12 +91,13 @@ impl Engine {
 
     fn reset(&mut self, slot: usize, flow: &Closing, now: Instant) {
         let opener = SocketAddr::new(flow.opener.source, flow.opener.source_port);
-        let acceptor = SocketAddr::new(flow.opener.destination, flow.opener.destination_port);
+        let sought = SocketAddr::new(flow.opener.destination, flow.opener.destination_port);
+        let acceptor = SocketAddr::new(flow.accepted.destination, flow.accepted.destination_port);
         let (to_opener, to_acceptor) = match flow.opened {
             Walk::Outbound => (Walk::Inbound, Walk::Outbound),
             Walk::Inbound => (Walk::Outbound, Walk::Inbound),
         };
-        self.reset_end(slot, acceptor, opener, (&flow.reverse, &flow.forward), to_opener, now);
+        self.reset_end(slot, sought, opener, (&flow.reverse, &flow.forward), to_opener, now);
         self.reset_end(slot, opener, acceptor, (&flow.forward, &flow.reverse), to_acceptor, now);
     }
 

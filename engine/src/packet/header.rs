@@ -110,6 +110,17 @@ impl Headers {
         self.total_len.saturating_sub(self.transport_offset)
     }
 
+    /// What `packet`, whose headers these are, carries above TCP or UDP; nothing of other protocols.
+    #[must_use]
+    pub fn payload<'a>(&self, packet: &'a [u8]) -> &'a [u8] {
+        let header_len = match self.transport {
+            Transport::Tcp(tcp) => tcp.header_len,
+            Transport::Udp { .. } => 8,
+            _ => return &[],
+        };
+        packet.get(self.transport_offset + header_len..self.total_len).unwrap_or_default()
+    }
+
     /// True for a first or later fragment.
     #[must_use]
     pub fn is_fragment(&self) -> bool {

@@ -7,6 +7,7 @@ mod delivery;
 mod ecn;
 pub mod header;
 mod lend;
+pub(crate) mod rewrite;
 pub mod segment;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -1,148 +1,120 @@
 //! The compiled rules of one identity: which flows may pass.
 
-mod prefixes;
+mod address_set;
+mod clause;
+mod detected;
+mod index;
+mod payload;
+mod rule;
+mod stab;
 #[cfg(test)]
 mod tests;
 
-use crate::classify::FlowKey;
-use crate::packet::header::{TCP, UDP};
-use ipnet::IpNet;
-use prefixes::{Prefixes, canonical};
-use std::ops::RangeInclusive;
+pub use address_set::AddressSet;
+pub use detected::Detected;
+pub use rule::{Action, Clause, Payload, PayloadTest, Rule};
 
-/// What a rule or the default does with a flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Let it pass.
-    Allow,
-    /// Refuse it with an answer.
-    Block,
-}
+use crate::classify::{Extracted, FlowKey};
+use clause::{Asked, Compiled};
+use index::Index;
+use payload::{Collector, PayloadClauses};
 
-/// One rule; an empty list matches everything. Rules are asked in order, the first match wins.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rule {
-    /// The caller's id, reported with the verdict.
-    pub id: u32,
-    /// Destination prefixes. `0.0.0.0/0` is all of IPv4 and nothing of IPv6, `::/0` the reverse. An IPv4-mapped IPv6
-    /// address or prefix (`::ffff:10.0.0.0/104`) is the IPv4 one.
-    pub destinations: Vec<IpNet>,
-    /// Destination ports (TCP and UDP only; a rule with ports never matches other protocols).
-    pub ports: Vec<RangeInclusive<u16>>,
-    /// IP protocol numbers.
-    pub protocols: Vec<u8>,
-    /// What to do on a match.
-    pub action: Action,
-}
+/// No clause.
+const NONE: u32 = u32::MAX;
 
 /// A policy's answer for one flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// Allow or block.
+    /// What becomes of the flow.
     pub action: Action,
     /// The rule that decided, or `None` for the default.
     pub rule: Option<u32>,
 }
 
+/// What the rules say before a flow's first byte has been seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Enough for a verdict.
+    Decided(Verdict),
+    /// A rule asks for what the first bytes tell before any other is sure to match.
+    AsksPayload,
+}
+
 /// An immutable, compiled rule list with its default action.
 #[derive(Debug)]
 pub struct Policy {
-    rules: Vec<Compiled>,
-    /// Rules without destinations.
-    anywhere: Vec<u32>,
-    v4: Prefixes,
-    v6: Prefixes,
+    /// (id, action) in the order of the rules.
+    rules: Vec<(u32, Action)>,
+    clauses: Vec<Compiled>,
+    /// The clauses without payload tests.
+    plain: Index,
+    /// Those with, by all else that they ask; `None` if there are none.
+    asking: Option<(Index, PayloadClauses)>,
     default: Action,
-}
-
-/// A rule without its destinations, which are in [`Prefixes`].
-#[derive(Debug)]
-struct Compiled {
-    id: u32,
-    action: Action,
-    /// One bit per protocol number.
-    protocols: [u64; 4],
-    /// Sorted, apart from each other. Empty for a rule without ports.
-    ports: Vec<(u16, u16)>,
-    any_port: bool,
 }
 
 impl Policy {
     /// Compiles `rules`, asked in order; `default` answers when none matches.
     #[must_use]
     pub fn compile(rules: Vec<Rule>, default: Action) -> Self {
-        let mut anywhere = Vec::new();
-        let (mut v4, mut v6) = (Vec::new(), Vec::new());
-        for (number, rule) in (0u32..).zip(&rules) {
-            if rule.destinations.is_empty() {
-                anywhere.push(number);
-            }
-            for destination in &rule.destinations {
-                match prefixes::range(destination) {
-                    (true, range) => v4.push((range, number)),
-                    (false, range) => v6.push((range, number)),
+        let mut clauses = Vec::with_capacity(rules.len());
+        let mut collector = Collector::default();
+        for (number, rule) in (0..).zip(&rules) {
+            for clause in &rule.any {
+                let compiled = Compiled::new(number, clause, collector.tests(&clause.payload));
+                if !compiled.is_impossible() {
+                    clauses.push(compiled);
                 }
             }
         }
-        let rules = rules.into_iter().map(Compiled::new).collect();
-        Self { rules, anywhere, v4: Prefixes::new(v4), v6: Prefixes::new(v6), default }
+        let all = 0..clauses.len() as u32;
+        let (plain, asking): (Vec<u32>, Vec<u32>) =
+            all.partition(|number| clauses[*number as usize].payload.is_empty());
+        let plain = Index::new(&clauses, &plain);
+        let asking = (!asking.is_empty()).then(|| (Index::new(&clauses, &asking), collector.finish(&clauses, &asking)));
+        Self { rules: rules.iter().map(|rule| (rule.id, rule.action)).collect(), clauses, plain, asking, default }
     }
 
-    /// The answer for a flow opened towards `key.destination`.
-    ///
-    /// Asked once per flow and epoch. Costs a binary search over the prefixes, then a look at the rules of each
-    /// prefix that encloses the destination, in order and none behind the best match so far.
+    /// The answer for a flow opened towards `key.destination`, of which nothing has been seen.
+    #[must_use]
+    pub fn answer(&self, key: &FlowKey) -> Answer {
+        let asked = Asked::of(key);
+        let decided = self.plain.first(&self.clauses, &asked, NONE);
+        if let Some((index, payload)) = &self.asking
+            && index.first(&self.clauses, &asked, decided) < decided
+        {
+            if asked.ports.is_some() {
+                return Answer::AsksPayload;
+            }
+            // Neither TCP nor UDP: there will be nothing to tell.
+            let decided = payload.first(&self.clauses, &asked, &Extracted::default(), decided);
+            return Answer::Decided(self.verdict_of(decided));
+        }
+        Answer::Decided(self.verdict_of(decided))
+    }
+
+    /// The verdict on a flow whose first bytes tell nothing.
     #[must_use]
     pub fn verdict(&self, key: &FlowKey) -> Verdict {
-        let (is_v4, destination) = canonical(key.destination);
-        let prefixes = if is_v4 { &self.v4 } else { &self.v6 };
-        let mut best = self.first_match(&self.anywhere, u32::MAX, key);
-        for rules in prefixes.enclosing(destination) {
-            best = self.first_match(rules, best, key);
+        self.decide(key, &Extracted::default())
+    }
+
+    /// The verdict on a flow whose first bytes tell `extracted`.
+    #[must_use]
+    pub fn decide(&self, key: &FlowKey, extracted: &Extracted) -> Verdict {
+        let asked = Asked::of(key);
+        let mut decided = self.plain.first(&self.clauses, &asked, NONE);
+        if let Some((_, payload)) = &self.asking {
+            decided = payload.first(&self.clauses, &asked, extracted, decided);
         }
-        match self.rules.get(best as usize) {
-            Some(rule) => Verdict { action: rule.action, rule: Some(rule.id) },
+        self.verdict_of(decided)
+    }
+
+    fn verdict_of(&self, clause: u32) -> Verdict {
+        let rule = self.clauses.get(clause as usize).and_then(|clause| self.rules.get(clause.rule as usize));
+        match rule {
+            Some(&(id, action)) => Verdict { action, rule: Some(id) },
             None => Verdict { action: self.default, rule: None },
         }
-    }
-
-    /// The first of `rules` (in order) that matches the key's protocol and port, or `best` if that comes before.
-    fn first_match(&self, rules: &[u32], best: u32, key: &FlowKey) -> u32 {
-        let mut candidates = rules.iter().copied().take_while(|&number| number < best);
-        candidates.find(|&number| self.rules[number as usize].matches(key)).unwrap_or(best)
-    }
-}
-
-impl Compiled {
-    fn new(rule: Rule) -> Self {
-        let mut protocols = if rule.protocols.is_empty() { [u64::MAX; 4] } else { [0; 4] };
-        for protocol in rule.protocols {
-            protocols[usize::from(protocol) / 64] |= 1 << (protocol % 64);
-        }
-        let any_port = rule.ports.is_empty();
-        let mut ranges: Vec<(u16, u16)> = rule.ports.iter().map(|range| (*range.start(), *range.end())).collect();
-        ranges.retain(|(start, end)| start <= end);
-        ranges.sort_unstable();
-        let mut ports: Vec<(u16, u16)> = Vec::with_capacity(ranges.len());
-        for (start, end) in ranges {
-            match ports.last_mut() {
-                Some(last) if start <= last.1 => last.1 = last.1.max(end),
-                _ => ports.push((start, end)),
-            }
-        }
-        Self { id: rule.id, action: rule.action, protocols, ports, any_port }
-    }
-
-    fn matches(&self, key: &FlowKey) -> bool {
-        if self.protocols[usize::from(key.protocol) / 64] >> (key.protocol % 64) & 1 == 0 {
-            return false;
-        }
-        if self.any_port {
-            return true;
-        }
-        let port = key.destination_port;
-        let behind = self.ports.partition_point(|range| range.0 <= port);
-        let inside = behind.checked_sub(1).is_some_and(|at| port <= self.ports[at].1);
-        inside && matches!(key.protocol, TCP | UDP)
     }
 }

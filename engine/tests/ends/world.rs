@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use vestibule_engine::core::{Engine, EngineConfig, Event, PeerId, PeerKind};
 use vestibule_engine::generation::{GenerationConfig, GenerationId, PrivateKey};
-use vestibule_engine::policy::{Action, Policy, Rule};
+use vestibule_engine::policy::{Action, AddressSet, Clause, Policy, Rule};
 use vestibule_engine::random::Seed;
 use vestibule_engine::wireguard::SessionBackend;
 
@@ -31,13 +31,8 @@ pub(crate) struct World {
 }
 
 pub(crate) fn policy(directory_only: bool) -> Arc<Policy> {
-    let allow = Rule {
-        id: 1,
-        destinations: vec!["10.20.0.10/32".parse().unwrap()],
-        ports: vec![],
-        protocols: vec![],
-        action: Action::Allow,
-    };
+    let destinations = Some(Arc::new(AddressSet::new(["10.20.0.10/32".parse().unwrap()])));
+    let allow = Rule { id: 1, action: Action::Allow, any: vec![Clause { destinations, ..Clause::default() }] };
     Arc::new(Policy::compile(vec![allow], if directory_only { Action::Block } else { Action::Allow }))
 }
 

@@ -1,7 +1,11 @@
 pub(super) fn host_name() -> Option<String> {
-    std::env::var("COMPUTERNAME").or_else(|_| std::env::var("HOSTNAME")).ok().filter(|name| !name.is_empty())
+    std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty())
 }
 
 pub(super) fn os_version() -> Option<String> {
     None
+}
+
+pub(super) fn system() -> super::System {
+    super::System::default()
 }

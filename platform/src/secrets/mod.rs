@@ -13,8 +13,8 @@ pub use imp::FileStore;
 use std::{io, path::PathBuf};
 use zeroize::Zeroizing;
 
-/// The longest secret, in bytes: room for any key or token, and a bound on what a damaged store makes us read.
-pub const MAX_SECRET: usize = 64 * 1024;
+/// The longest secret, in bytes: room for an MDM file with its tokens, and a bound on what a damaged store makes us read.
+pub const MAX_SECRET: usize = 1 << 20;
 
 /// Keeps secrets by name. Names are 1 to 100 of `a-z`, `0-9`, `.`, `_`, `-`, and do not begin with a dot.
 pub trait Secrets: Send + Sync {

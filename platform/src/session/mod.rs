@@ -1,15 +1,20 @@
 //! Who is logged on: the sessions of the operating system and their events.
 //!
-//! [`Scripted`] takes them from lines on a local socket; [`memory`] is the twin. The events are those that Windows
+//! [`Logind`] takes them from systemd-logind, [`Scripted`] from lines on a local socket; [`memory`] is the twin. The events are those that Windows
 //! tells a service (`SESSION_CHANGE`): session ids and user names are opaque text.
 
 #[cfg_attr(unix, path = "scripted.rs")]
 #[cfg_attr(not(unix), path = "unsupported.rs")]
 mod imp;
+#[cfg_attr(not(target_os = "linux"), path = "no_logind.rs")]
+mod logind;
 pub mod memory;
 mod script;
+#[cfg(target_os = "linux")]
+mod seen;
 
 pub use imp::Scripted;
+pub use logind::Logind;
 
 use crossbeam_channel::Receiver;
 use std::{io, path::PathBuf};
@@ -96,6 +101,10 @@ pub enum SessionEvent {
     Lock,
     /// The desktop was unlocked.
     Unlock,
+    /// The system is about to sleep.
+    Suspend,
+    /// The system woke up.
+    Resume,
 }
 
 /// Why there are no session events.
@@ -122,6 +131,13 @@ pub enum SessionError {
         line: usize,
         /// What is wrong.
         reason: String,
+    },
+    /// The bus or logind is not there.
+    #[error("logind does not tell who is logged on: is the system bus running?")]
+    Logind {
+        /// Why.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
     },
     /// No implementation here.
     #[error(transparent)]

@@ -2,7 +2,7 @@
 
 use ipnet::IpNet;
 use std::{net::IpAddr, sync::Arc};
-use vestibule_engine::policy::{Action, Policy, Rule};
+use vestibule_engine::policy::{Action, AddressSet, Clause, Policy, Rule};
 
 /// One rule: the first that matches decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,10 +48,13 @@ impl PolicySpec {
             .zip(&self.rules)
             .map(|(id, rule)| Rule {
                 id,
-                destinations: vec![rule.destination],
-                ports: rule.port.map(|port| port..=port).into_iter().collect(),
-                protocols: rule.protocol.into_iter().collect(),
                 action: action(rule.allow),
+                any: vec![Clause {
+                    destinations: Some(Arc::new(AddressSet::new([rule.destination]))),
+                    destination_ports: rule.port.map(|port| port..=port).into_iter().collect(),
+                    protocols: rule.protocol.into_iter().collect(),
+                    ..Clause::default()
+                }],
             })
             .collect();
         Arc::new(Policy::compile(rules, action(self.default_allow)))

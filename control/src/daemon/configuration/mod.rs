@@ -1,16 +1,19 @@
 //! The MDM file as the daemon lives with it: the last good one stays in force, whatever happens to the file (D14).
 
+#[cfg(test)]
+mod tests;
 mod watch;
 
 pub(super) use watch::watch;
 
 use super::{
+    emergency::Sources,
     ipc::{ConfigView, MdmState, MdmView},
     remote::Secret,
     store::Store,
     wall,
 };
-use crate::{causes::chain, registration::Settings};
+use crate::{causes::chain, mdm::MdmConfig, registration::Settings};
 use std::{
     fs::File,
     io::{self, Read},
@@ -22,9 +25,21 @@ use zeroize::Zeroizing;
 #[derive(Clone, Debug)]
 pub(super) struct Content {
     pub(super) settings: Settings,
-    /// Team name, client id, client secret.
-    pub(super) tokens: Vec<(String, String, Secret)>,
+    pub(super) tokens: Vec<Token>,
     pub(super) configs: Vec<ConfigView>,
+    /// All that the file says.
+    pub(super) mdm: MdmConfig,
+}
+
+/// A service token of the file.
+#[derive(Clone, Debug)]
+pub(super) struct Token {
+    /// That of `pre_login`, not of an entry of `configs`.
+    pub(super) pre_login: bool,
+    /// Team name.
+    pub(super) team: String,
+    pub(super) client_id: String,
+    pub(super) client_secret: Secret,
 }
 
 /// Reads a file's bytes, named for its errors; the error is one line for people.
@@ -79,6 +94,16 @@ impl Configuration {
         self.good.as_ref().map(|good| good.content.settings.clone())
     }
 
+    /// All that the file in force says.
+    pub(super) fn mdm(&self) -> Option<&MdmConfig> {
+        self.good.as_ref().map(|good| &good.content.mdm)
+    }
+
+    /// Where emergency signals come from.
+    pub(super) fn emergency(&self) -> Sources {
+        self.good.as_ref().map(|good| Sources::of(good.content.mdm.configs.first())).unwrap_or_default()
+    }
+
     /// Reads the file again. A good one is kept in `store`.
     pub(super) fn read(&mut self, store: &Store) -> Reading {
         let path = self.path.display().to_string();
@@ -131,11 +156,11 @@ impl Configuration {
         self.error.as_deref()
     }
 
-    /// The service token for `organization`: id and secret.
-    pub(super) fn service_token(&self, organization: &str) -> Option<(String, Secret)> {
-        let tokens = self.good.iter().flat_map(|good| &good.content.tokens);
-        let mut found = tokens.filter(|(team, ..)| team.eq_ignore_ascii_case(organization));
-        found.next().map(|(_, id, secret)| (id.clone(), secret.clone()))
+    /// The service token for `team`, of `pre_login` or of its entry: id and secret.
+    pub(super) fn service_token(&self, pre_login: bool, team: &str) -> Option<(String, Secret)> {
+        let mut tokens = self.good.iter().flat_map(|good| &good.content.tokens);
+        let found = tokens.find(|token| token.pre_login == pre_login && token.team.eq_ignore_ascii_case(team))?;
+        Some((found.client_id.clone(), found.client_secret.clone()))
     }
 
     pub(super) fn view(&self) -> MdmView {
@@ -171,19 +196,26 @@ pub(super) fn parse(file: &str, bytes: &[u8]) -> Result<Content, String> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let token = |organization: &str, token: &crate::mdm::ServiceToken| {
-        (organization.to_owned(), token.client_id.clone(), Secret::new(token.client_secret.expose()))
+    let token = |pre_login, team: &str, token: &crate::mdm::ServiceToken| Token {
+        pre_login,
+        team: team.to_owned(),
+        client_id: token.client_id.clone(),
+        client_secret: Secret::new(token.client_secret.expose()),
     };
-    let pre_login = config.pre_login.iter().map(|pre_login| token(&pre_login.organization, &pre_login.token));
+    let pre_login = config.pre_login.iter().map(|pre_login| token(true, &pre_login.organization, &pre_login.token));
+    let entries = config.configs.iter();
+    let of_entries =
+        entries.filter_map(|entry| Some(token(false, entry.organization.as_ref()?, entry.token.as_ref()?)));
     let configs = config.configs.iter().filter_map(|entry| Some((entry.organization.as_ref()?, entry)));
     Ok(Content {
         settings: config.settings(),
-        tokens: pre_login.collect(),
+        tokens: pre_login.chain(of_entries).collect(),
         configs: configs
             .map(|(organization, entry)| ConfigView {
                 organization: organization.clone(),
                 display_name: entry.display_name.clone(),
             })
             .collect(),
+        mdm: config,
     })
 }

@@ -1,6 +1,6 @@
 //! Carrying out what the machine orders.
 
-use super::{Driver, Input, Prompt};
+use super::{Browser, Driver, Input, Prompt};
 use crate::{
     causes::chain,
     daemon::{
@@ -11,6 +11,7 @@ use crate::{
 };
 use std::process::Stdio;
 use tokio::sync::watch;
+use vestibule_platform::desktop::open_browser;
 
 impl<G: Gateway> Driver<G> {
     pub(super) fn carry_out(&mut self, action: Action) {
@@ -36,6 +37,7 @@ impl<G: Gateway> Driver<G> {
                 if let Err(error) = self.store.forget_bearers(|id| id != registration) {
                     self.failed("store", &error);
                 }
+                self.profiles.forget(registration, &self.store);
             }
             Action::SetDeadline { at } => self.deadline = at,
             Action::Notify { message } => tracing::info!("{message}"),
@@ -43,7 +45,8 @@ impl<G: Gateway> Driver<G> {
     }
 
     fn enrol_by_token(&mut self, request: RequestId, slot: Slot, organization: String) {
-        let Some((client_id, client_secret)) = self.configuration.service_token(&organization) else {
+        let pre_login = slot == Slot::PreLogin;
+        let Some((client_id, client_secret)) = self.configuration.service_token(pre_login, &organization) else {
             let reason = format!("the MDM file has no service token for `{organization}`");
             return self.events.push_back(Event::EnrolFailed { request, slot, reason });
         };
@@ -70,9 +73,32 @@ impl<G: Gateway> Driver<G> {
         });
     }
 
-    /// Opens `url` for the user, if a browser is configured.
+    /// Opens `url` for the user: by the configured command, or in the browser of who is at the desktop.
     pub(super) fn browse(&self, url: &str) {
-        let mut words = self.settings.browser.iter().flat_map(|command| command.split_whitespace());
+        match &self.settings.browser {
+            Browser::Command(command) => Self::browse_by(command, url),
+            Browser::Desktop => self.browse_at_the_desktop(url),
+            #[cfg(test)]
+            Browser::Nobody => {}
+        }
+    }
+
+    fn browse_at_the_desktop(&self, url: &str) {
+        let Some(user) = self.machine.state().desktop().map(|session| session.user.to_string()) else { return };
+        let url = url.to_owned();
+        // It reads files and waits for a program.
+        tokio::task::spawn_blocking(move || {
+            const BY_HAND: &str = "`vestibule status` tells the address to open by hand";
+            match open_browser(&user, &url).map(|mut opener| opener.wait()) {
+                Ok(Ok(status)) if status.success() => tracing::info!(%user, "the user's browser was opened"),
+                Ok(status) => tracing::warn!(%user, ?status, "the user's browser was not opened: {BY_HAND}"),
+                Err(error) => tracing::warn!("the user's browser was not opened: {}: {BY_HAND}", chain(&error)),
+            }
+        });
+    }
+
+    fn browse_by(command: &str, url: &str) {
+        let mut words = command.split_whitespace();
         let Some(program) = words.next() else { return };
         let browser = tokio::process::Command::new(program)
             .args(words)

@@ -5,15 +5,17 @@ use super::{
     generation::{BringUp, Live, Prepared, Stage, Target},
 };
 use crate::{
+    api::device::Changes,
     causes::chain,
     daemon::{
         host::Plan,
         order::{Order, OrderError, order},
         poll::{News, poll},
+        posture::PostureTask,
         remote::{Gateway, Meaning},
+        settings::split_routes,
     },
     registration::{ActivationId, Event},
-    rules::engine_policy,
 };
 use std::time::Duration;
 use tokio::time::Instant;
@@ -37,22 +39,22 @@ impl<G: Gateway> Driver<G> {
             return;
         };
         let (gateway, device, store) = (self.gateway.clone(), self.device.clone(), self.store.clone());
-        let held = self.held.clone();
+        let (held, profiles) = (self.held.clone(), self.profiles.clone());
         let (inputs, mtu, secret) = (self.inputs.clone(), self.settings.mtu, bearer.clone());
         let task = tokio::spawn(async move {
-            let result = order(&*gateway, &device, &store, &held, registration, &secret, mtu).await;
-            let _ = inputs.send(Input::Ordered { activation, result });
+            let result = order(&*gateway, &device, &store, (&held, &profiles), registration, &secret, mtu).await;
+            let _ = inputs.send(Input::Ordered { activation, result: result.map(Box::new) });
         });
         let target = Target { activation, registration, identity, organization, bearer };
         self.next = Some(BringUp { target, stage: Stage::Ordering, deadline: None, task: Some(task.into()) });
     }
 
     /// The gateway's answer to the order: the handshake may begin.
-    pub(super) fn ordered(&mut self, activation: ActivationId, result: Result<Order, OrderError>) {
+    pub(super) fn ordered(&mut self, activation: ActivationId, result: Result<Box<Order>, OrderError>) {
         let Some(next) = self.next.as_mut().filter(|next| next.target.activation == activation) else { return };
         next.task = None;
         let order = match result {
-            Ok(order) => order,
+            Ok(order) => *order,
             Err(error) => {
                 let registration = next.target.registration;
                 match error.meaning() {
@@ -66,12 +68,20 @@ impl<G: Gateway> Driver<G> {
         if let Err(error) = self.tunnel.prepare(&order.generation(&next.target.identity)) {
             return self.bring_up_failed(&chain(&error));
         }
+        // The address of the emergency signal is asked beside the tunnel, whose rules may not let it through.
+        let bypass = order.bypass.iter().copied().chain(self.emergency.address()).collect();
         let prepared = Prepared {
             generation: GenerationId(order.swap_seq),
             swap_seq: order.swap_seq,
-            plan: Plan { addresses: order.answer.addresses, routes: order.answer.routes, bypass: order.bypass },
+            held: order.held(),
+            plan: Plan {
+                addresses: order.answer.addresses,
+                routes: split_routes(&order.answer.routes, &order.profile.settings.split_tunnel),
+                bypass,
+            },
             mtu: order.answer.mtu,
-            policy_version: order.policy_version,
+            routes: order.answer.routes,
+            profile: order.profile,
         };
         next.stage = Stage::Handshaking(prepared);
         next.deadline = Some(Instant::now() + self.settings.patience);
@@ -175,15 +185,37 @@ impl<G: Gateway> Driver<G> {
             return;
         };
         let (gateway, inputs, bearer) = (self.gateway.clone(), self.inputs.clone(), target.bearer.clone());
-        let (generation, policy_version) = (prepared.generation, prepared.policy_version);
-        let poll = tokio::spawn(poll(gateway, bearer, policy_version, move |news| {
+        let (generation, policy_version) = (prepared.generation, prepared.held.since);
+        let posture = PostureTask::start(gateway.clone(), bearer.clone(), prepared.held.posture);
+        let poll = tokio::spawn(poll(gateway, bearer, prepared.held.clone(), move |news| {
             inputs.send(Input::News { generation, news }).is_ok()
         }));
         self.events.push_back(Event::Committed { activation: target.activation });
         let since = (self.clock)().wall;
-        self.live = Some(Live { target, prepared, since, policy_version, _poll: poll.into() });
+        self.live = Some(Live { target, prepared, since, policy_version, _poll: poll.into(), posture });
         self.swaps += 1;
         self.errors.clear("connect");
+        self.settings_changed();
+    }
+
+    /// Other rules, another profile or another schedule of the active registration.
+    fn changed(&mut self, generation: GenerationId, registration: Uuid, changes: Changes) {
+        let Some(live) = self.live.as_mut() else { return };
+        live.policy_version = changes.version;
+        live.posture.every(changes.posture.every);
+        if let (Some(document), Some(digest)) = (changes.policy, &changes.policy_digest) {
+            tracing::info!(version = document.version, rules = document.rules.len(), "new rules");
+            if let Some((_, policy)) = self.held.take(registration, Some(document), digest) {
+                self.tunnel.publish(generation, policy);
+            }
+        }
+        if let (Some(document), Some(digest)) = (changes.profile, &changes.profile_digest) {
+            tracing::info!(profile = document.name, "new device profile");
+            if let Some(profile) = self.profiles.take(registration, Some(document), digest) {
+                live.prepared.profile = profile;
+                self.settings_changed();
+            }
+        }
     }
 
     /// What the gateway pushed about the active registration.
@@ -191,12 +223,7 @@ impl<G: Gateway> Driver<G> {
         let Some(live) = self.live.as_mut().filter(|live| live.prepared.generation == generation) else { return };
         let registration = live.target.registration;
         match news {
-            News::Policy(document) if document.version == live.policy_version => {}
-            News::Policy(document) => {
-                tracing::info!(version = document.version, rules = document.rules.len(), "new rules");
-                live.policy_version = document.version;
-                self.tunnel.publish(generation, engine_policy(&document));
-            }
+            News::Changed(changes) => self.changed(generation, registration, *changes),
             News::Revoked => self.events.push_back(Event::RegistrationRevoked { registration }),
             News::Deleted => self.events.push_back(Event::RegistrationDeleted { registration }),
             News::Lost(message) => {
@@ -264,6 +291,7 @@ impl<G: Gateway> Driver<G> {
         let at = self.now_text();
         self.errors.set("connect", at, format!("the connection as {} was lost: {reason}", live.target.identity));
         self.tunnel.retire(live.prepared.generation);
+        self.tell_resolver();
         self.events.push_back(Event::GenerationFailed { activation: live.target.activation, reason: reason.into() });
     }
 
@@ -277,5 +305,6 @@ impl<G: Gateway> Driver<G> {
             self.tunnel.retire(generation);
         }
         self.host.unroute();
+        self.tell_resolver();
     }
 }

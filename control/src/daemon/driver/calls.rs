@@ -16,6 +16,21 @@ use uuid::Uuid;
 const WHY: usize = 50;
 
 impl<G: Gateway> Driver<G> {
+    /// Why the user cannot be asked to sign in now.
+    fn refuses_prompt(&self) -> Option<Failure> {
+        let status = self.status();
+        let Some(user) = status.desktop else {
+            let message = "nobody is logged on: a user must be at the desktop to sign in";
+            return Some(Failure::new("nobody_logged_on", message));
+        };
+        let registered = self.registration_views().into_iter().find(|view| view.active && !view.service_token)?;
+        let message = format!(
+            "{user} is registered as {}: `vestibule registration delete` first, to register as somebody else",
+            registered.identity
+        );
+        Some(Failure::new("registered", message))
+    }
+
     pub(super) fn call(&mut self, Call { request, answer }: Call) {
         let reply = match request {
             Request::Status => Self::answer_with(&self.status()),
@@ -23,9 +38,24 @@ impl<G: Gateway> Driver<G> {
                 device_id: self.device.key.device_id(),
                 registrations: self.registration_views(),
             }),
+            Request::RegistrationDelete { .. } if !self.effective.allowed_to_leave => {
+                let message = "the device's profile keeps it in the organisation (`allowed_to_leave` is false): \
+                               an administrator may delete the registration";
+                Answer::Error(Failure::new("leave_not_allowed", message))
+            }
             Request::RegistrationDelete { id } => match self.deletable(id) {
                 Ok(view) => return self.delete(view, answer),
                 Err(failure) => Answer::Error(failure),
+            },
+            Request::RegistrationNew => match self.refuses_prompt() {
+                Some(failure) => Answer::Error(failure),
+                None => {
+                    if self.prompt.is_none() {
+                        self.events.push_back(Event::Connect);
+                        self.settle();
+                    }
+                    Self::answer_with(&self.status())
+                }
             },
             Request::Connect => {
                 self.events.push_back(Event::Connect);
@@ -38,10 +68,12 @@ impl<G: Gateway> Driver<G> {
                 if self.machine.state().switched_off.is_some() {
                     Self::answer_with(&self.status())
                 } else {
-                    let message = "the MDM file locks the switch (`switch_locked`): disconnecting is not allowed";
+                    let origin = self.effective.origin("switch_locked");
+                    let message = format!("`switch_locked` is set ({origin}): disconnecting is not allowed");
                     Answer::Error(Failure::new("switch_locked", message))
                 }
             }
+            Request::Settings => Self::answer_with(&self.settings_view()),
             Request::MdmConfigs => Self::answer_with(&self.configuration.view()),
             Request::MdmRefresh => {
                 self.read_mdm();
@@ -103,7 +135,8 @@ impl<G: Gateway> Driver<G> {
                 id: registration.id,
                 organization: registration.organization.clone(),
                 identity: registration.email.clone(),
-                service_token: *slot == crate::registration::Slot::PreLogin,
+                service_token: *slot == crate::registration::Slot::PreLogin
+                    || registration.email.starts_with("non_identity@"),
                 slot: slot.to_string(),
                 revoked: registration.revoked,
                 active: active == Some(registration.id),
@@ -116,6 +149,7 @@ impl<G: Gateway> Driver<G> {
         let skip = log.len().saturating_sub(last);
         let entries = log.skip(skip).map(|entry| WhyEntry {
             at: wall::text(entry.at.wall),
+            boot: entry.boot.clone(),
             row: entry.row.name().to_owned(),
             rule: entry.row.text().to_owned(),
             plain: entry.plain.clone(),

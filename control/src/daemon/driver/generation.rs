@@ -1,9 +1,12 @@
 //! Generations as the loop knows them.
 
 use crate::{
-    daemon::{host::Plan, remote::Secret},
+    api::{device::Held, profile::ProfileDocument},
+    daemon::{host::Plan, posture::PostureTask, remote::Secret},
     registration::ActivationId,
 };
+use ipnet::IpNet;
+use std::sync::Arc;
 use tokio::{
     task::{AbortHandle, JoinHandle},
     time::Instant,
@@ -66,7 +69,11 @@ pub(super) struct Prepared {
     pub(super) swap_seq: u64,
     pub(super) plan: Plan,
     pub(super) mtu: u16,
-    pub(super) policy_version: u64,
+    /// What the gateway routes, before the profile has its say.
+    pub(super) routes: Vec<IpNet>,
+    pub(super) profile: Arc<ProfileDocument>,
+    /// What the long poll starts with.
+    pub(super) held: Held,
 }
 
 /// The generation that carries traffic.
@@ -77,6 +84,8 @@ pub(super) struct Live {
     pub(super) since: i64,
     pub(super) policy_version: u64,
     pub(super) _poll: Task,
+    /// Reports posture when it is due.
+    pub(super) posture: PostureTask,
 }
 
 impl BringUp {

@@ -16,18 +16,27 @@ mod bring_up;
 mod calls;
 mod generation;
 mod parts;
+mod settings;
 mod status;
 #[cfg(test)]
 mod tests;
 
 use super::remote::Gateway;
 use super::{
-    configuration::Configuration, enrol::Device, held::HeldPolicies, host::Host, ipc::ErrorView, store::Store,
+    configuration::Configuration,
+    emergency::Emergency,
+    enrol::Device,
+    held::HeldPolicies,
+    host::Host,
+    ipc::ErrorView,
+    journal::Journal,
+    settings::{Dns, Effective, HeldProfiles},
+    store::Store,
     tunnel::Tunnel,
 };
-use crate::registration::{self, Backoff, Event, Machine, RequestId, SinceBoot, State, Timestamp};
+use crate::registration::{Event, Machine, RequestId, SinceBoot, State, Timestamp};
 use generation::{BringUp, Live};
-pub(super) use parts::{CommitFailure, Input, Parts, Settings};
+pub(super) use parts::{Browser, CommitFailure, Input, Parts, Settings};
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
@@ -50,8 +59,17 @@ pub(super) struct Driver<G> {
     gateway: Arc<G>,
     device: Arc<Device>,
     store: Arc<Store>,
+    journal: Journal,
+    emergency: Emergency,
     /// The rules of former orders.
     held: Arc<HeldPolicies>,
+    profiles: Arc<HeldProfiles>,
+    /// The settings in force.
+    effective: Effective,
+    /// What the resolver is told.
+    dns: watch::Sender<Dns>,
+    /// How the resolver does.
+    names: super::dns::Watch,
     tunnel: Tunnel,
     host: Arc<Host>,
     configuration: Configuration,
@@ -75,22 +93,6 @@ pub(super) struct Driver<G> {
     kept: Option<State>,
     /// Both clocks at the last look.
     awake: Option<(Instant, SinceBoot)>,
-}
-
-/// `state` without what ends with the process: the machine forgets it at `ServiceStarted`. A swap between known
-/// registrations changes nothing else, and so waits for no disk but `swap_seq`'s.
-fn durable(state: &State) -> State {
-    State {
-        tunnel: registration::Tunnel::default(),
-        enrolment: None,
-        prompt: None,
-        deadline: None,
-        enrol_backoff: Backoff::default(),
-        activation_backoff: Backoff::default(),
-        activation_target: None,
-        counter: 0,
-        ..state.clone()
-    }
 }
 
 /// A prompt on its way.
@@ -123,13 +125,33 @@ impl Errors {
 
 impl<G: Gateway> Driver<G> {
     pub(super) fn new(parts: Parts<G>, inputs: mpsc::UnboundedSender<Input>) -> Self {
-        let Parts { machine, gateway, device, store, tunnel, host, configuration, settings, clock } = parts;
+        let Parts {
+            machine,
+            gateway,
+            device,
+            store,
+            journal,
+            emergency,
+            tunnel,
+            host,
+            names,
+            configuration,
+            settings,
+            clock,
+        } = parts;
+        let profiles = Arc::new(HeldProfiles::open(&store));
         Self {
             machine,
             gateway,
             device,
             store,
+            journal,
+            emergency,
             held: Arc::default(),
+            profiles,
+            effective: Effective::default(),
+            dns: watch::Sender::default(),
+            names,
             tunnel,
             host,
             configuration,
@@ -153,8 +175,11 @@ impl<G: Gateway> Driver<G> {
     pub(super) async fn run(mut self, started: Event, mut inputs: mpsc::UnboundedReceiver<Input>) -> End {
         // The start comes before the configuration: it tells the machine that the earlier process's tunnel is gone.
         self.events.push_back(started);
-        self.events.extend(self.configuration.settings().map(|settings| Event::MdmChanged { settings }));
+        self.settle_settings();
+        let settings = self.configuration.settings().map(|settings| self.effective.machine(settings));
+        self.events.extend(settings.map(|settings| Event::MdmChanged { settings }));
         self.read_mdm();
+        self.configure_emergency();
         let end = loop {
             self.settle();
             let input = tokio::select! {
@@ -186,6 +211,8 @@ impl<G: Gateway> Driver<G> {
             if let Some(entry) = self.machine.log().next_back() {
                 tracing::info!(row = %entry.row, "{}", entry.plain);
             }
+            // Before the state: an entry too many is noticed at the next start, one too few would be a gap.
+            self.journal.write(&self.machine);
             self.keep_state();
             for action in actions {
                 self.carry_out(action);
@@ -195,7 +222,7 @@ impl<G: Gateway> Driver<G> {
 
     /// Stores what the machine remembers, when something that outlives the process has changed.
     fn keep_state(&mut self) {
-        let durable = durable(self.machine.state());
+        let durable = self.machine.state().durable();
         if self.kept.as_ref() == Some(&durable) {
             return;
         }
@@ -242,6 +269,14 @@ impl<G: Gateway> Driver<G> {
         match input {
             Input::Happened(event) => self.events.push_back(event),
             Input::MdmTouched => self.read_mdm(),
+            Input::EmergencyTouched => {
+                self.emergency.look();
+                self.tell_emergency();
+            }
+            Input::EmergencyAnswered(engaged) => {
+                self.emergency.answered(engaged);
+                self.tell_emergency();
+            }
             Input::Call(call) => self.call(call),
             Input::Engine(event) => self.engine(event),
             Input::Enrolled { request, slot, result } => self.enrolled(request, slot, result),
@@ -249,6 +284,7 @@ impl<G: Gateway> Driver<G> {
             Input::LoginEnded { request, user, result } => self.login_ended(request, user, result),
             Input::Ordered { activation, result } => self.ordered(activation, result),
             Input::Committed { activation, result } => self.committed(activation, result),
+            Input::Routed { result } => self.routed(result),
             Input::News { generation, news } => self.news(generation, news),
             Input::Deleted { view, result, answer } => self.deleted(view, result, answer),
             Input::WorkerStopped | Input::Stop => {}
@@ -261,7 +297,10 @@ impl<G: Gateway> Driver<G> {
             Reading::Unchanged => {}
             Reading::Changed(settings) => {
                 self.errors.clear("mdm");
+                self.settle_settings();
+                let settings = self.effective.machine(settings);
                 self.events.push_back(Event::MdmChanged { settings });
+                self.configure_emergency();
             }
             Reading::Broken(message) => {
                 let at = self.now_text();
@@ -269,6 +308,21 @@ impl<G: Gateway> Driver<G> {
                 self.events.push_back(Event::MdmBroken { message });
             }
         }
+    }
+
+    /// The MDM file says where emergency signals come from.
+    fn configure_emergency(&mut self) {
+        let inputs = self.inputs.clone();
+        self.emergency.configure(self.configuration.emergency(), |remote| {
+            tokio::spawn(super::emergency::poll(remote, move |engaged| {
+                inputs.send(Input::EmergencyAnswered(engaged)).is_ok()
+            }))
+        });
+        self.tell_emergency();
+    }
+
+    fn tell_emergency(&mut self) {
+        self.events.extend(self.emergency.news().map(|engaged| Event::EmergencyDisconnect { engaged }));
     }
 
     /// Notes a failure for log and status.

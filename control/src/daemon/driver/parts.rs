@@ -3,9 +3,11 @@
 use crate::{
     daemon::{
         configuration::Configuration,
+        emergency::Emergency,
         enrol::{Device, EnrolError, Enrolled},
         host::{Host, HostError},
         ipc::{Answer, RegistrationView, server::Call},
+        journal::Journal,
         login::LoginError,
         order::{Order, OrderError},
         poll::News,
@@ -26,6 +28,10 @@ pub(in crate::daemon) enum Input {
     Happened(Event),
     /// The MDM file may have changed.
     MdmTouched,
+    /// The file of the emergency signal may have changed.
+    EmergencyTouched,
+    /// The address of the emergency signal answered: whether it is engaged.
+    EmergencyAnswered(bool),
     /// From the control socket.
     Call(Call),
     /// From the packet worker.
@@ -48,11 +54,15 @@ pub(in crate::daemon) enum Input {
     },
     Ordered {
         activation: ActivationId,
-        result: Result<Order, OrderError>,
+        result: Result<Box<Order>, OrderError>,
     },
     Committed {
         activation: ActivationId,
         result: Result<(), CommitFailure>,
+    },
+    /// The routes were brought to another profile.
+    Routed {
+        result: Result<(), HostError>,
     },
     News {
         generation: GenerationId,
@@ -83,8 +93,12 @@ pub(in crate::daemon) struct Parts<G> {
     pub(in crate::daemon) gateway: Arc<G>,
     pub(in crate::daemon) device: Arc<Device>,
     pub(in crate::daemon) store: Arc<Store>,
+    pub(in crate::daemon) journal: Journal,
+    pub(in crate::daemon) emergency: Emergency,
     pub(in crate::daemon) tunnel: Tunnel,
     pub(in crate::daemon) host: Arc<Host>,
+    /// How names are resolved, for the status.
+    pub(in crate::daemon) names: crate::daemon::dns::Watch,
     pub(in crate::daemon) configuration: Configuration,
     pub(in crate::daemon) settings: Settings,
     pub(in crate::daemon) clock: Box<dyn Fn() -> Timestamp + Send>,
@@ -96,9 +110,21 @@ pub(in crate::daemon) struct Settings {
     pub(in crate::daemon) interface: String,
     pub(in crate::daemon) mtu: u16,
     /// Opens a login's address for the user; gets it as its last argument.
-    pub(in crate::daemon) browser: Option<String>,
+    pub(in crate::daemon) browser: Browser,
     /// How long a handshake may take, and how long an acknowledgement.
     pub(in crate::daemon) patience: Duration,
     /// How long a login may take.
     pub(in crate::daemon) login_patience: Duration,
+}
+
+/// Who opens a login's address for the user.
+#[derive(Clone, Debug)]
+pub(in crate::daemon) enum Browser {
+    /// The browser of who is at the desktop.
+    Desktop,
+    /// A command, with the address as its last word.
+    Command(String),
+    /// Nobody; the address is only told.
+    #[cfg(test)]
+    Nobody,
 }

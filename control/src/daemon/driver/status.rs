@@ -36,6 +36,7 @@ impl<G: Gateway> Driver<G> {
             last_error: self.errors.last().cloned(),
             gateway: self.gateway.address(),
             mdm,
+            dns: self.names.view(),
             generations: self.generations(),
             counters: self.tunnel.counters(),
         }

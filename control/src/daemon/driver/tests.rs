@@ -1,7 +1,7 @@
 //! The loop against a gateway twin, with real engines and real packets on a network in memory.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use super::End;
+use super::{End, Input};
 use crate::{
     api::device::RegistrationStatus,
     daemon::{
@@ -70,6 +70,12 @@ async fn passes(world: &World, device: &TestDevice) -> bool {
     tokio::task::spawn_blocking(move || intranet.receive(Duration::from_millis(500))).await.unwrap().is_some()
 }
 
+/// The whole registration log.
+async fn why(device: &TestDevice) -> Vec<crate::daemon::ipc::WhyEntry> {
+    let Answer::Ok(why) = device.ask(Request::Why { last: Some(1000) }).await else { panic!() };
+    serde_json::from_value::<WhyView>(why).unwrap().entries
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn boot_to_pre_login_to_user_with_one_address_and_packets_all_along() {
     let world = World::new("walk", MDM);
@@ -100,10 +106,19 @@ async fn killed_and_started_again_it_uses_what_it_had() {
     device.happened(logon("alice", "1"));
     device.sign_in(&world.gateway, ALICE).await;
     let before = device.connected_as(ALICE).await;
+    let story = why(&device).await;
     device.kill().await;
     let session = Session::new("1", "alice", Seat::Console, true);
     let device = world.device(vec![session]);
     let after = device.connected_as(ALICE).await;
+    let longer = why(&device).await;
+    assert_eq!(longer[..story.len()], story, "the log goes on where it was");
+    assert_eq!(longer[story.len()].row, "D18");
+    assert!(longer.iter().all(|entry| entry.boot.as_deref() == Some("boot-1")));
+    let log = std::fs::read_to_string(world.directory.join("why.log")).unwrap();
+    let secrets: std::collections::BTreeMap<String, String> =
+        serde_json::from_str(&world.vault.text("registrations").unwrap()).unwrap();
+    assert!(secrets.values().all(|secret| !log.contains(secret)) && !log.contains("\"secret\""));
     assert_eq!(after.device_id, before.device_id);
     assert_eq!(after.registration, before.registration);
     assert!(after.swap_seq > before.swap_seq);
@@ -208,6 +223,30 @@ async fn a_cancelled_sign_in_is_not_repeated_until_the_user_asks() {
     assert!(matches!(device.ask(Request::Connect).await, Answer::Ok(_)));
     device.sign_in(&world.gateway, ALICE).await;
     device.connected_as(ALICE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn registration_new_prompts_again_and_refuses_when_there_is_nobody_to_prompt() {
+    let world = World::new("new", MDM);
+    let device = world.device(Vec::new());
+    device.connected_as(PRE).await;
+    let refused = async |code: &str| match device.ask(Request::RegistrationNew).await {
+        Answer::Error(failure) => assert_eq!(failure.code, code, "{failure}"),
+        Answer::Ok(status) => panic!("not refused: {status}"),
+    };
+    refused("nobody_logged_on").await;
+    device.happened(logon("alice", "1"));
+    let first = device.until("a prompt", |status| status.auth_url.is_some()).await.auth_url;
+    assert!(matches!(device.ask(Request::RegistrationNew).await, Answer::Ok(_)));
+    assert_eq!(device.status().await.auth_url, first, "a prompt that is open stays the same");
+    for _ in 0..2 {
+        device.browser_returns("error=access_denied").await;
+        device.until("no prompt", |status| status.auth_url.is_none()).await;
+        assert!(matches!(device.ask(Request::RegistrationNew).await, Answer::Ok(_)));
+    }
+    device.sign_in(&world.gateway, ALICE).await;
+    device.connected_as(ALICE).await;
+    refused("registered").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -327,4 +366,48 @@ async fn after_a_sleep_the_keys_are_renewed_at_once() {
     let after = device.until("another handshake", |status| handshakes(status) > handshakes(&before)).await;
     assert_eq!((after.generation, after.swaps), (before.generation, before.swaps), "D7: the same registration");
     assert!(passes(&world, &device).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn d21_the_file_beside_the_mdm_file_disconnects_also_over_a_restart() {
+    let world = World::new("emergency", b"pre_login emergency_file");
+    let signal = world.directory.join("emergency_disconnect.json");
+    let device = world.device(Vec::new());
+    device.connected_as(PRE).await;
+    std::fs::write(&signal, "{\"emergency_disconnect\": true}").unwrap();
+    device.inputs.send(Input::EmergencyTouched).unwrap();
+    let status = device.until("down", |status| status.state == State::Disconnected).await;
+    assert!(status.summary.contains("emergency disconnect"), "{}", status.summary);
+    assert!(!passes(&world, &device).await);
+    assert!(matches!(device.ask(Request::Connect).await, Answer::Ok(_)));
+    assert_eq!(device.status().await.state, State::Disconnected, "above the user's switch");
+    device.kill().await;
+    let device = world.device(Vec::new());
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(device.status().await.state, State::Disconnected);
+    std::fs::write(&signal, "{\"emergency_disc").unwrap();
+    device.inputs.send(Input::EmergencyTouched).unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(device.status().await.state, State::Disconnected, "half a file changes nothing");
+    device.write_mdm(b"pre_login");
+    device.connected_as(PRE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_in_an_entry_of_configs_connects_without_anybody() {
+    let world = World::new("entry-token", b"token");
+    let device = world.device(Vec::new());
+    device.connected_as(PRE).await;
+    assert!(passes(&world, &device).await);
+    device.happened(logon("alice", "1"));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let status = device.status().await;
+    assert_eq!((status.identity.as_deref(), status.auth_url), (Some(PRE), None), "nobody is asked");
+    let Answer::Ok(shown) = device.ask(Request::RegistrationShow).await else { panic!() };
+    assert_eq!(
+        (&shown["registrations"][0]["slot"], &shown["registrations"][0]["service_token"]),
+        (&"machine".into(), &true.into())
+    );
+    world.gateway.end(PRE, RegistrationStatus::Deleted);
+    device.until("enrolled again", |now| now.registration.is_some() && now.registration != status.registration).await;
 }

@@ -13,9 +13,10 @@ pub mod client;
 pub mod server;
 mod view;
 
+pub use super::settings::{Origin, SettingView, SettingsView};
 pub use view::{
-    ConfigView, ErrorView, GenerationView, MdmState, MdmView, RegistrationView, RegistrationsView, State, Status,
-    WhyEntry, WhyView,
+    ConfigView, DnsState, DnsView, DomainView, ErrorView, GenerationView, MdmState, MdmView, RegistrationView,
+    RegistrationsView, State, Status, WhyEntry, WhyView,
 };
 
 use serde::{Deserialize, Serialize};
@@ -40,10 +41,14 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<Uuid>,
     },
+    /// Asks the user at the desktop to sign in: at once, again after a cancelled prompt. Answers [`Status`].
+    RegistrationNew,
     /// The user's switch: on. Also asks for a login prompt again after a cancelled one. Answers [`Status`].
     Connect,
     /// The user's switch: off. Answers [`Status`].
     Disconnect,
+    /// [`SettingsView`]: every setting in force.
+    Settings,
     /// [`MdmView`].
     MdmConfigs,
     /// Reads the MDM file again. Answers [`MdmView`].

@@ -1,5 +1,6 @@
 //! What the daemon shows of itself. Secrets are never part of it.
 
+pub use crate::daemon::dns::{DnsState, DnsView, DomainView};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, path::PathBuf};
@@ -68,6 +69,8 @@ pub struct Status {
     pub gateway: String,
     /// The MDM file.
     pub mdm: MdmView,
+    /// How names are resolved.
+    pub dns: DnsView,
     /// All generations that are not retired.
     pub generations: Vec<GenerationView>,
     /// The engine's counters by name, those that are not zero.
@@ -171,6 +174,9 @@ pub struct RegistrationsView {
 pub struct WhyEntry {
     /// When (RFC 3339).
     pub at: String,
+    /// Under which start of the system.
+    #[serde(default)]
+    pub boot: Option<String>,
     /// The row or decision that answered it: `S1`, `M4`, `D1`, ...
     pub row: String,
     /// What that row says.

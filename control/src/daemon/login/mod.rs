@@ -85,7 +85,7 @@ impl<G: Gateway> Login<G> {
         let over = tokio::time::sleep(self.patience);
         tokio::pin!(over);
         let mut refusals = 0;
-        let mut attempt = self.begin(listener, shown)?;
+        let mut attempt = self.begin(listener, shown, false)?;
         loop {
             let callback = tokio::select! {
                 // A browser that is back already wins over a dismissal: what it brings is still welcome.
@@ -115,18 +115,19 @@ impl<G: Gateway> Login<G> {
                 return Err(LoginError::TooManyAttempts(failure));
             }
             tracing::warn!(reason = %failure, "a sign-in was refused");
-            attempt = self.begin(listener, shown)?;
+            attempt = self.begin(listener, shown, true)?;
             callback.answer(page::failed(&failure, true));
         }
     }
 
-    fn begin(&self, listener: &Listener, shown: &mut impl FnMut(&str)) -> Result<Attempt, LoginError> {
+    fn begin(&self, listener: &Listener, shown: &mut impl FnMut(&str), again: bool) -> Result<Attempt, LoginError> {
         let attempt = Attempt::new()?;
         let url = self.gateway.login_address(
             &self.organization,
             &listener.redirect_uri(),
             attempt.state(),
             &attempt.challenge(),
+            again,
         );
         listener.offer(&url);
         shown(&url);

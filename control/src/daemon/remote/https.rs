@@ -4,9 +4,10 @@ use super::{Gateway, Proof, RemoteError, Secret};
 use crate::api::{
     device::{
         ASSERTION_HEADER, CLIENT_ID_HEADER, CLIENT_SECRET_HEADER, Changes, EnrolRequest, EnrolResponse, ErrorBody,
-        Nonce, SwapRequest, SwapResponse, TokenRequest, TokenResponse,
+        Held, Nonce, SwapRequest, SwapResponse, TokenRequest, TokenResponse,
     },
     pin::{ClientError, Pin, http_client},
+    posture::{PostureReport, PostureSchedule},
 };
 use reqwest::{Method, RequestBuilder, Response, Url, header::HeaderValue};
 use serde::{Serialize, de::DeserializeOwned};
@@ -147,7 +148,14 @@ impl Gateway for HttpsGateway {
         found.ok().and_then(Result::ok).map(|found| found.map(|address| address.ip()).collect()).unwrap_or_default()
     }
 
-    fn login_address(&self, organization: &str, redirect_uri: &str, state: &str, code_challenge: &str) -> String {
+    fn login_address(
+        &self,
+        organization: &str,
+        redirect_uri: &str,
+        state: &str,
+        code_challenge: &str,
+        again: bool,
+    ) -> String {
         let mut url = self.url("/warp");
         url.query_pairs_mut()
             .append_pair("organization", organization)
@@ -155,6 +163,9 @@ impl Gateway for HttpsGateway {
             .append_pair("state", state)
             .append_pair("code_challenge", code_challenge)
             .append_pair("code_challenge_method", "S256");
+        if again {
+            url.query_pairs_mut().append_pair("prompt", "login");
+        }
         url.into()
     }
 
@@ -181,10 +192,14 @@ impl Gateway for HttpsGateway {
         self.post("swap", request, |request| request.bearer_auth(bearer.expose())).await
     }
 
-    async fn changes(&self, bearer: &Secret, since: u64) -> Result<Changes, RemoteError> {
+    async fn changes(&self, bearer: &Secret, held: &Held) -> Result<Changes, RemoteError> {
         let (call, request) = self.request(Method::GET, "changes");
-        let request = request.query(&[("since", since)]).bearer_auth(bearer.expose()).timeout(POLL);
+        let request = request.query(held).bearer_auth(bearer.expose()).timeout(POLL);
         self.send(call, request).await
+    }
+
+    async fn posture(&self, bearer: &Secret, report: &PostureReport) -> Result<PostureSchedule, RemoteError> {
+        self.post("posture", report, |request| request.bearer_auth(bearer.expose())).await
     }
 
     async fn trade(&self, request: &TokenRequest) -> Result<TokenResponse, RemoteError> {

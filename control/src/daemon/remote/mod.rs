@@ -5,8 +5,10 @@ mod https;
 pub use https::{GatewayAddressError, HttpsGateway};
 
 use crate::api::device::{
-    Changes, EnrolRequest, EnrolResponse, ErrorBody, Nonce, SwapRequest, SwapResponse, TokenRequest, TokenResponse,
+    Changes, EnrolRequest, EnrolResponse, ErrorBody, Held, Nonce, SwapRequest, SwapResponse, TokenRequest,
+    TokenResponse,
 };
+use crate::api::posture::{PostureReport, PostureSchedule};
 use std::{fmt, future::Future, net::IpAddr};
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -126,8 +128,16 @@ pub trait Gateway: fmt::Debug + Send + Sync + 'static {
     /// The addresses it is reached at, empty when its name does not resolve. They never go through the tunnel.
     fn addresses(&self) -> impl Future<Output = Vec<IpAddr>> + Send;
 
-    /// Where a user signs in. `redirect_uri` is the daemon's own listener; `code_challenge` is PKCE's, S256.
-    fn login_address(&self, organization: &str, redirect_uri: &str, state: &str, code_challenge: &str) -> String;
+    /// Where a user signs in. `redirect_uri` is the daemon's own listener; `code_challenge` is PKCE's, S256. `again` asks an
+    /// identity provider to ask the user, whomever it remembers: they come back to be another.
+    fn login_address(
+        &self,
+        organization: &str,
+        redirect_uri: &str,
+        state: &str,
+        code_challenge: &str,
+        again: bool,
+    ) -> String;
 
     /// A value to sign at an enrolment.
     fn nonce(&self) -> impl Future<Output = Result<Nonce, RemoteError>> + Send;
@@ -149,8 +159,15 @@ pub trait Gateway: fmt::Debug + Send + Sync + 'static {
         request: &SwapRequest,
     ) -> impl Future<Output = Result<SwapResponse, RemoteError>> + Send;
 
-    /// Waits, up to 25 s, for something newer than `since`.
-    fn changes(&self, bearer: &Secret, since: u64) -> impl Future<Output = Result<Changes, RemoteError>> + Send;
+    /// Waits, up to 25 s, for something else than what is held.
+    fn changes(&self, bearer: &Secret, held: &Held) -> impl Future<Output = Result<Changes, RemoteError>> + Send;
+
+    /// Reports the device's posture.
+    fn posture(
+        &self,
+        bearer: &Secret,
+        report: &PostureReport,
+    ) -> impl Future<Output = Result<PostureSchedule, RemoteError>> + Send;
 
     /// Trades a login code for an assertion.
     fn trade(&self, request: &TokenRequest) -> impl Future<Output = Result<TokenResponse, RemoteError>> + Send;

@@ -2,16 +2,19 @@ use super::{MemoryVault, TwinGateway, gateway::CLIENT_ID};
 use crate::{
     api::device::DeviceFacts,
     daemon::{
-        configuration::{Configuration, Content},
-        driver::{Driver, End, Input, Parts, Settings},
+        configuration::{Configuration, Content, Token},
+        driver::{Browser, Driver, End, Input, Parts, Settings},
+        emergency::Emergency,
         enrol::Device,
         host::Host,
         ipc::{Answer, ConfigView, Request, Status, server::Call},
+        journal::{self, Journal},
         remote::Secret,
         store::Store,
         tunnel::Tunnel,
         wall,
     },
+    mdm::{MdmConfig, OrganizationConfig},
     registration::{Event, Machine, Session, SinceBoot, Timestamp},
 };
 use std::{
@@ -43,24 +46,43 @@ use vestibule_platform::{
 pub(crate) const MDM: &[u8] = b"pre_login";
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Stands for the MDM parser: `pre_login` and `multi_user` as words.
+/// Stands for the MDM parser: `pre_login`, `multi_user` and the like as words; `token` is one in the entry of `configs`.
 pub(crate) fn parse(file: &str, bytes: &[u8]) -> Result<Content, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| format!("{file}: not UTF-8"))?;
     let mut settings = crate::registration::Settings { organizations: vec!["mycompany".into()], ..Default::default() };
+    let token = |pre_login| Token {
+        pre_login,
+        team: "mycompany".into(),
+        client_id: CLIENT_ID.into(),
+        client_secret: Secret::new("secret"),
+    };
     let mut tokens = Vec::new();
+    let mut emergency_file = false;
     for word in text.split_whitespace() {
         match word {
             "pre_login" => {
                 settings.pre_login = Some("mycompany".into());
-                tokens.push(("mycompany".into(), CLIENT_ID.into(), Secret::new("secret")));
+                tokens.push(token(true));
+            }
+            "token" => {
+                settings.by_token = true;
+                tokens.push(token(false));
             }
             "multi_user" => settings.multi_user = true,
             "switch_locked" => settings.switch_locked = true,
+            "emergency_file" => emergency_file = true,
             other => return Err(format!("{file}: `{other}` is no key")),
         }
     }
     let configs = vec![ConfigView { organization: "mycompany".into(), display_name: None }];
-    Ok(Content { settings, tokens, configs })
+    let entry = OrganizationConfig {
+        organization: Some("mycompany".into()),
+        local_emergency_signal_enabled: emergency_file.then_some(true),
+        switch_locked: settings.switch_locked.then_some(true),
+        ..OrganizationConfig::default()
+    };
+    let mdm = MdmConfig { configs: vec![entry], multi_user: settings.multi_user, ..MdmConfig::default() };
+    Ok(Content { settings, tokens, configs, mdm })
 }
 
 /// A device whose daemon's loop runs on twins; the engine and the worker are real.
@@ -90,9 +112,11 @@ impl TestDevice {
         let (handle, events) =
             Worker::spawn(Engine::new(config, Instant::now()), adapter, socket, "twin-device").unwrap();
         let network = Recorder::new();
-        let machine = match store.state().unwrap() {
-            Some(state) => Machine::restore(state),
-            None => Machine::new(crate::registration::Settings::default(), 1),
+        let (journal, story) = Journal::open(&mdm.with_file_name(journal::FILE));
+        let machine = match (store.state().unwrap(), story) {
+            (Some(state), Some(story)) => Machine::resume(state, story),
+            (Some(state), None) => Machine::restore(state),
+            (None, _) => Machine::new(crate::registration::Settings::default(), 1),
         };
         let (inputs, received) = mpsc::unbounded_channel();
         let bridge = inputs.clone();
@@ -105,17 +129,20 @@ impl TestDevice {
         let slept = Arc::new(AtomicU64::new(0));
         let asleep = slept.clone();
         let parts = Parts {
+            emergency: Emergency::new(mdm, machine.state().emergency),
             machine,
             gateway: gateway.clone(),
             device: Arc::new(Device { key, facts: DeviceFacts::default() }),
             configuration: Configuration::new(mdm, 1 << 20, parse, &store),
             store: Arc::new(store),
+            journal,
             tunnel: Tunnel::new(handle).unwrap(),
             host: Arc::new(Host::new("vestibule0", Box::new(network.clone()))),
+            names: crate::daemon::dns::Watch::default(),
             settings: Settings {
                 interface: "vestibule0".into(),
                 mtu: 1420,
-                browser: None,
+                browser: Browser::Nobody,
                 patience: Duration::from_secs(2),
                 login_patience: Duration::from_secs(60),
             },

@@ -1,11 +1,15 @@
 use crate::{
     api::device::{
-        Changes, EnrolRequest, EnrolResponse, ErrorBody, Nonce, PolicyDocument, RegistrationInfo, RegistrationStatus,
-        SwapRequest, SwapResponse, TokenRequest, TokenResponse, enrol_message, swap_message,
+        Changes, EnrolRequest, EnrolResponse, ErrorBody, Held, Nonce, PolicyDocument, RegistrationInfo,
+        RegistrationStatus, SwapRequest, SwapResponse, TokenRequest, TokenResponse, enrol_message, swap_message,
+    },
+    api::{
+        posture::{PostureReport, PostureSchedule},
+        profile::ProfileDocument,
     },
     crypto::{random, sha256},
     daemon::remote::{Gateway, Proof, RemoteError, Secret},
-    rules::{engine_policy, non_identity_email},
+    rules::{engine_policy, judged_by_the_gateway, non_identity_email},
 };
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -59,6 +63,7 @@ struct State {
     assertions: BTreeMap<String, String>,
     users: Vec<String>,
     policy: PolicyDocument,
+    profile: ProfileDocument,
     calls: Vec<&'static str>,
     swallow_handshakes: bool,
 }
@@ -93,7 +98,8 @@ impl TwinGateway {
             codes: BTreeMap::new(),
             assertions: BTreeMap::new(),
             users: vec!["alice@example.com".into(), "bob@example.com".into()],
-            policy: PolicyDocument { version: 1, default_allow: true, rules: Vec::new() },
+            policy: judged_by_the_gateway(1),
+            profile: ProfileDocument::default(),
             calls: Vec::new(),
             swallow_handshakes: false,
         };
@@ -149,6 +155,23 @@ impl TwinGateway {
         self.bump();
     }
 
+    /// Gives the device another profile.
+    pub(crate) fn set_profile(&self, profile: ProfileDocument) {
+        self.state().profile = profile;
+        self.bump();
+    }
+
+    /// What a device holds that has everything.
+    pub(crate) fn held(&self) -> Held {
+        let state = self.state();
+        Held {
+            since: state.policy.version,
+            policy: Some(digest(&state.policy)),
+            profile: Some(profile_digest(&state.profile)),
+            posture: Some(0),
+        }
+    }
+
     pub(crate) fn end(&self, email: &str, status: RegistrationStatus) {
         for (info, _, current) in self.state().registrations.values_mut() {
             if info.email == email {
@@ -190,6 +213,14 @@ impl TwinGateway {
     }
 }
 
+fn digest(policy: &PolicyDocument) -> String {
+    format!("{} {:?}", policy.default_allow, policy.rules)
+}
+
+fn profile_digest(profile: &ProfileDocument) -> String {
+    format!("{profile:?}")
+}
+
 fn unreachable() -> RemoteError {
     RemoteError::Unreachable { gateway: "twin".into(), cause: "connection refused".into() }
 }
@@ -221,7 +252,14 @@ impl Gateway for TwinGateway {
         vec![self.endpoint.ip()]
     }
 
-    fn login_address(&self, organization: &str, redirect_uri: &str, state: &str, code_challenge: &str) -> String {
+    fn login_address(
+        &self,
+        organization: &str,
+        redirect_uri: &str,
+        state: &str,
+        code_challenge: &str,
+        _: bool,
+    ) -> String {
         format!("twin:{organization}|{redirect_uri}|{state}|{code_challenge}")
     }
 
@@ -290,7 +328,7 @@ impl Gateway for TwinGateway {
             RegistrationStatus::Deleted => return Err(refused(401, "registration_deleted", None)),
         }
         assert_eq!(info.id, request.registration);
-        let (policy, swallow) = {
+        let (policy, profile, swallow) = {
             let mut state = self.state();
             let tunnel = key(&request.tunnel_public_key);
             verify(
@@ -302,7 +340,7 @@ impl Gateway for TwinGateway {
                 return Err(refused(409, "swap_seq_stale", Some(state.highest)));
             }
             state.highest = request.swap_seq;
-            (state.policy.clone(), state.swallow_handshakes)
+            (state.policy.clone(), state.profile.clone(), state.swallow_handshakes)
         };
         if !swallow {
             let config = GenerationConfig {
@@ -327,25 +365,45 @@ impl Gateway for TwinGateway {
             addresses: vec!["100.96.0.2/32".parse().unwrap()],
             routes,
             mtu: 1420,
+            policy_digest: digest(&policy),
+            policy_version: policy.version,
             policy: Some(policy),
-            policy_digest: "the twin's".to_owned(),
+            profile_digest: profile_digest(&profile),
+            profile: Some(profile),
+            posture: PostureSchedule::default(),
         })
     }
 
-    async fn changes(&self, bearer: &Secret, since: u64) -> Result<Changes, RemoteError> {
+    async fn changes(&self, bearer: &Secret, held: &Held) -> Result<Changes, RemoteError> {
         let mut version = self.version.subscribe();
         loop {
             self.called("changes")?;
             let (_, registration) = self.registration(bearer)?;
             let now = *version.borrow_and_update();
-            if now != since {
-                return Ok(Changes { version: now, registration, policy: Some(self.state().policy.clone()) });
-            }
-            let waited = tokio::time::timeout(Duration::from_secs(25), version.changed()).await;
-            if waited.is_err() {
-                return Ok(Changes { version: since, registration, policy: None });
+            let waited = match now != held.since {
+                true => Ok(()),
+                false => tokio::time::timeout(Duration::from_secs(25), version.changed()).await.map(drop),
+            };
+            if now != held.since || waited.is_err() {
+                let state = self.state();
+                let (policy, profile) = (digest(&state.policy), profile_digest(&state.profile));
+                return Ok(Changes {
+                    version: now,
+                    registration,
+                    policy: (held.policy.as_ref() != Some(&policy)).then(|| state.policy.clone()),
+                    policy_digest: Some(policy),
+                    profile: (held.profile.as_ref() != Some(&profile)).then(|| state.profile.clone()),
+                    profile_digest: Some(profile),
+                    posture: PostureSchedule::default(),
+                });
             }
         }
+    }
+
+    async fn posture(&self, bearer: &Secret, _report: &PostureReport) -> Result<PostureSchedule, RemoteError> {
+        self.called("posture")?;
+        self.registration(bearer)?;
+        Ok(PostureSchedule::default())
     }
 
     async fn trade(&self, request: &TokenRequest) -> Result<TokenResponse, RemoteError> {

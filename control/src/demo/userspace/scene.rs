@@ -139,11 +139,12 @@ impl Userspace {
             gateway: Some(facts.url),
             pin: Some(facts.certificate_sha256),
             control: paths.control.clone(),
-            sessions: Some(paths.sessions.clone()),
+            sessions: Some(daemon::SessionsFrom::Socket(paths.sessions.clone())),
             interface: "memory0".to_owned(),
             mtu: MTU,
             browser: None,
             login_timeout: None,
+            resolver: None,
             data_plane: daemon::DataPlane::Worker { start: Box::new(start), network: Box::new(Recorder::new()) },
         };
         self.daemon = Some(self.runtime.spawn(daemon::run(options, |_| ())));

@@ -1,33 +1,45 @@
 //! `/access/apps`: the one application of type `warp`, which is device enrolment.
 
+use super::access_rules::provider;
 use super::body::{name, read, unsupported};
 use super::envelope::{Answer, ApiError, many, one};
+use super::path::Id;
 use super::policies;
+use crate::gateway::access::LOCAL_ACCOUNTS;
 use crate::gateway::app::App;
 use crate::gateway::clock;
-use crate::gateway::store::AppRow;
+use crate::gateway::store::{AppRow, AppSettings};
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 
+/// What is left out stays as it is.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Body {
+pub(super) struct Body {
     r#type: String,
     name: Option<String>,
     domain: Option<String>,
-    // What follows changes nothing at enrolment.
-    #[serde(rename = "session_duration")]
-    _session_duration: Option<Value>,
-    #[serde(rename = "app_launcher_visible")]
-    _app_launcher_visible: Option<Value>,
-    // What follows would.
-    allowed_idps: Option<Value>,
-    auto_redirect_to_identity: Option<Value>,
-    policies: Option<Value>,
+    allowed_idps: Option<Vec<String>>,
+    auto_redirect_to_identity: Option<bool>,
+    app_launcher_visible: Option<bool>,
+    session_duration: Option<String>,
+    policies: Option<Vec<Value>>,
+    custom_deny_url: Option<Value>,
+    custom_non_identity_deny_url: Option<Value>,
+    custom_pages: Option<Value>,
+    tags: Option<Value>,
+}
+
+/// A policy that is there already, made under the application or under `/access/policies`; its id alone does, too.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Placed {
+    id: String,
+    precedence: Option<i64>,
 }
 
 pub(super) async fn list(State(app): State<Arc<App>>) -> Answer {
@@ -38,8 +50,8 @@ pub(super) async fn list(State(app): State<Arc<App>>) -> Answer {
     many(out)
 }
 
-pub(super) async fn show(State(app): State<Arc<App>>, Path(path): Path<HashMap<String, String>>) -> Answer {
-    let row = find(&app, &path).await?;
+pub(super) async fn show(State(app): State<Arc<App>>, Id(id): Id) -> Answer {
+    let row = find(&app, &id).await?;
     one(shown(&app, &row).await?)
 }
 
@@ -50,20 +62,21 @@ pub(super) async fn create(State(app): State<Arc<App>>, bytes: Bytes) -> Answer 
     Err(ApiError::conflict(format!("there is one application of type `warp`, made with the gateway: its id is {id}")))
 }
 
-pub(super) async fn update(
-    State(app): State<Arc<App>>,
-    Path(path): Path<HashMap<String, String>>,
-    bytes: Bytes,
-) -> Answer {
+pub(super) async fn update(State(app): State<Arc<App>>, Id(id): Id, bytes: Bytes) -> Answer {
     let request: Body = read(&bytes)?;
     checked(&app, &request)?;
     let _administration = app.administration.lock().await;
-    let mut row = find(&app, &path).await?;
-    if let Some(new) = request.name {
-        row.name = name("name", &new)?;
+    let mut row = find(&app, &id).await?;
+    if let Some(new) = &request.name {
+        row.name = name("name", new)?;
     }
+    settings(&app, &mut row.settings, &request).await?;
+    let policies = match &request.policies {
+        Some(links) => Some(placed(&app, &row.id, links).await?),
+        None => None,
+    };
     row.updated_at = clock::now();
-    app.store.put_app(&row).await?;
+    app.store.put_app(&row, policies.as_deref()).await?;
     one(shown(&app, &row).await?)
 }
 
@@ -75,14 +88,58 @@ fn checked(app: &App, body: &Body) -> Result<(), ApiError> {
     if body.domain.as_ref().is_some_and(|domain| !domain.eq_ignore_ascii_case(&ours)) {
         return Err(ApiError::field(format!("`domain` must be `{ours}`, or left out")));
     }
-    unsupported("allowed_idps", &body.allowed_idps)?;
-    unsupported("auto_redirect_to_identity", &body.auto_redirect_to_identity)?;
-    unsupported("policies", &body.policies)
+    unsupported("custom_deny_url", &body.custom_deny_url)?;
+    unsupported("custom_non_identity_deny_url", &body.custom_non_identity_deny_url)?;
+    unsupported("custom_pages", &body.custom_pages)?;
+    unsupported("tags", &body.tags)
+}
+
+async fn settings(app: &App, settings: &mut AppSettings, body: &Body) -> Result<(), ApiError> {
+    if let Some(ids) = &body.allowed_idps {
+        for id in ids {
+            provider(app, "allowed_idps", id, true).await?;
+        }
+        settings.allowed_idps.clone_from(ids);
+    }
+    settings.auto_redirect_to_identity = body.auto_redirect_to_identity.unwrap_or(settings.auto_redirect_to_identity);
+    settings.app_launcher_visible = body.app_launcher_visible.unwrap_or(settings.app_launcher_visible);
+    if let Some(duration) = &body.session_duration {
+        settings.session_duration = Some(policies::session_duration(duration)?);
+    }
+    let one_provider = matches!(settings.allowed_idps.as_slice(), [id] if id != LOCAL_ACCOUNTS);
+    if settings.auto_redirect_to_identity && !one_provider {
+        let message =
+            "`auto_redirect_to_identity` needs exactly one identity provider in `allowed_idps`, and not `local`";
+        return Err(ApiError::field(message));
+    }
+    Ok(())
+}
+
+/// Which policies the application is to use, and at which precedence: their order, unless they say another.
+async fn placed(app: &App, app_id: &str, links: &[Value]) -> Result<Vec<(String, i64)>, ApiError> {
+    let known = app.store.policies().await?;
+    let mut seen = HashSet::new();
+    let place = |(index, link): (usize, &Value)| {
+        let Placed { id, precedence } = match link {
+            Value::String(id) => Placed { id: id.clone(), precedence: None },
+            link => serde_json::from_value(link.clone()).map_err(|error| {
+                let expected = "a policy's id, or {\"id\", \"precedence\"} (make policies by calls of their own)";
+                ApiError::field(format!("`policies[{index}]` must be {expected}: {error}"))
+            })?,
+        };
+        if !known.iter().any(|policy| policy.id == id && policy.app_id == app_id) {
+            return Err(ApiError::field(format!("`policies[{index}]` must be a policy's id, got `{id}`")));
+        }
+        if !seen.insert(id.clone()) {
+            return Err(ApiError::field(format!("`policies[{index}]` must not name a policy twice, got `{id}`")));
+        }
+        Ok((id, precedence.unwrap_or(i64::try_from(index).unwrap_or(i64::MAX).saturating_add(1))))
+    };
+    links.iter().enumerate().map(place).collect()
 }
 
 /// The application of a path.
-pub(super) async fn find(app: &App, path: &HashMap<String, String>) -> Result<AppRow, ApiError> {
-    let id = path.get("id").map(String::as_str).unwrap_or_default();
+pub(super) async fn find(app: &App, id: &str) -> Result<AppRow, ApiError> {
     app.store.apps().await?.into_iter().find(|row| row.id == id).ok_or_else(|| ApiError::missing("application"))
 }
 
@@ -91,17 +148,18 @@ fn domain(app: &App) -> String {
 }
 
 async fn shown(app: &App, row: &AppRow) -> Result<Value, ApiError> {
-    let policies = app.store.policies().await?;
-    let mine: Vec<Value> = policies.iter().filter(|policy| policy.app_id == row.id).map(policies::shown).collect();
+    let mine: Vec<Value> = policies::attached(app, &row.id).await?.iter().map(policies::shown).collect();
+    let settings = &row.settings;
     Ok(json!({
         "id": row.id,
         "uid": row.id,
         "type": "warp",
         "name": row.name,
         "domain": domain(app),
-        "allowed_idps": [],
-        "auto_redirect_to_identity": false,
-        "app_launcher_visible": false,
+        "allowed_idps": settings.allowed_idps,
+        "auto_redirect_to_identity": settings.auto_redirect_to_identity,
+        "app_launcher_visible": settings.app_launcher_visible,
+        "session_duration": settings.session_duration,
         "policies": mine,
         "created_at": clock::rfc3339(row.created_at),
         "updated_at": clock::rfc3339(row.updated_at),

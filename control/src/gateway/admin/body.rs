@@ -45,12 +45,19 @@ pub(super) fn description(text: Option<String>) -> Result<String, ApiError> {
 
 /// Something of the vendor's that we do not have: it may be there, but must say nothing.
 pub(super) fn unsupported(field: &str, value: &Option<Value>) -> Result<(), ApiError> {
-    let says_nothing = match value {
-        None | Some(Value::Null | Value::Bool(false)) => true,
-        Some(Value::String(text)) => text.is_empty(),
-        Some(Value::Array(items)) => items.is_empty(),
-        Some(Value::Object(fields)) => fields.is_empty(),
-        Some(_) => false,
-    };
-    if says_nothing { Ok(()) } else { Err(ApiError::field(format!("`{field}` is not supported yet: leave it out"))) }
+    if value.as_ref().is_none_or(says_nothing) {
+        return Ok(());
+    }
+    Err(ApiError::field(format!("`{field}` is not supported yet: leave it out")))
+}
+
+/// Whether a value is as good as none: null, false, empty, or made of such.
+pub(super) fn says_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.values().all(says_nothing),
+        Value::Bool(true) | Value::Number(_) => false,
+    }
 }

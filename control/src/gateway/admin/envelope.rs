@@ -1,47 +1,101 @@
 //! The vendor's envelope around every answer.
+//!
+//! A handler gives what it has; [`finish`] cuts lists into the pages that the caller asked for and writes the JSON. So
+//! every list of the API is paged, and paged alike.
 
 use super::MAX_BODY;
-use crate::crypto::RandomError;
+use super::paging::{Asked, Listing};
+use crate::crypto::{RandomError, sha256};
 use crate::gateway::app::StepError;
 use crate::gateway::store::StoreError;
 use axum::Json;
 use axum::extract::Request;
-use axum::http::{StatusCode, header::CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE, header::ETAG};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// A success with its result.
-pub(super) struct Envelope(StatusCode, Value);
+/// A success with its result, not yet written down.
+#[derive(Clone)]
+pub(super) struct Envelope {
+    pub(super) status: StatusCode,
+    pub(super) given: Given,
+}
+
+/// What a handler has.
+#[derive(Clone)]
+pub(super) enum Given {
+    One(Value),
+    Many(Listing),
+}
 
 /// What a handler gives.
 pub(super) type Answer = Result<Envelope, ApiError>;
 
 /// One thing.
 pub(super) fn one(result: impl Serialize) -> Answer {
-    Ok(Envelope(StatusCode::OK, json!({ "success": true, "errors": [], "messages": [], "result": result })))
+    let result = serde_json::to_value(result).map_err(|error| {
+        tracing::error!(%error, "an answer cannot be written as JSON");
+        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, 10500, "the answer cannot be written as JSON")
+    })?;
+    Ok(Envelope { status: StatusCode::OK, given: Given::One(result) })
 }
 
 /// A new thing.
 pub(super) fn created(result: impl Serialize) -> Answer {
-    one(result).map(|Envelope(_, body)| Envelope(StatusCode::CREATED, body))
+    one(result).map(|envelope| Envelope { status: StatusCode::CREATED, ..envelope })
 }
 
-/// All things on one page.
+/// Things in pages (`page`, `per_page`): all of them, in an order that stays.
 pub(super) fn many(result: Vec<impl Serialize>) -> Answer {
-    let count = result.len();
-    let info = json!({ "page": 1, "per_page": count.max(1), "count": count, "total_count": count, "total_pages": 1 });
-    Ok(Envelope(
-        StatusCode::OK,
-        json!({ "success": true, "errors": [], "messages": [], "result": result, "result_info": info }),
-    ))
+    let Envelope { given, .. } = one(result)?;
+    let items = if let Given::One(Value::Array(items)) = given { items } else { Vec::new() };
+    listed(Listing::Pages(items))
+}
+
+/// Things that were cut already, or that are walked by a cursor.
+pub(super) fn listed(listing: Listing) -> Answer {
+    Ok(Envelope { status: StatusCode::OK, given: Given::Many(listing) })
 }
 
 impl IntoResponse for Envelope {
+    /// For [`finish`], which every answer passes.
     fn into_response(self) -> Response {
-        (self.0, Json(self.1)).into_response()
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(self);
+        response
     }
+}
+
+/// Writes an answer down, as much of a list as the query asks for.
+pub(super) fn finish(query: Option<&str>, mut response: Response) -> Response {
+    let Some(Envelope { status, given }) = response.extensions_mut().remove::<Envelope>() else { return response };
+    let mut body = json!({ "success": true, "errors": [], "messages": [] });
+    let mut headers = HeaderMap::new();
+    match given {
+        Given::One(result) => {
+            headers.extend(HeaderValue::from_str(&version(&result)).ok().map(|version| (ETAG, version)));
+            body["result"] = result;
+        }
+        Given::Many(listing) => match Asked::read(query).and_then(|asked| listing.cut(&asked)) {
+            Ok((items, info)) => {
+                body["result"] = items.into();
+                body["result_info"] = info;
+            }
+            Err(error) => return error.into_response(),
+        },
+    }
+    (status, headers, Json(body)).into_response()
+}
+
+/// The version of a thing, for `ETag` and `If-Match`: what it looks like, without when it was last seen.
+pub(super) fn version(shown: &Value) -> String {
+    let mut shown = shown.clone();
+    if let Some(fields) = shown.as_object_mut() {
+        fields.retain(|name, _| !name.starts_with("last_seen"));
+    }
+    format!("\"{}\"", hex::encode(&sha256(shown.to_string().as_bytes())[..8]))
 }
 
 /// Characters of a message.

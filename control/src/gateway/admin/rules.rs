@@ -1,17 +1,17 @@
 //! `/gateway/rules`: network policies.
 
-use super::body::{description, name, read, unsupported};
+use super::body::{description, name, read, says_nothing};
 use super::envelope::{Answer, ApiError, created, many, one};
+use super::path::Id;
+use super::rule_settings::{self, ACTIONS};
 use crate::gateway::app::App;
-use crate::gateway::book::{parse_lists, parse_rule};
+use crate::gateway::book::parse_rule;
 use crate::gateway::clock;
 use crate::gateway::store::RuleRow;
-use crate::rules::RuleAction;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::HashMap;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -21,16 +21,16 @@ const STEP: i64 = 100;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Body {
+pub(super) struct Body {
     name: String,
-    action: RuleAction,
+    action: String,
     description: Option<String>,
     enabled: Option<bool>,
     precedence: Option<i64>,
     traffic: Option<String>,
     identity: Option<String>,
+    device_posture: Option<String>,
     filters: Option<Vec<String>>,
-    device_posture: Option<Value>,
     rule_settings: Option<Value>,
     schedule: Option<Value>,
     expiration: Option<Value>,
@@ -40,15 +40,15 @@ pub(super) async fn list(State(app): State<Arc<App>>) -> Answer {
     many(app.store.rules().await?.iter().map(shown).collect())
 }
 
-pub(super) async fn show(State(app): State<Arc<App>>, Path(path): Path<HashMap<String, String>>) -> Answer {
-    one(shown(&find(&app, &path).await?))
+pub(super) async fn show(State(app): State<Arc<App>>, Id(id): Id) -> Answer {
+    one(shown(&find(&app, &id).await?))
 }
 
 pub(super) async fn create(State(app): State<Arc<App>>, bytes: Bytes) -> Answer {
     let request: Body = read(&bytes)?;
-    let _administration = app.administration.lock().await;
+    let administration = app.administration.lock().await;
     let now = clock::now();
-    let last = app.store.rules().await?.iter().map(|rule| rule.precedence).max();
+    let last = app.store.last_precedence().await?;
     let row = RuleRow {
         id: Uuid::new_v4().to_string(),
         name: String::new(),
@@ -58,62 +58,80 @@ pub(super) async fn create(State(app): State<Arc<App>>, bytes: Bytes) -> Answer 
         precedence: last.map_or(FIRST, |last| last.saturating_add(STEP).max(FIRST)),
         traffic: String::new(),
         identity: String::new(),
+        device_posture: String::new(),
+        settings: String::new(),
         version: 0,
         created_at: now,
         updated_at: now,
     };
-    created(shown(&put(&app, row, request).await?))
+    let row = put(&app, row, request).await?;
+    drop(administration);
+    app.rules_changed().await?;
+    created(shown(&row))
 }
 
-pub(super) async fn update(
-    State(app): State<Arc<App>>,
-    Path(path): Path<HashMap<String, String>>,
-    bytes: Bytes,
-) -> Answer {
+pub(super) async fn update(State(app): State<Arc<App>>, Id(id): Id, bytes: Bytes) -> Answer {
     let request: Body = read(&bytes)?;
-    let _administration = app.administration.lock().await;
-    let mut row = find(&app, &path).await?;
+    let administration = app.administration.lock().await;
+    let mut row = find(&app, &id).await?;
     row.updated_at = clock::now();
-    one(shown(&put(&app, row, request).await?))
+    let row = put(&app, row, request).await?;
+    drop(administration);
+    app.rules_changed().await?;
+    one(shown(&row))
 }
 
-pub(super) async fn remove(State(app): State<Arc<App>>, Path(path): Path<HashMap<String, String>>) -> Answer {
-    let _administration = app.administration.lock().await;
-    let row = find(&app, &path).await?;
+pub(super) async fn remove(State(app): State<Arc<App>>, Id(id): Id) -> Answer {
+    let administration = app.administration.lock().await;
+    let row = find(&app, &id).await?;
     app.store.delete_rule(&row.id).await?;
+    drop(administration);
     app.rules_changed().await?;
     one(json!({ "id": row.id }))
 }
 
-async fn find(app: &App, path: &HashMap<String, String>) -> Result<RuleRow, ApiError> {
-    let id = path.get("id").map(String::as_str).unwrap_or_default();
-    app.store.rules().await?.into_iter().find(|row| row.id == id).ok_or_else(|| ApiError::missing("rule"))
+async fn find(app: &App, id: &str) -> Result<RuleRow, ApiError> {
+    app.store.rule(id).await?.ok_or_else(|| ApiError::missing("rule"))
 }
 
-/// Checks a request, takes it over, stores it and puts it in force.
+/// Checks a request, takes it over and stores it.
 async fn put(app: &App, mut row: RuleRow, request: Body) -> Result<RuleRow, ApiError> {
     if request.filters.as_ref().is_some_and(|filters| filters.iter().any(|filter| filter != "l4")) {
         return Err(ApiError::field("`filters` must be [\"l4\"]: this gateway has network policies only"));
     }
-    unsupported("device_posture", &request.device_posture)?;
-    unsupported("rule_settings", &request.rule_settings)?;
-    unsupported("schedule", &request.schedule)?;
-    unsupported("expiration", &request.expiration)?;
+    for (field, value) in [("schedule", &request.schedule), ("expiration", &request.expiration)] {
+        if value.as_ref().is_some_and(|value| !says_nothing(value)) {
+            return Err(ApiError::field(format!(
+                "`{field}` belongs to DNS rules, and there are none here: leave it out"
+            )));
+        }
+    }
     row.name = name("name", &request.name)?;
     row.description = description(request.description)?;
     row.enabled = request.enabled.unwrap_or(true);
-    row.action = if request.action == RuleAction::Allow { "allow" } else { "block" }.to_owned();
+    row.action =
+        ACTIONS.iter().find(|action| **action == request.action).map(|action| (*action).to_owned()).ok_or_else(
+            || match request.action.as_str() {
+                "audit_ssh" => ApiError::field(
+                    "`action` `audit_ssh` is refused: it would need SSH to end at the gateway; allow or block SSH by \
+                 `net.detected_protocol`",
+                ),
+                other => ApiError::field(format!("`action` must be `{}`, got `{other}`", ACTIONS.join("`, `"))),
+            },
+        )?;
     row.precedence = request.precedence.unwrap_or(row.precedence);
     row.traffic = request.traffic.unwrap_or_default();
     row.identity = request.identity.unwrap_or_default();
+    row.device_posture = request.device_posture.unwrap_or_default();
+    row.settings = rule_settings::checked(&row.action, request.rule_settings)?;
     row.version += 1;
-    let lists = parse_lists(&app.store.lists().await?);
-    if let Err(error) = parse_rule(&row, &lists) {
-        let field = if crate::rules::Traffic::parse(&row.traffic, &lists).is_err() { "traffic" } else { "identity" };
-        return Err(ApiError::field(format!("`{field}`, {error}")));
+    if [&row.traffic, &row.identity, &row.device_posture].iter().any(|text| text.contains('$')) {
+        // A list may be deleted on disk, and not in the book yet.
+        app.rules_changed().await?;
     }
+    let wrong = |(field, error)| ApiError::field(format!("`{field}`, {error}"));
+    parse_rule(&row, app.book().lists()).map_err(wrong)?;
     app.store.put_rule(&row).await?;
-    app.rules_changed().await?;
     Ok(row)
 }
 
@@ -128,7 +146,8 @@ fn shown(row: &RuleRow) -> Value {
         "precedence": row.precedence,
         "traffic": row.traffic,
         "identity": row.identity,
-        "device_posture": "",
+        "device_posture": row.device_posture,
+        "rule_settings": serde_json::from_str::<Value>(&row.settings).unwrap_or_default(),
         "version": row.version,
         "created_at": clock::rfc3339(row.created_at),
         "updated_at": clock::rfc3339(row.updated_at),

@@ -1,32 +1,55 @@
-//! `/vestibule/settings`: what happens when no rule matches.
+//! `/vestibule/settings`: what happens when no rule matches, and how service tokens are kept.
 
 use super::body::read;
-use super::envelope::{Answer, one};
+use super::envelope::{Answer, ApiError, one};
 use crate::gateway::app::App;
-use crate::gateway::store::Organisation;
-use crate::rules::RuleAction;
+use crate::gateway::inactivity::Inactivity;
+use crate::rules::{DefaultAction, VIRTUAL_NETWORK};
 use axum::body::Bytes;
 use axum::extract::State;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::sync::Arc;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Update {
-    default_action_service_tokens: Option<RuleAction>,
-    default_action_users: Option<RuleAction>,
+pub(super) struct Update {
+    default_action_service_tokens: Option<DefaultAction>,
+    default_action_users: Option<DefaultAction>,
+    service_token_limit: Option<i64>,
+    service_token_inactivity: Option<Inactivity>,
 }
 
+/// Most service tokens that can be asked for.
+const MOST_TOKENS: i64 = 10_000;
+
 pub(super) async fn show(State(app): State<Arc<App>>) -> Answer {
-    one(shown(&app.store.current_organisation().await?))
+    shown(&app).await
 }
 
 pub(super) async fn update(State(app): State<Arc<App>>, bytes: Bytes) -> Answer {
     let request: Update = read(&bytes)?;
+    let limit = request.service_token_limit.filter(|limit| !(1..=MOST_TOKENS).contains(limit));
+    if let Some(limit) = limit {
+        return Err(ApiError::field(format!("`service_token_limit` must be 1 to {MOST_TOKENS}, got {limit}")));
+    }
+    if let Some(inactivity) = &request.service_token_inactivity {
+        inactivity.check().map_err(ApiError::field)?;
+    }
     let _administration = app.administration.lock().await;
+    if request.service_token_limit.is_some() || request.service_token_inactivity.is_some() {
+        let mut rules = app.store.service_token_rules().await?;
+        rules.limit = request.service_token_limit.unwrap_or(rules.limit);
+        if let Some(inactivity) = &request.service_token_inactivity {
+            rules.inactivity = serde_json::to_string(inactivity).ok();
+        }
+        app.store.set_service_token_rules(&rules).await?;
+    }
+    if request.default_action_service_tokens.is_none() && request.default_action_users.is_none() {
+        return shown(&app).await;
+    }
     let now = app.store.current_organisation().await?;
-    let choose = |new: Option<RuleAction>, old| new.map_or(old, |action| action == RuleAction::Allow);
+    let choose = |new: Option<DefaultAction>, old| new.map_or(old, |action| action == DefaultAction::Allow);
     app.store
         .set_defaults(
             choose(request.default_action_service_tokens, now.default_allow_non_identity),
@@ -34,14 +57,18 @@ pub(super) async fn update(State(app): State<Arc<App>>, bytes: Bytes) -> Answer 
         )
         .await?;
     app.rules_changed().await?;
-    one(shown(&app.store.current_organisation().await?))
+    shown(&app).await
 }
 
-fn shown(organisation: &Organisation) -> Value {
-    let action = |allow| if allow { RuleAction::Allow } else { RuleAction::Block };
-    json!({
+async fn shown(app: &App) -> Answer {
+    let (organisation, tokens) = (app.store.current_organisation().await?, app.store.service_token_rules().await?);
+    let action = |allow| if allow { DefaultAction::Allow } else { DefaultAction::Block };
+    one(json!({
         "organization": organisation.name,
         "default_action_service_tokens": action(organisation.default_allow_non_identity),
+        "virtual_network_id": VIRTUAL_NETWORK,
         "default_action_users": action(organisation.default_allow_user),
-    })
+        "service_token_limit": tokens.limit,
+        "service_token_inactivity": Inactivity::of(&tokens),
+    }))
 }

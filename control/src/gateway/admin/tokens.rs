@@ -1,17 +1,18 @@
 //! `/access/service_tokens`
 
-use super::body::{name, read, read_or_empty};
+use super::body::{name, read, read_or_empty, unsupported};
 use super::envelope::{Answer, ApiError, created, many, one};
-use crate::gateway::access::EnrolPolicy;
+use super::path::Id;
+use super::query::{parameters, refused};
+use crate::gateway::access::{Reference, user_of};
 use crate::gateway::app::App;
-use crate::gateway::secret::{Secret, id};
+use crate::gateway::secret::{SERVICE_TOKEN, Secret, id};
 use crate::gateway::store::{Millis, TokenRow};
 use crate::gateway::{clock, duration};
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{RawQuery, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::HashMap;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -20,14 +21,17 @@ const YEAR: Millis = 365 * 86_400_000;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Create {
+pub(super) struct Create {
     name: String,
     duration: Option<String>,
+    enabled: Option<bool>,
+    client_secret_version: Option<i64>,
+    previous_client_secret_expires_at: Option<Value>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Update {
+pub(super) struct Update {
     name: Option<String>,
     duration: Option<String>,
     enabled: Option<bool>,
@@ -37,21 +41,35 @@ struct Update {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Rotate {
+pub(super) struct Rotate {
     previous_client_secret_expires_at: Option<String>,
 }
 
-pub(super) async fn list(State(app): State<Arc<App>>) -> Answer {
-    many(app.store.tokens().await?.iter().map(shown).collect())
+/// `name` is a whole name, `search` a part of it.
+pub(super) async fn list(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Answer {
+    let mut tokens = app.store.tokens().await?;
+    for (parameter, value) in parameters(query.as_deref()) {
+        match parameter.as_str() {
+            "name" => tokens.retain(|token| token.name == value),
+            "search" => tokens.retain(|token| token.name.to_lowercase().contains(&value.to_lowercase())),
+            "page" | "per_page" => {}
+            _ => return Err(refused(&parameter)),
+        }
+    }
+    many(tokens.iter().map(shown).collect())
 }
 
-pub(super) async fn show(State(app): State<Arc<App>>, Path(path): Path<HashMap<String, String>>) -> Answer {
-    one(shown(&find(&app, &path).await?))
+pub(super) async fn show(State(app): State<Arc<App>>, Id(id): Id) -> Answer {
+    one(shown(&find(&app, &id).await?))
 }
 
 pub(super) async fn create(State(app): State<Arc<App>>, bytes: Bytes) -> Answer {
     let request: Create = read(&bytes)?;
-    let (now, secret) = (clock::now(), Secret::new()?);
+    unsupported("previous_client_secret_expires_at", &request.previous_client_secret_expires_at)?;
+    if let Some(version) = request.client_secret_version.filter(|version| *version != 1) {
+        return Err(ApiError::field(format!("`client_secret_version` of a new token must be 1, got {version}")));
+    }
+    let (now, secret) = (clock::now(), Secret::with_prefix(SERVICE_TOKEN)?);
     let duration = request.duration.unwrap_or_else(|| duration::DEFAULT.to_owned());
     let token = TokenRow {
         id: Uuid::new_v4().to_string(),
@@ -63,23 +81,28 @@ pub(super) async fn create(State(app): State<Arc<App>>, bytes: Bytes) -> Answer 
         previous_expires_at: None,
         expires_at: now + life(&duration)?,
         duration,
-        enabled: true,
+        enabled: request.enabled.unwrap_or(true),
         created_at: now,
         updated_at: now,
         last_seen_at: None,
     };
+    let _administration = app.administration.lock().await;
+    let (limit, there_are) = (app.store.service_token_rules().await?.limit, app.store.tokens().await?.len());
+    if i64::try_from(there_are).unwrap_or(i64::MAX) >= limit {
+        let message = format!(
+            "there are {there_are} service tokens already: delete one, or raise `service_token_limit` in \
+             vestibule/settings"
+        );
+        return Err(ApiError::conflict(message));
+    }
     app.store.put_token(&token).await?;
     created(with_secret(&token, &secret))
 }
 
-pub(super) async fn update(
-    State(app): State<Arc<App>>,
-    Path(path): Path<HashMap<String, String>>,
-    bytes: Bytes,
-) -> Answer {
+pub(super) async fn update(State(app): State<Arc<App>>, Id(id): Id, bytes: Bytes) -> Answer {
     let request: Update = read(&bytes)?;
     let _administration = app.administration.lock().await;
-    let (mut token, now) = (find(&app, &path).await?, clock::now());
+    let (mut token, now) = (find(&app, &id).await?, clock::now());
     if let Some(new) = request.name {
         token.name = name("name", &new)?;
     }
@@ -113,14 +136,10 @@ pub(super) async fn update(
     })
 }
 
-pub(super) async fn rotate(
-    State(app): State<Arc<App>>,
-    Path(path): Path<HashMap<String, String>>,
-    bytes: Bytes,
-) -> Answer {
+pub(super) async fn rotate(State(app): State<Arc<App>>, Id(id): Id, bytes: Bytes) -> Answer {
     let request: Rotate = read_or_empty(&bytes)?;
     let _administration = app.administration.lock().await;
-    let mut token = find(&app, &path).await?;
+    let mut token = find(&app, &id).await?;
     let secret = replace_secret(&mut token)?;
     match &request.previous_client_secret_expires_at {
         Some(until) => token.previous_expires_at = Some(time(until)?),
@@ -131,9 +150,9 @@ pub(super) async fn rotate(
     one(with_secret(&token, &secret))
 }
 
-pub(super) async fn refresh(State(app): State<Arc<App>>, Path(path): Path<HashMap<String, String>>) -> Answer {
+pub(super) async fn refresh(State(app): State<Arc<App>>, Id(id): Id) -> Answer {
     let _administration = app.administration.lock().await;
-    let (mut token, now) = (find(&app, &path).await?, clock::now());
+    let (mut token, now) = (find(&app, &id).await?, clock::now());
     token.expires_at = now + YEAR;
     token.duration = duration::DEFAULT.to_owned();
     token.updated_at = now;
@@ -141,27 +160,23 @@ pub(super) async fn refresh(State(app): State<Arc<App>>, Path(path): Path<HashMa
     one(shown(&token))
 }
 
-pub(super) async fn remove(State(app): State<Arc<App>>, Path(path): Path<HashMap<String, String>>) -> Answer {
+pub(super) async fn remove(State(app): State<Arc<App>>, Id(id): Id) -> Answer {
     let _administration = app.administration.lock().await;
-    let token = find(&app, &path).await?;
-    for row in app.store.policies().await? {
-        if EnrolPolicy::read(&row).is_some_and(|policy| policy.names_token(&token.id)) {
-            let message = format!("the enrolment policy `{}` uses this service token: remove it there first", row.name);
-            return Err(ApiError::conflict(message));
-        }
+    let token = find(&app, &id).await?;
+    if let Some(user) = user_of(&app.store, Reference::Token(&token.id)).await? {
+        return Err(ApiError::conflict(format!("{user} uses this service token: remove it there first")));
     }
     app.store.delete_token(&token.id).await?;
     one(shown(&token))
 }
 
-async fn find(app: &App, path: &HashMap<String, String>) -> Result<TokenRow, ApiError> {
-    let id = path.get("id").map(String::as_str).unwrap_or_default();
+async fn find(app: &App, id: &str) -> Result<TokenRow, ApiError> {
     app.store.token(id).await?.ok_or_else(|| ApiError::missing("service token"))
 }
 
 /// A new secret; the old one becomes the previous.
 fn replace_secret(token: &mut TokenRow) -> Result<Secret, ApiError> {
-    let secret = Secret::new()?;
+    let secret = Secret::with_prefix(SERVICE_TOKEN)?;
     token.previous_hash = Some(std::mem::replace(&mut token.secret_hash, secret.hash()));
     token.previous_expires_at = None;
     token.secret_version += 1;
@@ -199,4 +214,35 @@ fn with_secret(token: &TokenRow, secret: &Secret) -> Value {
     let mut value = shown(token);
     value["client_secret"] = secret.expose().into();
     value
+}
+
+#[cfg(test)]
+mod tests {
+    /// What the vendor's documents say of service tokens.
+    const CONSTRUCTS: &[&str] = &[
+        "create: client_id (32 hex + .access), client_secret once",
+        "list, read, update",
+        "duration",
+        "rotate, with and without grace",
+        "refresh",
+        "enabled: false",
+        "delete, refused while a policy uses it",
+        "last_seen_at",
+        "secret of 64 hex digits",
+        "secret cfast_... with checksum",
+        "strict 401 and 403",
+        "half or double credentials",
+        "read_service_tokens_from_header",
+        "zone-scoped tokens",
+        "limit of 50",
+        "service_token_inactivity",
+        "alert before expiry",
+        "secrets in logs, database, answers",
+        "revocation under traffic",
+    ];
+
+    #[test]
+    fn every_construct_has_its_row() {
+        crate::compatibility::assert_complete("Service tokens", CONSTRUCTS.iter().copied());
+    }
 }

@@ -1,56 +1,90 @@
-//! `GET /changes`: a long poll for news of one registration and its rules.
+//! `GET /changes`: a long poll for news of one registration, its rules and its profile.
+//!
+//! The caller says what it holds, by name; it is answered when what is in force has another name. Nothing is missed by
+//! whoever was away, and nothing is sent twice. Documents come from the snapshots as the JSON that was made once.
 
-use super::{Answer, DeviceError, bearer};
-use crate::api::device::{Changes, RegistrationStatus};
+use super::{DeviceError, bearer};
+use crate::api::device::{Held, RegistrationStatus};
 use crate::gateway::app::App;
 use crate::gateway::clock;
-use axum::Json;
+use crate::gateway::store::Registration;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, StatusCode};
-use serde::Deserialize;
+use axum::http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout_at};
 
 /// Longest wait for news.
 const WAIT: Duration = Duration::from_secs(25);
 
-#[derive(Deserialize)]
-pub(super) struct Since {
-    /// The version that the caller has; 0 for none.
-    #[serde(default)]
-    since: u64,
-}
-
 pub(super) async fn changes(
     State(app): State<Arc<App>>,
-    query: Result<Query<Since>, QueryRejection>,
+    query: Result<Query<Held>, QueryRejection>,
     headers: HeaderMap,
-) -> Answer<Changes> {
-    let Query(Since { since }) = query.map_err(|_| {
-        DeviceError::new(StatusCode::BAD_REQUEST, "malformed", "`since` must be the version of the last answer, or 0")
+) -> Result<Response, DeviceError> {
+    let Query(held) = query.map_err(|_| {
+        let message = "`since` must be the version of the last answer, or 0, and `posture` a number of seconds";
+        DeviceError::new(StatusCode::BAD_REQUEST, "malformed", message)
     })?;
     let mut registration = bearer::registration(&app, &headers).await?;
     let deadline = Instant::now() + WAIT;
-    let mut subscription = app.hub.subscribe(registration.id);
+    let mut subscription = app.hub.subscribe(registration.id, &registration.device_id);
     loop {
         let news = subscription.news();
         // Looked at after the subscription: what changes from here on is news.
         if let Some(now) = app.store.registration(&registration.id).await? {
             registration = now;
         }
-        let book = app.book();
-        let (version, status) = (book.version(), registration.status());
-        if status != RegistrationStatus::Active {
-            return Ok(Json(Changes { version, registration: status, policy: None }));
-        }
-        if version != since {
-            let subject = app.store.subject(&registration.id, clock::now()).await?;
-            let policy = subject.map(|subject| book.compiled(&subject).document.clone());
-            return Ok(Json(Changes { version, registration: status, policy }));
-        }
-        if timeout_at(deadline, news).await.is_err() {
-            return Ok(Json(Changes { version, registration: status, policy: None }));
+        let answer = Answer::new(&app, &registration, &held).await?;
+        if answer.is_news || timeout_at(deadline, news).await.is_err() {
+            return Ok(([(CONTENT_TYPE, "application/json")], answer.json).into_response());
         }
     }
+}
+
+/// What there is to say now: [`crate::api::device::Changes`] as JSON.
+struct Answer {
+    json: String,
+    /// Whether the caller does not know it yet.
+    is_news: bool,
+}
+
+impl Answer {
+    async fn new(app: &App, registration: &Registration, held: &Held) -> Result<Self, DeviceError> {
+        let book = app.book();
+        let version = book.version();
+        let status = registration.status();
+        let mut json = format!("{{\"version\":{version},\"registration\":{}", text(&status));
+        let subject = match status {
+            RegistrationStatus::Active => app.store.subject(&registration.id, clock::now()).await?,
+            _ => None,
+        };
+        let Some(subject) = subject else {
+            json.push_str(",\"policy\":null}");
+            return Ok(Self { json, is_news: true });
+        };
+        let (rules, profile) = (book.compiled(&subject), app.profiles().resolve(&subject));
+        let posture = app.posture().schedule(&subject.os_name);
+        let other = |held: &Option<String>, digest: &str| held.as_deref() != Some(digest);
+        // Who names no rules is told them when their version changed.
+        let policy = if held.policy.is_some() { other(&held.policy, rules.digest()) } else { version != held.since };
+        json.push_str(",\"policy\":");
+        json.push_str(if policy { rules.json() } else { "null" });
+        json.push_str(&format!(",\"policy_digest\":{}", text(rules.digest())));
+        if other(&held.profile, &profile.digest) {
+            json.push_str(",\"profile\":");
+            json.push_str(&profile.json);
+        }
+        json.push_str(&format!(",\"profile_digest\":{},\"posture\":{}}}", text(&profile.digest), text(&posture)));
+        let is_news = policy
+            || version != held.since
+            || held.profile.is_some() && other(&held.profile, &profile.digest)
+            || held.posture.is_some_and(|every| every != posture.every.unwrap_or(0));
+        Ok(Self { json, is_news })
+    }
+}
+
+fn text(value: &(impl serde::Serialize + ?Sized)) -> String {
+    serde_json::to_string(value).unwrap_or_default()
 }

@@ -71,7 +71,11 @@ async fn token(app: &App, client_id: &str, client_secret: &str) -> Result<String
         && token.previous_expires_at.is_some_and(|until| now < until);
     if !(current | previous) {
         tracing::warn!(token = %token.id, "a service token was presented with a wrong secret");
-        let message = "CF-Access-Client-Secret is not this token's: check `auth_client_secret`";
+        let message = if secret::mistyped(client_secret) {
+            "CF-Access-Client-Secret is mistyped or cut short (its checksum does not fit): check `auth_client_secret`"
+        } else {
+            "CF-Access-Client-Secret is not this token's: check `auth_client_secret`"
+        };
         return Err(DeviceError::unauthenticated("token_secret_wrong", message));
     }
     if !token.enabled {

@@ -5,7 +5,7 @@ use super::signature::verify;
 use super::{Answer, DeviceError, binary, body};
 use crate::api::device::{DeviceFacts, EnrolRequest, EnrolResponse, RegistrationInfo, enrol_message};
 use crate::crypto::sha256;
-use crate::gateway::access::{Applicant, EnrolPolicy, permits};
+use crate::gateway::access::{Applicant, EnrolPolicy, References, Who, permits};
 use crate::gateway::app::{App, inner};
 use crate::gateway::clock;
 use crate::gateway::secret::Secret;
@@ -13,21 +13,27 @@ use crate::gateway::store::{NewDevice, NewRegistration};
 use crate::rules::{Person, non_identity_email};
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, StatusCode};
+use std::net::{IpAddr, SocketAddr};
 use std::{sync::Arc, time::Instant};
 use uuid::Uuid;
 
 /// Longest of each thing that a device says of itself, in characters.
 const MAX_FACT: usize = 128;
 
-pub(super) async fn enrol(State(app): State<Arc<App>>, headers: HeaderMap, bytes: Bytes) -> Answer<EnrolResponse> {
+pub(super) async fn enrol(
+    State(app): State<Arc<App>>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Answer<EnrolResponse> {
     let request: EnrolRequest = body(&bytes)?;
     organization(&app, &request.organization)?;
     let device = possession(&app, &request)?;
     let tunnel_key = binary("tunnel_public_key", &request.tunnel_public_key)?;
     let credentials = authenticate(&app, &headers).await?;
-    let (person, token_id) = allowed(&app, &credentials).await?;
+    let (person, token_id) = allowed(&app, &credentials, from.ip()).await?;
 
     let secret = Secret::new()?;
     let new = NewRegistration { id: Uuid::new_v4(), person, token_id, tunnel_key, bearer_hash: secret.hash() };
@@ -87,18 +93,25 @@ fn possession(app: &App, request: &EnrolRequest) -> Result<NewDevice, DeviceErro
 }
 
 /// Who the policies let enrol, and the service token's id.
-async fn allowed(app: &App, credentials: &Credentials) -> Result<(Person, Option<String>), DeviceError> {
-    let policies: Vec<EnrolPolicy> = app.store.policies().await?.iter().filter_map(EnrolPolicy::read).collect();
-    let (applicant, email, token_id) = match credentials {
+async fn allowed(app: &App, credentials: &Credentials, from: IpAddr) -> Result<(Person, Option<String>), DeviceError> {
+    let policies = app.store.policies().await?;
+    let policies: Vec<_> = policies.iter().filter(|policy| policy.attached).map(EnrolPolicy::read).collect();
+    let references = References::load(&app.store).await?;
+    let (who, person, token_id) = match credentials {
         Credentials::Token(id) => {
-            (Applicant::Token { id }, non_identity_email(&app.settings.organization), Some(id.clone()))
+            let person = Person::with_email(non_identity_email(&app.settings.organization));
+            (Who::Token { id }, person, Some(id.clone()))
         }
-        Credentials::User(assertion) => (Applicant::User { email: &assertion.email }, assertion.email.clone(), None),
+        Credentials::User(assertion) => {
+            let (person, provider) = (&assertion.user.person, assertion.user.provider.as_deref());
+            (Who::User { person, provider }, person.clone(), None)
+        }
     };
-    if permits(&policies, applicant) {
-        return Ok((Person::with_email(email), token_id));
+    if permits(&policies, &references, &Applicant { who, from }) {
+        return Ok((person, token_id));
     }
-    let message = format!("{email} is authenticated, but no enrolment policy lets it in: ask an administrator");
+    let message =
+        format!("{} is authenticated, but no enrolment policy lets it in: ask an administrator", person.email);
     Err(DeviceError::new(StatusCode::FORBIDDEN, "enrolment_denied", message))
 }
 

@@ -7,6 +7,7 @@ mod enrol;
 mod error;
 mod nonce;
 mod own;
+mod posture;
 mod signature;
 mod swap;
 
@@ -33,6 +34,7 @@ pub(super) fn router() -> Router<Arc<App>> {
         .route("/registrations", post(enrol::enrol))
         .route("/registrations/{id}", delete(own::remove))
         .route("/swap", post(swap::swap))
+        .route("/posture", post(posture::report))
         .route("/auth/token", post(super::login::token))
         .layer(from_fn(to_the_end))
         // A long poll ends with its caller.

@@ -37,6 +37,10 @@ pub(super) async fn swap(State(app): State<Arc<App>>, headers: HeaderMap, bytes:
     verify(&device.public_key, &swap_message(request.swap_seq, &request.registration, &tunnel_key), &signature)?;
     bearer::standing(&registration)?;
 
+    if let Some(report) = request.posture.clone() {
+        super::posture::check(&report)?;
+        app.posture_with_order(&device.id, report).await?;
+    }
     let now = clock::now();
     let steering = app.steering.lock().await;
     let followed = followed(&app, &device).await?;
@@ -59,6 +63,8 @@ pub(super) async fn swap(State(app): State<Arc<App>>, headers: HeaderMap, bytes:
         return Err(DeviceError::unauthenticated("registration_unknown", "the registration is gone: enrol again"));
     };
     let rules = app.book().compiled(&subject);
+    let profile = app.profiles().resolve(&subject);
+    let posture = app.posture().schedule(&subject.os_name);
     let addresses = inner(device.address);
     let order = Order {
         device,
@@ -75,8 +81,12 @@ pub(super) async fn swap(State(app): State<Arc<App>>, headers: HeaderMap, bytes:
         addresses,
         routes: app.settings.routes.clone(),
         mtu: app.settings.mtu,
-        policy: (request.policy_held.as_deref() != Some(&rules.digest)).then(|| rules.document.clone()),
-        policy_digest: rules.digest.clone(),
+        policy: (request.policy_held.as_deref() != Some(rules.digest())).then(|| rules.document().clone()),
+        policy_digest: rules.digest().to_owned(),
+        policy_version: rules.document().version,
+        profile: (request.profile_held.as_deref() != Some(&profile.digest)).then(|| profile.document.clone()),
+        profile_digest: profile.digest.clone(),
+        posture,
     }))
 }
 

@@ -1,7 +1,8 @@
 //! `GET /warp` and `POST /warp/login`.
 
+use super::offered::Offered;
 use super::request::{LoginRequest, Parameters};
-use super::{LoginError, page};
+use super::{Identified, LoginError, page};
 use crate::gateway::app::App;
 use axum::Form;
 use axum::extract::rejection::{FormRejection, QueryRejection};
@@ -39,7 +40,11 @@ pub(super) async fn show(
         Err(_) => Err("The address of this page is not complete."),
     };
     match checked {
-        Ok(request) => render(&app, StatusCode::OK, &request, "", None).await,
+        Ok(request) => match Offered::load(&app.store).await {
+            Ok(offered) if offered.at_once => at_once(&request, &offered),
+            Ok(offered) => render(&offered, StatusCode::OK, &request, "", None),
+            Err(error) => failed(&error.into()),
+        },
         Err(message) => page::problem(StatusCode::BAD_REQUEST, message),
     }
 }
@@ -58,12 +63,19 @@ pub(super) async fn login(
         Ok(request) => request,
         Err(message) => return page::problem(StatusCode::BAD_REQUEST, message),
     };
+    let offered = match Offered::load(&app.store).await {
+        Ok(offered) => offered,
+        Err(error) => return failed(&error.into()),
+    };
+    if !offered.local {
+        return page::problem(StatusCode::FORBIDDEN, "This organisation does not sign in with local accounts.");
+    }
     let email = email.trim().to_owned();
     if let Err(wait) = app.login.limiter.attempt(&email, from.ip(), Instant::now()) {
         tracing::warn!("a login is refused: too many attempts");
         let minutes = wait.as_secs().div_ceil(60);
         let message = format!("Too many attempts. Try again in {minutes} min.");
-        let mut response = render(&app, StatusCode::TOO_MANY_REQUESTS, &request, &email, Some(&message)).await;
+        let mut response = render(&offered, StatusCode::TOO_MANY_REQUESTS, &request, &email, Some(&message));
         if let Ok(seconds) = HeaderValue::from_str(&wait.as_secs().to_string()) {
             response.headers_mut().insert(RETRY_AFTER, seconds);
         }
@@ -75,24 +87,28 @@ pub(super) async fn login(
     };
     if !app.login.check(user.as_ref(), password).await {
         tracing::warn!("a login failed");
-        return render(&app, StatusCode::UNAUTHORIZED, &request, &email, Some(WRONG)).await;
+        return render(&offered, StatusCode::UNAUTHORIZED, &request, &email, Some(WRONG));
     }
     app.login.limiter.succeeded(&email, from.ip());
-    let email = user.map_or(email, |user| user.email);
-    proceed(&app, &request, email)
+    let Some(user) = user else { return page::problem(StatusCode::UNAUTHORIZED, WRONG) };
+    proceed(&app, &request, Identified { person: user.person(), provider: None })
 }
 
 /// Sends the browser to the daemon with a code.
-pub(super) fn proceed(app: &App, request: &LoginRequest, email: String) -> Response {
-    if !is_a_users(&email) {
+pub(super) fn proceed(app: &App, request: &LoginRequest, user: Identified) -> Response {
+    if !is_a_users(&user.person.email) {
         return page::problem(StatusCode::FORBIDDEN, "This mail address is not one that a user may have.");
     }
-    let code = match app.login.grants.issue_code(request.code(email), Instant::now()) {
+    let code = match app.login.grants.issue_code(request.code(user), Instant::now()) {
         Ok(code) => code,
         Err(error) => return failed(&error.into()),
     };
-    let location = request.callback(code.expose()).and_then(|uri| HeaderValue::from_str(&uri).ok());
-    let Some(location) = location else {
+    back(request.callback(code.expose()))
+}
+
+/// Sends the browser back to the daemon.
+pub(super) fn back(address: Option<String>) -> Response {
+    let Some(location) = address.and_then(|address| HeaderValue::from_str(&address).ok()) else {
         return page::problem(StatusCode::BAD_REQUEST, "The device's address is not one to send you to.");
     };
     let headers = [(LOCATION, location), (CACHE_CONTROL, HeaderValue::from_static("no-store"))];
@@ -105,19 +121,29 @@ fn is_a_users(email: &str) -> bool {
     email.contains('@') && !email.starts_with("non_identity@") && !email.starts_with("plain:")
 }
 
-async fn render(app: &App, status: StatusCode, request: &LoginRequest, email: &str, error: Option<&str>) -> Response {
-    let providers = match app.store.providers().await {
-        Ok(providers) => providers,
-        Err(error) => return failed(&error.into()),
-    };
-    let link = |id: &str| {
-        let parameters = request.fields().into_iter().chain([("provider", id)]);
-        let url = reqwest::Url::parse_with_params("https://gateway/warp/oidc/start", parameters).ok()?;
-        Some(format!("{}?{}", url.path(), url.query()?))
-    };
-    let buttons: Vec<_> =
-        providers.into_iter().filter_map(|provider| Some((provider.name, link(&provider.id)?))).collect();
-    page::form(status, request, email, &buttons, error)
+fn render(offered: &Offered, status: StatusCode, request: &LoginRequest, email: &str, error: Option<&str>) -> Response {
+    let links =
+        offered.providers.iter().filter_map(|provider| Some((provider.name.clone(), link(request, &provider.id)?)));
+    page::form(status, request, offered.local.then_some(email), &links.collect::<Vec<_>>(), error)
+}
+
+/// Where the browser begins at a provider.
+fn link(request: &LoginRequest, provider: &str) -> Option<String> {
+    let parameters = request.fields().into_iter().chain([("provider", provider)]);
+    let url = reqwest::Url::parse_with_params("https://gateway/warp/oidc/start", parameters).ok()?;
+    Some(format!("{}?{}", url.path(), url.query()?))
+}
+
+/// Passes the form over.
+fn at_once(request: &LoginRequest, offered: &Offered) -> Response {
+    let link = offered.providers.first().and_then(|provider| link(request, &provider.id));
+    match link.and_then(|link| HeaderValue::from_str(&link).ok()) {
+        Some(location) => {
+            let headers = [(LOCATION, location), (CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+            (StatusCode::SEE_OTHER, headers).into_response()
+        }
+        None => render(offered, StatusCode::OK, request, "", None),
+    }
 }
 
 /// A page for our own trouble.

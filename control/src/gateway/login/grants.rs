@@ -1,5 +1,6 @@
 //! Codes and assertions: what a login gives, each once and for a short time. Only hashes are kept.
 
+use super::Identified;
 use crate::crypto::RandomError;
 use crate::crypto::sha256;
 use crate::gateway::secret::Secret;
@@ -17,7 +18,7 @@ const MOST: usize = 65_536;
 /// A login whose code is out.
 #[derive(Clone)]
 pub(super) struct Code {
-    pub(super) email: String,
+    pub(super) user: Identified,
     /// PKCE, S256.
     pub(super) challenge: String,
     pub(super) redirect_uri: String,
@@ -26,8 +27,8 @@ pub(super) struct Code {
 /// A proven login.
 #[derive(Clone)]
 pub(in super::super) struct Assertion {
-    /// The user's mail address.
-    pub(in super::super) email: String,
+    /// Who.
+    pub(in super::super) user: Identified,
     hash: [u8; 32],
     until: Instant,
 }
@@ -58,9 +59,9 @@ impl Grants {
     }
 
     /// An assertion for a user.
-    pub(super) fn issue_assertion(&self, email: String, now: Instant) -> Result<Secret, RandomError> {
+    pub(super) fn issue_assertion(&self, user: Identified, now: Instant) -> Result<Secret, RandomError> {
         let secret = Secret::new()?;
-        self.restore_assertion(Assertion { email, hash: secret.hash(), until: now + ASSERTION_LIFE }, now);
+        self.restore_assertion(Assertion { user, hash: secret.hash(), until: now + ASSERTION_LIFE }, now);
         Ok(secret)
     }
 
@@ -87,9 +88,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::rules::Person;
+
+    fn ada() -> Identified {
+        Identified { person: Person::with_email("ada@example.com"), provider: None }
+    }
 
     fn code() -> Code {
-        Code { email: "ada@example.com".to_owned(), challenge: String::new(), redirect_uri: String::new() }
+        Code { user: ada(), challenge: String::new(), redirect_uri: String::new() }
     }
 
     #[test]
@@ -105,7 +111,7 @@ mod tests {
     #[test]
     fn an_assertion_serves_once_within_five_minutes_and_can_be_given_back() {
         let (grants, now) = (Grants::default(), Instant::now());
-        let secret = grants.issue_assertion("ada@example.com".to_owned(), now).unwrap();
+        let secret = grants.issue_assertion(ada(), now).unwrap();
         let assertion = grants.redeem_assertion(secret.expose(), now).unwrap();
         assert!(grants.redeem_assertion(secret.expose(), now).is_none());
         grants.restore_assertion(assertion, now);

@@ -7,15 +7,18 @@
 //!         -- POST /vestibule/v1/registrations with it ------> the enrolment policies decide
 //! ```
 
+mod claims;
 mod form;
 mod grants;
 mod limit;
+mod offered;
 mod oidc;
 mod page;
 mod password;
 mod request;
 mod token;
 
+pub(super) use claims::groups;
 pub(super) use grants::Assertion;
 pub(super) use password::{hash_password, unusable};
 pub(super) use token::token;
@@ -23,6 +26,7 @@ pub(super) use token::token;
 use super::app::App;
 use super::server::to_the_end;
 use crate::crypto::RandomError;
+use crate::rules::Person;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn;
@@ -34,6 +38,15 @@ use tokio::sync::Semaphore;
 const MAX_FORM: usize = 16 * 1024;
 /// Passwords checked at a time: each takes 19 MiB and tens of milliseconds of a core.
 const CHECKS: usize = 2;
+
+/// A user who has logged in.
+#[derive(Clone, Debug)]
+pub(super) struct Identified {
+    /// Who, as the login said it.
+    pub(super) person: Person,
+    /// At which identity provider; `None` for a local account.
+    pub(super) provider: Option<String>,
+}
 
 /// Logins under way.
 pub(super) struct Login {

@@ -23,15 +23,16 @@ input{width:100%;padding:.625rem .75rem;font:inherit;color:inherit;background:tr
 button,.provider{display:block;width:100%;margin-top:1.5rem;padding:.6875rem;font:inherit;font-weight:600;text-align:center;text-decoration:none;border-radius:8px;cursor:pointer}\
 button{color:var(--paper);background:var(--accent);border:1px solid var(--accent)}\
 .provider{margin-top:.75rem;color:var(--ink);border:1px solid var(--line)}\
+.cancel{display:block;margin-top:1.25rem;text-align:center;color:var(--soft)}\
 .or{margin:1.5rem 0 0;text-align:center}\
 :focus-visible{outline:3px solid var(--accent);outline-offset:2px}\
 [role=alert]{margin:0 0 1rem;padding:.75rem;color:var(--bad);background:var(--badground);border-radius:8px}";
 
-/// The form.
+/// The form; `local` is the mail address to begin with, or `None` when local accounts are not offered.
 pub(super) fn form(
     status: StatusCode,
     request: &LoginRequest,
-    email: &str,
+    local: Option<&str>,
     providers: &[(String, String)],
     error: Option<&str>,
 ) -> Response {
@@ -41,11 +42,30 @@ pub(super) fn form(
     if let Some(error) = error {
         let _ = write!(body, "<div role=\"alert\" id=\"error\">{}</div>", escape(error));
     }
+    if let Some(email) = local {
+        account(&mut body, request, email, error.is_some());
+        if !providers.is_empty() {
+            body.push_str("<p class=\"or\">or</p>");
+        }
+    } else if providers.is_empty() {
+        body.push_str("<div role=\"alert\">No way to sign in is set up: ask an administrator.</div>");
+    }
+    for (name, link) in providers {
+        let _ = write!(body, "<a class=\"provider\" href=\"{}\">Continue with {}</a>", escape(link), escape(name));
+    }
+    if let Some(cancelled) = request.cancelled("cancelled at the sign-in page") {
+        let _ = write!(body, "<a class=\"cancel\" href=\"{}\">Cancel</a>", escape(&cancelled));
+    }
+    page(status, &format!("Sign in · {}", request.organization), &body, request.origin())
+}
+
+/// The fields of a local account.
+fn account(body: &mut String, request: &LoginRequest, email: &str, wrong: bool) {
     body.push_str("<form method=\"post\" action=\"/warp/login\">");
     for (name, value) in request.fields() {
         let _ = write!(body, "<input type=\"hidden\" name=\"{name}\" value=\"{}\">", escape(value));
     }
-    let invalid = if error.is_some() { " aria-invalid=\"true\" aria-describedby=\"error\"" } else { "" };
+    let invalid = if wrong { " aria-invalid=\"true\" aria-describedby=\"error\"" } else { "" };
     let _ = write!(
         body,
         "<label for=\"email\">Email</label><input id=\"email\" name=\"email\" type=\"email\" autocomplete=\"username\" \
@@ -54,13 +74,6 @@ pub(super) fn form(
          autocomplete=\"current-password\" required{invalid}><button type=\"submit\">Sign in</button></form>",
         escape(email)
     );
-    if !providers.is_empty() {
-        body.push_str("<p class=\"or\">or</p>");
-    }
-    for (name, link) in providers {
-        let _ = write!(body, "<a class=\"provider\" href=\"{}\">Continue with {}</a>", escape(link), escape(name));
-    }
-    page(status, &format!("Sign in · {}", request.organization), &body, request.origin())
 }
 
 /// A page that says why there is no form.

@@ -60,7 +60,7 @@ mod tests {
 
     fn user(password_hash: String) -> UserRow {
         let (id, email, name) = (String::new(), String::new(), String::new());
-        UserRow { id, email, name, password_hash, created_at: 0 }
+        UserRow { id, email, name, password_hash, groups: Vec::new(), created_at: 0 }
     }
 
     fn secret(text: &str) -> Zeroizing<String> {

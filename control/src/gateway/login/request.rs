@@ -1,5 +1,6 @@
 //! The parameters of a login, checked once, wherever they come from.
 
+use super::Identified;
 use super::grants::Code;
 use serde::Deserialize;
 
@@ -16,6 +17,8 @@ pub(super) struct Parameters {
     code_challenge: String,
     #[serde(default)]
     code_challenge_method: String,
+    #[serde(default)]
+    prompt: String,
 }
 
 /// A login that a device's daemon asked for.
@@ -25,6 +28,8 @@ pub(super) struct LoginRequest {
     pub(super) redirect_uri: String,
     pub(super) state: String,
     pub(super) challenge: String,
+    /// Whether a provider must ask the user even if it knows them: they come again, perhaps to be another.
+    pub(super) again: bool,
 }
 
 /// A SHA-256 in base64url without padding.
@@ -50,25 +55,33 @@ impl Parameters {
         {
             return Err("`code_challenge` must be a SHA-256 in base64url, with `code_challenge_method=S256`.");
         }
+        if !matches!(self.prompt.as_str(), "" | "login") {
+            return Err("`prompt` must be `login`, or left out.");
+        }
         Ok(LoginRequest {
             organization: organization.to_owned(),
             redirect_uri: self.redirect_uri,
             state: self.state,
             challenge: self.code_challenge,
+            again: self.prompt == "login",
         })
     }
 }
 
 impl LoginRequest {
     /// As hidden fields of the form, or parameters of a link.
-    pub(super) fn fields(&self) -> [(&'static str, &str); 5] {
-        [
+    pub(super) fn fields(&self) -> Vec<(&'static str, &str)> {
+        let mut fields: Vec<(&'static str, &str)> = vec![
             ("organization", &self.organization),
             ("redirect_uri", &self.redirect_uri),
             ("state", &self.state),
             ("code_challenge", &self.challenge),
             ("code_challenge_method", "S256"),
-        ]
+        ];
+        if self.again {
+            fields.push(("prompt", "login"));
+        }
+        fields
     }
 
     /// Where the form may be sent on to, for the content security policy.
@@ -77,13 +90,22 @@ impl LoginRequest {
     }
 
     /// What its code stands for.
-    pub(super) fn code(&self, email: String) -> Code {
-        Code { email, challenge: self.challenge.clone(), redirect_uri: self.redirect_uri.clone() }
+    pub(super) fn code(&self, user: Identified) -> Code {
+        Code { user, challenge: self.challenge.clone(), redirect_uri: self.redirect_uri.clone() }
     }
 
     /// The daemon's address with the code.
     pub(super) fn callback(&self, code: &str) -> Option<String> {
-        let parameters = [("code", code), ("state", self.state.as_str())];
+        self.back(&[("code", code)])
+    }
+
+    /// The daemon's address with word that the user does not want to sign in.
+    pub(super) fn cancelled(&self, by: &str) -> Option<String> {
+        self.back(&[("error", "access_denied"), ("error_description", by)])
+    }
+
+    fn back(&self, answer: &[(&str, &str)]) -> Option<String> {
+        let parameters = answer.iter().copied().chain([("state", self.state.as_str())]);
         Some(reqwest::Url::parse_with_params(&self.redirect_uri, parameters).ok()?.to_string())
     }
 }
@@ -110,6 +132,7 @@ mod tests {
             state: "s/1&".to_owned(),
             code_challenge: "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM".to_owned(),
             code_challenge_method: "S256".to_owned(),
+            prompt: String::new(),
         }
     }
 
@@ -119,6 +142,16 @@ mod tests {
         assert_eq!(request.callback("c").unwrap(), "http://127.0.0.1:4711/callback?code=c&state=s%2F1%26");
         assert_eq!(request.origin(), "http://127.0.0.1:4711");
         assert!(parameters("http://[::1]:4711/callback").check("mycompany").is_ok());
+    }
+
+    #[test]
+    fn a_second_attempt_asks_the_provider_to_ask() {
+        let mut again = parameters("http://127.0.0.1:4711/callback");
+        again.prompt = "login".to_owned();
+        let request = again.clone().check("mycompany").unwrap();
+        assert!(request.again && request.fields().contains(&("prompt", "login")));
+        again.prompt = "none".to_owned();
+        assert!(again.check("mycompany").is_err());
     }
 
     #[test]

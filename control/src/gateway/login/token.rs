@@ -28,6 +28,7 @@ pub(in super::super) async fn token(
     if !proven || request.redirect_uri != code.redirect_uri {
         return Err(invalid());
     }
-    let assertion = app.login.grants.issue_assertion(code.email.clone(), now)?;
-    Ok(Json(TokenResponse { assertion: assertion.expose().to_owned(), email: code.email }))
+    let email = code.user.person.email.clone();
+    let assertion = app.login.grants.issue_assertion(code.user, now)?;
+    Ok(Json(TokenResponse { assertion: assertion.expose().to_owned(), email }))
 }

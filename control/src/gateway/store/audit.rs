@@ -1,6 +1,8 @@
-//! What happened: swaps and changes.
+//! What happened: swaps, registrations, and every change by an administrator.
 
 use super::{Millis, Store, StoreError};
+use serde_json::Value;
+use sqlx::{Row as _, sqlite::SqliteRow};
 use uuid::Uuid;
 
 /// One entry.
@@ -8,19 +10,95 @@ use uuid::Uuid;
 pub(crate) struct AuditEntry {
     pub(crate) id: i64,
     pub(crate) at: Millis,
-    /// `swap`, `enrol`, `revoke`, `unrevoke`, `delete`, ...
+    /// `swap`, `enrol`, `revoke`, `unrevoke`, `delete`, `change`
     pub(crate) kind: String,
     pub(crate) device_id: Option<String>,
     pub(crate) swap_seq: Option<i64>,
     pub(crate) registration_id: Option<String>,
     pub(crate) email: Option<String>,
     pub(crate) detail: Option<String>,
+    /// The API token's id, of a change.
+    pub(crate) actor_id: Option<String>,
+    pub(crate) actor_name: Option<String>,
+    pub(crate) resource_type: Option<String>,
+    pub(crate) resource_id: Option<String>,
+    pub(crate) before: Option<Value>,
+    pub(crate) after: Option<Value>,
+    /// Of the answer.
+    pub(crate) status: Option<i64>,
 }
 
-type Row = (i64, i64, String, Option<String>, Option<i64>, Option<String>, Option<String>, Option<String>);
+/// A change by an administrator. What it was and what it became is JSON without secrets.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Change {
+    pub(crate) actor_id: String,
+    pub(crate) actor_name: String,
+    /// Method and path.
+    pub(crate) call: String,
+    pub(crate) resource_type: String,
+    pub(crate) resource_id: Option<String>,
+    pub(crate) before: Option<String>,
+    pub(crate) after: Option<String>,
+    pub(crate) status: Option<u16>,
+}
+
+/// Which entries; what is `None` does not matter.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AuditFilter {
+    pub(crate) id: Option<i64>,
+    /// Newer than this entry.
+    pub(crate) since: i64,
+    pub(crate) kind: Option<String>,
+    pub(crate) actor: Option<String>,
+    pub(crate) resource_type: Option<String>,
+    pub(crate) resource_id: Option<String>,
+    pub(crate) device_id: Option<String>,
+    /// Not before.
+    pub(crate) from: Option<Millis>,
+    /// Before.
+    pub(crate) until: Option<Millis>,
+    pub(crate) newest_first: bool,
+}
+
+fn entry(row: &SqliteRow) -> Result<AuditEntry, StoreError> {
+    let json = |column| {
+        let text: Option<&str> = row.try_get(column)?;
+        text.map(|text| serde_json::from_str(text).map_err(|_| StoreError::Unreadable { column: "audit" })).transpose()
+    };
+    Ok(AuditEntry {
+        id: row.try_get("id")?,
+        at: row.try_get("at")?,
+        kind: row.try_get("kind")?,
+        device_id: row.try_get("device_id")?,
+        swap_seq: row.try_get("swap_seq")?,
+        registration_id: row.try_get("registration_id")?,
+        email: row.try_get("email")?,
+        detail: row.try_get("detail")?,
+        actor_id: row.try_get("actor_id")?,
+        actor_name: row.try_get("actor_name")?,
+        resource_type: row.try_get("resource_type")?,
+        resource_id: row.try_get("resource_id")?,
+        before: json("before")?,
+        after: json("after")?,
+        status: row.try_get("status")?,
+    })
+}
+
+macro_rules! filtered {
+    ($what:literal, $tail:literal) => {
+        concat!(
+            $what,
+            " FROM audit WHERE id > ?1 AND (?2 IS NULL OR kind = ?2) AND (?3 IS NULL OR ?3 IN (actor_id, actor_name)) \
+             AND (?4 IS NULL OR resource_type = ?4) AND (?5 IS NULL OR resource_id = ?5) \
+             AND (?6 IS NULL OR device_id = ?6) AND (?7 IS NULL OR at >= ?7) AND (?8 IS NULL OR at < ?8) \
+             AND (?9 IS NULL OR id = ?9)",
+            $tail
+        )
+    };
+}
 
 impl Store {
-    /// Adds an entry about a change.
+    /// Adds an entry about a registration.
     pub(crate) async fn audit(
         &self,
         kind: &'static str,
@@ -42,33 +120,74 @@ impl Store {
         Ok(())
     }
 
+    /// Writes down that a change is about to be made; the entry's id.
+    pub(crate) async fn begin_change(&self, change: &Change, now: Millis) -> Result<i64, StoreError> {
+        let id = sqlx::query_scalar(
+            "INSERT INTO audit (at, kind, detail, actor_id, actor_name, resource_type, resource_id, before) \
+             VALUES (?, 'change', ?, ?, ?, ?, ?, ?) RETURNING id",
+        )
+        .bind(now)
+        .bind(&change.call)
+        .bind(&change.actor_id)
+        .bind(&change.actor_name)
+        .bind(&change.resource_type)
+        .bind(&change.resource_id)
+        .bind(&change.before)
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(id)
+    }
+
+    /// Writes down what came of a change.
+    pub(crate) async fn end_change(&self, id: i64, change: &Change) -> Result<(), StoreError> {
+        sqlx::query("UPDATE audit SET status = ?, resource_id = ?, after = ? WHERE id = ?")
+            .bind(change.status.map(i64::from))
+            .bind(&change.resource_id)
+            .bind(&change.after)
+            .bind(id)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// A change was refused: nothing happened.
+    pub(crate) async fn forget_change(&self, id: i64) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM audit WHERE id = ?").bind(id).execute(&self.pool).await?;
+        Ok(())
+    }
+
     /// How many swaps were committed, ever.
     pub(crate) async fn swap_count(&self) -> Result<i64, StoreError> {
         Ok(sqlx::query_scalar("SELECT COUNT(*) FROM audit WHERE kind = 'swap'").fetch_one(&self.pool).await?)
     }
 
-    /// The newest entries after `since`, oldest first.
-    pub(crate) async fn audit_since(&self, since: i64, limit: i64) -> Result<Vec<AuditEntry>, StoreError> {
-        let rows: Vec<Row> = sqlx::query_as(
-            "SELECT id, at, kind, device_id, swap_seq, registration_id, email, detail FROM audit WHERE id > ? \
-             ORDER BY id LIMIT ?",
-        )
-        .bind(since)
-        .bind(limit)
-        .fetch_all(&self.pool)
-        .await?;
-        Ok(rows
-            .into_iter()
-            .map(|(id, at, kind, device_id, swap_seq, registration_id, email, detail)| AuditEntry {
-                id,
-                at,
-                kind,
-                device_id,
-                swap_seq,
-                registration_id,
-                email,
-                detail,
-            })
-            .collect())
+    /// A page of entries, and how many there are.
+    pub(crate) async fn audit_page(
+        &self,
+        filter: &AuditFilter,
+        skip: i64,
+        most: i64,
+    ) -> Result<(Vec<AuditEntry>, i64), StoreError> {
+        macro_rules! asked {
+            ($query:expr) => {
+                $query
+                    .bind(filter.since)
+                    .bind(&filter.kind)
+                    .bind(&filter.actor)
+                    .bind(&filter.resource_type)
+                    .bind(&filter.resource_id)
+                    .bind(&filter.device_id)
+                    .bind(filter.from)
+                    .bind(filter.until)
+                    .bind(filter.id)
+            };
+        }
+        let total: i64 = asked!(sqlx::query_scalar(filtered!("SELECT COUNT(*)", ""))).fetch_one(&self.pool).await?;
+        let page = asked!(sqlx::query(filtered!(
+            "SELECT *",
+            " ORDER BY CASE WHEN ?10 THEN -id ELSE id END LIMIT ?11 OFFSET ?12"
+        )));
+        let page = page.bind(filter.newest_first).bind(most).bind(skip).fetch_all(&self.pool).await?;
+        Ok((page.iter().map(entry).collect::<Result<_, _>>()?, total))
     }
 }

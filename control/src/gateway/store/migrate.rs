@@ -3,7 +3,14 @@
 use super::StoreError;
 use sqlx::SqlitePool;
 
-const VERSIONS: [&str; 2] = [include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
+const VERSIONS: [&str; 6] = [
+    include_str!("migrations/0001.sql"),
+    include_str!("migrations/0002.sql"),
+    include_str!("migrations/0003.sql"),
+    include_str!("migrations/0004.sql"),
+    include_str!("migrations/0005.sql"),
+    include_str!("migrations/0006.sql"),
+];
 
 /// Brings the database to the newest version. Two starts at a time are kept apart by the write lock.
 pub(super) async fn migrate(pool: &SqlitePool) -> Result<(), StoreError> {

@@ -3,13 +3,17 @@
 //! WAL with `synchronous = FULL`: a commit has reached the disk when it returns. Writers begin with `BEGIN IMMEDIATE`,
 //! so none finds out halfway that another was faster.
 
+mod api_tokens;
 mod audit;
 mod devices;
 mod error;
+mod groups;
 mod lists;
 mod migrate;
 mod organisation;
 mod policies;
+mod posture;
+mod profiles;
 mod providers;
 mod registrations;
 mod rules;
@@ -18,16 +22,21 @@ mod swaps;
 mod tokens;
 mod users;
 
+pub(crate) use api_tokens::ApiTokenRow;
+pub(crate) use audit::{AuditEntry, AuditFilter, Change};
 pub(crate) use devices::{Device, NewDevice};
 pub(crate) use error::StoreError;
-pub(crate) use lists::ListRow;
+pub(crate) use groups::GroupRow;
+pub(crate) use lists::{ListItem, ListRow};
 pub(crate) use organisation::Organisation;
-pub(crate) use policies::{AppRow, PolicyRow};
-pub(crate) use providers::ProviderRow;
+pub(crate) use policies::{AppRow, AppSettings, PolicyRow};
+pub(crate) use posture::{Judged, PostureOutcome, PostureRow};
+pub(crate) use profiles::ProfileRow;
+pub(crate) use providers::{ProviderRow, ProviderSettings};
 pub(crate) use registrations::{NewRegistration, Registration};
 pub(crate) use rules::RuleRow;
 pub(crate) use swaps::{Followed, Order, OrderOutcome};
-pub(crate) use tokens::TokenRow;
+pub(crate) use tokens::{ServiceTokenRules, TokenRow};
 pub(crate) use users::UserRow;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};

@@ -75,8 +75,8 @@ impl Store {
     }
 }
 
-/// Part of every change of rules, in its transaction.
-pub(super) async fn raise_policy_version(write: &mut sqlx::Transaction<'_, sqlx::Sqlite>) -> Result<(), StoreError> {
-    sqlx::query("UPDATE organisation SET policy_version = policy_version + 1").execute(&mut **write).await?;
-    Ok(())
+/// Part of every change of rules, in its transaction: the version that the change makes.
+pub(super) async fn raise_policy_version(write: &mut sqlx::Transaction<'_, sqlx::Sqlite>) -> Result<i64, StoreError> {
+    let raised = "UPDATE organisation SET policy_version = policy_version + 1 RETURNING policy_version";
+    Ok(sqlx::query_scalar(raised).fetch_one(&mut **write).await?)
 }

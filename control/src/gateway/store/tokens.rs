@@ -20,6 +20,15 @@ pub(crate) struct TokenRow {
     pub(crate) last_seen_at: Option<Millis>,
 }
 
+/// What the organisation says of its service tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ServiceTokenRules {
+    /// How many there may be.
+    pub(crate) limit: i64,
+    /// JSON: what becomes of those that nobody uses.
+    pub(crate) inactivity: Option<String>,
+}
+
 macro_rules! select {
     ($tail:literal) => {
         concat!(
@@ -107,6 +116,25 @@ impl Store {
         sqlx::query("UPDATE service_tokens SET last_seen_at = ? WHERE id = ?")
             .bind(now)
             .bind(id)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// What the organisation says of its service tokens.
+    pub(crate) async fn service_token_rules(&self) -> Result<ServiceTokenRules, StoreError> {
+        let (limit, inactivity) =
+            sqlx::query_as("SELECT service_token_limit, service_token_inactivity FROM organisation")
+                .fetch_one(&self.pool)
+                .await?;
+        Ok(ServiceTokenRules { limit, inactivity })
+    }
+
+    /// Changes what the organisation says of its service tokens.
+    pub(crate) async fn set_service_token_rules(&self, rules: &ServiceTokenRules) -> Result<(), StoreError> {
+        sqlx::query("UPDATE organisation SET service_token_limit = ?, service_token_inactivity = ?")
+            .bind(rules.limit)
+            .bind(&rules.inactivity)
             .execute(&self.pool)
             .await?;
         Ok(())

@@ -61,8 +61,23 @@ async fn what_is_wrong_is_named() {
     assert!(refused(rules, rule("net.dst.port == 99999", "")).await.starts_with("`traffic`, column 17:"));
     assert!(refused(rules, rule("", "identity.mail == 1")).await.starts_with("`identity`, column 1:"));
     let mut posture = rule("", "");
-    posture["device_posture"] = "any(device_posture.checks.passed[*] in {\"x\"})".into();
-    assert!(refused(rules, posture).await.contains("`device_posture` is not supported yet"));
+    posture["device_posture"] = "any(device_posture.passed[*] in {\"x\"})".into();
+    assert!(refused(rules, posture).await.starts_with("`device_posture`, column 5:"));
+    for (field, value) in [("schedule", json!({ "mon": "08:00-18:00" })), ("expiration", json!({ "duration": 10 }))] {
+        let mut dns = rule("", "");
+        dns[field] = value;
+        assert!(refused(rules, dns).await.contains("belongs to DNS rules"));
+    }
+    let mut ssh = rule("", "");
+    ssh["action"] = "audit_ssh".into();
+    assert!(refused(rules, ssh.clone()).await.contains("`audit_ssh` is refused"));
+    ssh["action"] = "isolate".into();
+    assert!(refused(rules, ssh).await.contains("`action` must be `allow`, `block`, `l4_override`"));
+    let lists = "/gateway/lists";
+    let items = |kind: &str, value: &str| json!({ "name": "l", "type": kind, "items": [{ "value": value }] });
+    assert!(refused(lists, items("IP", "10.0.0.0/33")).await.contains("`items.value` of type IP must be an address"));
+    assert!(refused(lists, items("EMAIL", "nobody")).await.contains("of type EMAIL must be a mail address"));
+    assert!(refused(lists, items("MOOD", "x")).await.contains("`type`"));
     let mut dns = rule("", "");
     dns["filters"] = json!(["dns"]);
     assert!(refused(rules, dns).await.contains("`filters`"));
@@ -106,6 +121,63 @@ async fn rules_and_lists_live_their_life() {
     gateway.did(Method::DELETE, &format!("/gateway/rules/{}", second["id"].as_str().unwrap()), None).await;
     gateway.did(Method::DELETE, &list_path, None).await;
     assert_eq!(gateway.admin(Method::GET, &path, None).await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_rule_shows_what_was_written() {
+    let directory = Directory::new("rule-shown");
+    let gateway = TestGateway::start(&directory).await;
+    let body = json!({
+        "name": "web to the proxy", "description": "d", "enabled": false, "action": "l4_override", "filters": ["l4"],
+        "precedence": 12, "traffic": "net.dst.port == 80",
+        "identity": "any(identity.groups.name[*] in {\"staff\"})",
+        "device_posture": "any(device_posture.checks.passed[*] in {\"0e1f\"})",
+        "rule_settings": { "l4override": { "ip": "10.0.0.9", "port": 3128 }, "notification_settings": { "enabled": true } },
+    });
+    let made = gateway.did(Method::POST, "/gateway/rules", Some(body.clone())).await;
+    for (field, value) in body.as_object().unwrap() {
+        assert_eq!(&made[field], value, "{field}");
+    }
+    for field in ["id", "version", "created_at", "updated_at"] {
+        assert!(!made[field].is_null(), "{field}");
+    }
+    assert!(made["deleted_at"].is_null());
+    let path = format!("/gateway/rules/{}", made["id"].as_str().unwrap());
+    assert_eq!(gateway.did(Method::GET, &path, None).await, made);
+    assert_eq!(gateway.did(Method::GET, "/gateway/rules", None).await, json!([made]));
+}
+
+#[tokio::test]
+async fn a_list_grows_and_shrinks_by_items() {
+    let directory = Directory::new("list-items");
+    let gateway = TestGateway::start(&directory).await;
+    let body = json!({ "name": "staff", "type": "EMAIL", "items": [{ "value": "a@x.example", "description": "A" }] });
+    let made = gateway.did(Method::POST, "/gateway/lists", Some(body)).await;
+    let path = format!("/gateway/lists/{}", made["id"].as_str().unwrap());
+    assert_eq!((&made["count"], &made["type"]), (&json!(1), &json!("EMAIL")));
+    let patch = json!({ "append": [{ "value": "b@x.example" }, { "value": "a@x.example" }, { "value": "c@x.example" }], "remove": ["c@x.example"] });
+    let patched = gateway.did(Method::PATCH, &path, Some(patch)).await;
+    assert_eq!(patched["count"], 3, "{patched}");
+    gateway.did(Method::PATCH, &path, Some(json!({ "remove": ["b@x.example"] }))).await;
+    let items = gateway.did(Method::GET, &format!("{path}/items"), None).await;
+    let values: Vec<_> = items.as_array().unwrap().iter().map(|item| item["value"].clone()).collect();
+    assert_eq!(values, ["a@x.example", "c@x.example"]);
+    assert_eq!(items[0], made["items"][0], "an item keeps its description and age");
+    // What does not say items keeps them; what is not of the type is refused.
+    let renamed = gateway.did(Method::PUT, &path, Some(json!({ "name": "people" }))).await;
+    assert_eq!((&renamed["name"], &renamed["count"]), (&json!("people"), &json!(2)));
+    for (method, body) in [
+        (Method::PATCH, json!({ "append": [{ "value": "10.0.0.1" }] })),
+        (Method::PUT, json!({ "name": "x", "type": "IP" })),
+    ] {
+        let (status, answer) = gateway.admin(method, &path, Some(body)).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+    }
+    let identity = json!({ "name": "r", "action": "allow", "identity": format!("identity.email in ${}", made["id"].as_str().unwrap()) });
+    let rule = gateway.did(Method::POST, "/gateway/rules", Some(identity)).await;
+    assert_eq!(gateway.admin(Method::DELETE, &path, None).await.0, StatusCode::CONFLICT);
+    gateway.did(Method::DELETE, &format!("/gateway/rules/{}", rule["id"].as_str().unwrap()), None).await;
+    gateway.did(Method::DELETE, &path, None).await;
 }
 
 #[tokio::test]

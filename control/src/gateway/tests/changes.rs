@@ -46,7 +46,7 @@ async fn news_arrives_in_under_a_second() {
     .await;
     assert!(took < AT_ONCE, "{took:?}");
     assert_eq!(answer["registration"], "active");
-    assert_eq!(answer["policy"]["rules"][0]["destinations"], json!(["10.20.0.10/32"]));
+    assert_eq!(answer["policy"]["rules"][0]["clauses"][0]["destinations"]["nets"], json!(["10.20.0.10/32"]));
     let version = answer["version"].as_u64().unwrap();
 
     let path = format!("/devices/registrations/revoke?id={}", enrolled.registration.id);
@@ -79,4 +79,50 @@ async fn a_version_that_we_never_gave_is_answered_with_the_rules() {
     assert_eq!(malformed.json::<Value>().await.unwrap()["code"], "malformed");
     let (_, answer) = gateway.changes(&enrolled.token, 1_000_000).await;
     assert!(answer["policy"].is_object(), "a restored backup must not leave devices with newer rules: {answer}");
+}
+
+/// What was answered is in force, however many calls were published together.
+#[tokio::test]
+async fn calls_that_come_together_are_all_in_force_when_they_are_answered() {
+    let directory = Directory::new("together");
+    let gateway = TestGateway::start(&directory).await;
+    let token = gateway.enrolling_token().await;
+    let enrolled = TestDevice::new().enrol(&gateway, &token).await;
+    let (gateway, bearer) = (std::rc::Rc::new(gateway), enrolled.token);
+    let answered = std::rc::Rc::new(std::cell::Cell::new(0));
+    let together = tokio::task::LocalSet::new();
+    for number in 0..24u32 {
+        let (gateway, bearer, answered) = (std::rc::Rc::clone(&gateway), bearer.clone(), std::rc::Rc::clone(&answered));
+        together.spawn_local(async move {
+            let name = format!("rule {number}");
+            let rule = json!({ "name": name, "action": "block", "traffic": format!("net.dst.port == {number}") });
+            gateway.did(Method::POST, "/gateway/rules", Some(rule)).await;
+            let (_, now) = gateway.changes(&bearer, 0).await;
+            let rules = now["policy"]["rules"].as_array().unwrap();
+            assert!(rules.iter().any(|rule| rule["name"] == name.as_str()), "{name} is not in force: {now}");
+            answered.set(answered.get() + 1);
+        });
+    }
+    together.await;
+    assert_eq!(answered.get(), 24);
+}
+
+/// `cargo test -p vestibule-control --lib one_after_the_other -- --ignored --nocapture`
+#[tokio::test]
+#[ignore = "measures"]
+async fn a_thousand_rules_one_after_the_other() {
+    let directory = Directory::new("thousand");
+    let gateway = TestGateway::start(&directory).await;
+    let token = gateway.enrolling_token().await;
+    let device = TestDevice::new();
+    let enrolled = device.enrol(&gateway, &token).await;
+    device.order(&gateway, &enrolled, 1).await;
+    let begun = Instant::now();
+    for number in 0..1000u32 {
+        let traffic = format!("net.dst.ip == 10.0.{}.{} and net.dst.port == 443", number / 250, number % 250);
+        let rule = json!({ "name": format!("rule {number}"), "action": "block", "traffic": traffic });
+        gateway.did(Method::POST, "/gateway/rules", Some(rule)).await;
+    }
+    println!("a thousand rules in {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(60));
 }

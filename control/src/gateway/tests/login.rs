@@ -131,3 +131,68 @@ async fn the_form_is_safe_to_show() {
     assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
     assert!(refused.headers().get("location").is_none());
 }
+
+#[tokio::test]
+async fn what_is_known_of_a_local_account_is_known_of_its_registration() {
+    let directory = Directory::new("login-person");
+    let gateway = TestGateway::start(&directory).await;
+    gateway.policy("allow", json!([{ "login_method": { "id": "local" } }])).await;
+    let user = json!({ "email": "ada@mycompany.example", "name": "Ada", "password": "correct horse", "groups": ["x"] });
+    let made = gateway.did(Method::POST, "/vestibule/users", Some(user)).await;
+    let path = format!("/vestibule/users/{}", made["id"].as_str().unwrap());
+    let change = json!({ "name": "Ada L.", "groups": ["admins", { "id": "7", "name": "Developers" }] });
+    gateway.did(Method::PUT, &path, Some(change)).await;
+    let wrong = gateway.admin(Method::PUT, &path, Some(json!({ "groups": "admins" }))).await;
+    assert_eq!(wrong.0, StatusCode::BAD_REQUEST, "{}", wrong.1);
+
+    let code = code(&submit(&gateway, "ada@mycompany.example", "correct horse").await);
+    let (_, answer) = trade(&gateway, &code, VERIFIER, CALLBACK).await;
+    let assertion = Credentials::Assertion(answer["assertion"].as_str().unwrap().to_owned());
+    let enrolled = TestDevice::new().enrol(&gateway, &assertion).await;
+    let person = gateway.person(&directory, enrolled.registration.id).await;
+    assert_eq!((person.email.as_str(), person.name.as_str()), ("ada@mycompany.example", "Ada L."));
+    let groups: Vec<_> = person.groups.iter().map(|group| (group.id.as_str(), group.name.as_str())).collect();
+    assert_eq!(groups, [("admins", "admins"), ("7", "Developers")]);
+}
+
+#[tokio::test]
+async fn the_login_page_offers_what_the_application_allows() {
+    let directory = Directory::new("login-offers");
+    let gateway = TestGateway::start(&directory).await;
+    add_user(&gateway).await;
+    let mut ids = Vec::new();
+    for name in ["One", "Two"] {
+        let body = json!({ "name": name, "issuer": "https://idp.example", "client_id": "v", "client_secret": "s" });
+        ids.push(gateway.did(Method::POST, "/vestibule/identity_providers", Some(body)).await["id"].clone());
+    }
+    let apps = gateway.did(Method::GET, "/access/apps", None).await;
+    let app = format!("/access/apps/{}", apps[0]["id"].as_str().unwrap());
+    let allow = async |allowed: Value, at_once: bool| {
+        let body = json!({ "type": "warp", "allowed_idps": allowed, "auto_redirect_to_identity": at_once });
+        gateway.did(Method::PUT, &app, Some(body)).await;
+    };
+    let page = async || {
+        let url = reqwest::Url::parse_with_params(&format!("{}/warp", gateway.url), parameters()).unwrap();
+        gateway.http.get(url).send().await.unwrap()
+    };
+    let shown = async || {
+        let html = page().await.text().await.unwrap();
+        (html.contains("type=\"password\""), html.contains("Continue with One"), html.contains("Continue with Two"))
+    };
+    assert_eq!(shown().await, (true, true, true));
+    allow(json!(["local", ids[0]]), false).await;
+    assert_eq!(shown().await, (true, true, false));
+    allow(json!([ids[1]]), false).await;
+    assert_eq!(shown().await, (false, false, true));
+    let refused = submit(&gateway, "ada@mycompany.example", "correct horse").await;
+    assert_eq!(refused.status(), StatusCode::FORBIDDEN, "a form that is not offered is not taken either");
+    let mut other = parameters();
+    other.push(("provider", ids[0].as_str().unwrap().to_owned()));
+    let url = reqwest::Url::parse_with_params(&format!("{}/warp/oidc/start", gateway.url), other).unwrap();
+    assert_eq!(gateway.http.get(url).send().await.unwrap().status(), StatusCode::NOT_FOUND);
+    allow(json!([ids[1]]), true).await;
+    let redirected = page().await;
+    assert_eq!(redirected.status(), StatusCode::SEE_OTHER);
+    let location = redirected.headers()["location"].to_str().unwrap();
+    assert!(location.starts_with("/warp/oidc/start?") && location.contains(ids[1].as_str().unwrap()), "{location}");
+}

@@ -1,5 +1,7 @@
 //! A service token's life.
 
+use crate::gateway::secret::Secret;
+use crate::gateway::store::Store;
 use crate::gateway::testing::{Credentials, Directory, TestDevice, TestGateway};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
@@ -26,7 +28,7 @@ async fn the_guides_first_step_gives_what_the_guide_says() {
     let (hex, suffix) = client_id.split_at(32);
     assert!(hex.bytes().all(|b| b.is_ascii_hexdigit()) && suffix == ".access", "{client_id}");
     let secret = made["client_secret"].as_str().unwrap();
-    assert!(secret.len() == 64 && secret.bytes().all(|b| b.is_ascii_hexdigit()));
+    assert!(secret.len() == 54 && secret.starts_with("cfast_"), "{secret}");
     assert_eq!(
         (&made["client_secret_version"], &made["name"], &made["duration"]),
         (&json!(1), &json!("CI/CD token"), &json!("8760h"))
@@ -144,4 +146,60 @@ async fn half_and_double_credentials_are_refused() {
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
         assert_eq!(response.json::<serde_json::Value>().await.unwrap()["code"], expected);
     }
+}
+
+#[tokio::test]
+async fn both_forms_of_secrets_authenticate_and_a_typing_error_is_told_as_one() {
+    let directory = Directory::new("forms");
+    let gateway = TestGateway::start(&directory).await;
+    let (id, token) = gateway.token("8760h").await;
+    gateway.policy("non_identity", json!([{ "service_token": { "token_id": id } }])).await;
+    is(code(&gateway, &token).await, OK);
+    let Credentials::Token { id: client_id, secret } = token else { unreachable!() };
+    let cut = Credentials::Token { id: client_id.clone(), secret: secret[..50].to_owned() };
+    let (status, answer) = TestDevice::new().try_enrol(&gateway, &cut).await;
+    assert_eq!((status, &answer["code"]), (StatusCode::UNAUTHORIZED, &json!("token_secret_wrong")));
+    assert!(answer["message"].as_str().unwrap().contains("checksum"), "{answer}");
+
+    // As a gateway of before made it.
+    let older = Secret::new().unwrap();
+    assert_eq!(older.expose().len(), 64);
+    let store = Store::open(&directory.path().join("vestibule.db")).await.unwrap();
+    let mut row = store.token(&id).await.unwrap().unwrap();
+    row.secret_hash = older.hash();
+    store.put_token(&row).await.unwrap();
+    store.close().await;
+    is(code(&gateway, &Credentials::Token { id: client_id, secret: older.expose().to_owned() }).await, OK);
+}
+
+#[tokio::test]
+async fn there_are_no_more_tokens_than_the_limit() {
+    let directory = Directory::new("limit");
+    let gateway = TestGateway::start(&directory).await;
+    let settings = gateway.did(Method::GET, "/vestibule/settings", None).await;
+    assert_eq!(settings["service_token_limit"], 50);
+    gateway.did(Method::PUT, "/vestibule/settings", Some(json!({ "service_token_limit": 2 }))).await;
+    gateway.token("1h").await;
+    let (id, _) = gateway.token("1h").await;
+    let body = json!({ "name": "one too many" });
+    let (status, answer) = gateway.admin(Method::POST, "/access/service_tokens", Some(body.clone())).await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    assert!(answer["errors"][0]["message"].as_str().unwrap().contains("service_token_limit"), "{answer}");
+    gateway.did(Method::DELETE, &format!("/access/service_tokens/{id}"), None).await;
+    gateway.did(Method::POST, "/access/service_tokens", Some(body)).await;
+    let inactivity = json!({ "service_token_inactivity": { "enabled": true, "inactivity_threshold_days": 7 } });
+    let (status, answer) = gateway.admin(Method::PUT, "/vestibule/settings", Some(inactivity)).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(answer["errors"][0]["message"].as_str().unwrap().contains("30 to 365"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_zone_is_refused_clearly() {
+    let directory = Directory::new("zone");
+    let gateway = TestGateway::start(&directory).await;
+    let url = format!("{}/client/v4/zones/0123/access/service_tokens", gateway.url);
+    let response = gateway.http.get(url).bearer_auth(&gateway.admin_token).send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::NOT_FOUND);
+    let answer: serde_json::Value = response.json().await.unwrap();
+    assert!(answer["errors"][0]["message"].as_str().unwrap().contains("no zones"), "{answer}");
 }

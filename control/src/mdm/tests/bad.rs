@@ -63,7 +63,7 @@ fn text_that_is_no_plist() {
         "mdm.xml: line 1: not well-formed XML: <dict> of line 1 is not closed where it should be",
     );
     let message = parse("mdm.xml", b"<dict>\xff\xfe</dict>").unwrap_err().to_string();
-    assert_eq!(message, "mdm.xml: line 1: the text is not UTF-8 (nor UTF-16 with a byte order mark): save it as UTF-8");
+    assert_eq!(message, "mdm.xml: line 1: the text is neither UTF-8 nor UTF-16: save it as UTF-8");
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn duplicate_keys() {
 #[test]
 fn wrong_types() {
     let cases = [
-        ("auto_connect", "<string>5</string>", "expected an <integer>, got a <string>"),
+        ("auto_connect", "<string>5</string>", "expected an <integer> of minutes, got a <string>"),
         ("switch_locked", "<string>true</string>", "expected <true/> or <false/>, got a <string>"),
         ("display_name", "<integer>5</integer>", "expected a <string>, got an <integer>"),
         ("configs", "<dict/>", "expected an <array> of <dict>, got a <dict>"),
@@ -106,9 +106,9 @@ fn wrong_types() {
 #[test]
 fn wrong_values() {
     let cases = [
-        ("auto_connect", "<integer>1441</integer>", "expected an <integer> from 0 to 1440, got `1441`"),
+        ("auto_connect", "<integer>1441</integer>", "expected an <integer> of minutes from 0 to 1440, got `1441`"),
         ("proxy_port", "<integer>0</integer>", "expected an <integer> from 1 to 65535, got `0`"),
-        ("pre_login_hold", "<integer>-2</integer>", "expected an <integer> from -1 to 7200, got `-2`"),
+        ("pre_login_hold", "<integer>-2</integer>", "expected an <integer> of seconds from -1 to 7200, got `-2`"),
         (
             "pre_login_hold",
             "<integer>two</integer>",

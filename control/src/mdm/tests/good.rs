@@ -35,7 +35,7 @@ fn a_whole_plist_with_prologue_comment_cdata_and_entities() {
     assert_eq!(config.organization("MYCOMPANY"), config.configs.first(), "any letter case");
     let settings = config.settings();
     assert_eq!(settings.organizations, ["mycompany", "othercompany"]);
-    assert_eq!((settings.switch_locked, settings.auto_connect, settings.keep_previous), (true, Some(15), false));
+    assert_eq!((settings.switch_locked, settings.auto_connect, settings.keep_previous), (true, Some(15 * 60), false));
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
 }
 

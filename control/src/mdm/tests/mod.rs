@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod bad;
+mod corpus;
 mod good;
+mod hardening;
 mod keys;
 mod random;
 

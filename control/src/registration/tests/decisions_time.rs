@@ -159,7 +159,7 @@ fn d16_the_wall_clock_decides_nothing() {
 
 #[test]
 fn the_user_s_switch_is_down_until_connect_or_auto_connect_or_log_off() {
-    let mut world = World::signed_in(Settings { auto_connect: Some(5), ..pre_login() }, "alice");
+    let mut world = World::signed_in(Settings { auto_connect: Some(300), ..pre_login() }, "alice");
     assert_eq!(world.event(Event::Disconnect), ["deactivate", "deadline 301000"]);
     assert_eq!(world.event(Event::Connect), ["activate alice@example.com first", "deadline none"]);
     world.comes_up();

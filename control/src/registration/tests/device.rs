@@ -9,8 +9,13 @@ use crate::registration::*;
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
+#[derive(Clone)]
 pub(super) struct Device {
     pub machine: Machine,
+    /// Fed the same events from the first boot on, and never restored.
+    shadow: Machine,
+    /// Events fed.
+    pub handled: u64,
     now: SinceBoot,
     boots: u64,
     ids: u128,
@@ -33,7 +38,9 @@ pub(super) struct Device {
 impl Device {
     pub(super) fn new(settings: Settings) -> Self {
         Self {
+            shadow: Machine::new(settings.clone(), 7),
             machine: Machine::new(settings, 7),
+            handled: 0,
             now: SinceBoot(0),
             boots: 0,
             ids: 0,
@@ -258,10 +265,14 @@ impl Device {
     fn event(&mut self, event: Event) {
         let carried = self.up;
         let now = Timestamp { since_boot: self.now, wall: 0 };
+        self.handled += 1;
+        self.shadow.handle(event.clone(), now);
         for action in self.machine.handle(event.clone(), now) {
             self.obey(&event, action, carried);
         }
         self.check();
+        // 5: the events from `Boot` on give the same state, restarts of the service or not.
+        assert_eq!(self.shadow.state(), self.machine.state(), "{event:?}");
     }
 
     fn obey(&mut self, event: &Event, action: Action, carried: Option<(ActivationId, Uuid)>) {

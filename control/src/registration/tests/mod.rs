@@ -9,4 +9,5 @@ mod oracle;
 mod properties;
 mod rows;
 mod single_user;
+mod vendor;
 mod world;

@@ -100,6 +100,21 @@ fn m7_logon_of_an_unregistered_user_prompts() {
 }
 
 #[test]
+fn a_token_of_the_first_entry_registers_every_user_without_a_prompt() {
+    let mut world = World::new(Settings { by_token: true, ..multi(user_only()) });
+    assert!(world.boot().is_empty(), "at the login screen nobody's");
+    for user in ["alice", "bob"] {
+        assert_eq!(world.logon(user).last().unwrap(), "enrol mycompany");
+        assert_eq!(world.machine.state().enrolment.clone().unwrap().slot, Slot::User(user.into()));
+        world.enrolled();
+        world.comes_up();
+        assert_eq!(world.carrying(), TOKEN);
+    }
+    assert_eq!(world.machine.state().slots.len(), 2);
+    assert_eq!(world.switch_to("alice"), [format!("activate {TOKEN} kept")]);
+}
+
+#[test]
 fn log_on_and_log_off_swap_every_time_without_a_gap_or_a_prompt() {
     let mut world = World::signed_in(multi(pre_login()), "alice");
     for _ in 0..100 {

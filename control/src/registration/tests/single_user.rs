@@ -81,6 +81,37 @@ fn s7_another_user_gets_the_first_user_s_registration_and_no_prompt() {
     assert_eq!(world.prompt().user, "bob".into(), "once it is gone, the machine is free");
 }
 
+fn by_token(settings: Settings) -> Settings {
+    Settings { by_token: true, ..settings }
+}
+
+#[test]
+fn a_token_of_the_first_entry_connects_without_anybody_and_nobody_is_asked() {
+    let mut world = World::new(by_token(user_only()));
+    assert_eq!(world.boot(), ["enrol mycompany"]);
+    assert_eq!(world.machine.state().enrolment.clone().unwrap().slot, Slot::Machine);
+    assert_eq!(world.enrolled(), [format!("activate {TOKEN} first")]);
+    world.comes_up();
+    assert!(world.logon("alice").is_empty());
+    assert_eq!((world.carrying().as_str(), world.rows().as_str()), (TOKEN, "S5"));
+    // Deleted: made again after a pause, without a prompt, whoever is there.
+    let id = world.id_of(TOKEN);
+    assert_eq!(world.deleted(id)[0], "deactivate");
+    assert_eq!(world.deadline()[0], "enrol mycompany");
+    assert_eq!(world.enrolled(), [format!("activate {TOKEN} first")]);
+}
+
+#[test]
+fn beside_pre_login_a_token_of_the_first_entry_takes_over_at_the_login() {
+    let mut world = World::before_login(by_token(pre_login()));
+    assert_eq!(world.logon("alice"), ["enrol mycompany"], "under the hold");
+    assert_eq!(world.carrying(), TOKEN);
+    let pre_login = world.id_of(TOKEN);
+    assert_eq!(world.enrolled(), [format!("activate {TOKEN} kept")]);
+    world.comes_up();
+    assert_ne!(world.machine.state().tunnel.active.clone().unwrap().registration.id, pre_login);
+}
+
 #[test]
 fn the_log_tells_the_story_in_plain_words() {
     let mut world = World::before_login(pre_login());

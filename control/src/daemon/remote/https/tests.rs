@@ -62,10 +62,12 @@ fn only_an_https_origin_is_an_address() {
 
 #[test]
 fn the_login_address_carries_its_parameters_escaped() {
-    let url = gateway("https://gw").unwrap().login_address("my co", "http://127.0.0.1:9/callback", "s&t", "c");
+    let address =
+        |again| gateway("https://gw").unwrap().login_address("my co", "http://127.0.0.1:9/callback", "s&t", "c", again);
     let expected = "https://gw/warp?organization=my+co&redirect_uri=http%3A%2F%2F127.0.0.1%3A9%2Fcallback&state=s%26t\
                     &code_challenge=c&code_challenge_method=S256";
-    assert_eq!(url, expected);
+    assert_eq!(address(false), expected);
+    assert_eq!(address(true), format!("{expected}&prompt=login"));
 }
 
 #[tokio::test]
@@ -117,7 +119,7 @@ async fn secrets_travel_in_headers_and_stay_out_of_errors() {
     let bearer = Secret::new("hush");
     let registration = Uuid::from_u128(7);
     let error = gateway.delete(registration, &bearer).await.unwrap_err();
-    gateway.changes(&bearer, 3).await.unwrap_err();
+    gateway.changes(&bearer, &Held { since: 3, ..Held::default() }).await.unwrap_err();
     let seen = seen.lock().unwrap();
     assert!(seen[0].starts_with(&format!("DELETE /vestibule/v1/registrations/{registration} ")), "{}", seen[0]);
     assert!(seen[1].starts_with("GET /vestibule/v1/changes?since=3 "), "{}", seen[1]);

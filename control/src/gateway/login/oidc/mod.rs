@@ -4,6 +4,7 @@
 //! code gives must carry the nonce, the provider's signature and a mail address that the provider does not call
 //! unverified. The rest is as after the form.
 
+mod client;
 mod exchange;
 mod http;
 mod pending;
@@ -12,8 +13,9 @@ mod tests;
 
 pub(super) use pending::PendingLogins;
 
+use super::offered::Offered;
 use super::request::Parameters;
-use super::{form, page};
+use super::{Identified, form, page};
 use crate::gateway::app::App;
 use crate::gateway::secret::Secret;
 use crate::gateway::store::ProviderRow;
@@ -74,7 +76,7 @@ pub(super) async fn start(
     let Some(redirect) = own_callback(&headers) else {
         return page::problem(StatusCode::BAD_REQUEST, "The address of this page is not complete.");
     };
-    let begun = match exchange::begin(&provider, &redirect).await {
+    let begun = match exchange::begin(&provider, &redirect, request.again).await {
         Ok(begun) => begun,
         Err(error) => return refused(&provider, &error),
     };
@@ -114,23 +116,30 @@ pub(super) async fn callback(
     if !crate::gateway::secret::matches(browser, &pending.browser) {
         return stale();
     }
-    if error.is_some() {
-        return page::problem(StatusCode::UNAUTHORIZED, "The identity provider did not sign you in.");
+    match error.as_deref() {
+        None => {}
+        // The user said no: their device is told, and waits no longer.
+        Some("access_denied") => return form::back(pending.request.cancelled("cancelled at the identity provider")),
+        Some(error) => {
+            let error: String = error.chars().filter(|c| c.is_ascii_graphic()).take(64).collect();
+            tracing::warn!(provider = %pending.provider, %error, "an identity provider did not sign a user in");
+            return page::problem(StatusCode::UNAUTHORIZED, "The identity provider did not sign you in.");
+        }
     }
     let provider = match find(&app, &pending.provider).await {
         Ok(provider) => provider,
         Err(response) => return response,
     };
     match exchange::finish(&provider, &pending.redirect, code, pending.verifier, pending.nonce).await {
-        Ok(email) => form::proceed(&app, &pending.request, email),
+        Ok(person) => form::proceed(&app, &pending.request, Identified { person, provider: Some(provider.id) }),
         Err(error) => refused(&provider, &error),
     }
 }
 
 async fn find(app: &App, id: &str) -> Result<ProviderRow, Response> {
-    let providers = app.store.providers().await.map_err(|error| form::failed(&error.into()))?;
+    let offered = Offered::load(&app.store).await.map_err(|error| form::failed(&error.into()))?;
     let unknown = || page::problem(StatusCode::NOT_FOUND, "There is no such identity provider.");
-    providers.into_iter().find(|provider| provider.id == id).ok_or_else(unknown)
+    offered.providers.into_iter().find(|provider| provider.id == id).ok_or_else(unknown)
 }
 
 fn refused(provider: &ProviderRow, error: &ExchangeError) -> Response {

@@ -25,6 +25,8 @@ struct Provider {
     issuer: String,
     key: EcdsaKeyPair,
     claims: Mutex<Value>,
+    /// What its page on the user says; `None` for no such page.
+    page: Mutex<Option<Value>>,
     /// PKCE challenge of the login under way.
     challenge: Mutex<String>,
 }
@@ -34,12 +36,18 @@ impl Provider {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let issuer = format!("http://{}", listener.local_addr().unwrap());
         let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
-        let provider =
-            Arc::new(Self { issuer, key, claims: Mutex::new(json!({})), challenge: Mutex::new(String::new()) });
+        let provider = Arc::new(Self {
+            issuer,
+            key,
+            claims: Mutex::default(),
+            page: Mutex::default(),
+            challenge: Mutex::default(),
+        });
         let router = Router::new()
             .route("/.well-known/openid-configuration", get(discovery))
             .route("/keys", get(keys))
             .route("/token", post(token))
+            .route("/me", get(me))
             .with_state(Arc::clone(&provider));
         tokio::spawn(async move { axum::serve(listener, router).await });
         provider
@@ -67,7 +75,9 @@ impl Provider {
 
 async fn discovery(State(provider): State<Arc<Provider>>) -> Json<Value> {
     let issuer = &provider.issuer;
+    let page = provider.page.lock().unwrap().is_some().then(|| format!("{issuer}/me"));
     Json(json!({
+        "userinfo_endpoint": page,
         "issuer": issuer,
         "authorization_endpoint": format!("{issuer}/authorize"),
         "token_endpoint": format!("{issuer}/token"),
@@ -76,6 +86,10 @@ async fn discovery(State(provider): State<Arc<Provider>>) -> Json<Value> {
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["ES256"],
     }))
+}
+
+async fn me(State(provider): State<Arc<Provider>>) -> Json<Value> {
+    Json(provider.page.lock().unwrap().clone().unwrap_or_default())
 }
 
 async fn keys(State(provider): State<Arc<Provider>>) -> Json<Value> {
@@ -155,6 +169,75 @@ async fn a_user_of_the_provider_enrols_under_their_mail_address() {
     assert_eq!(come_back(&gateway, &back, &cookie).await.status(), StatusCode::BAD_REQUEST, "the state serves once");
 }
 
+/// Signs in at the provider's and enrols.
+async fn enrol(gateway: &TestGateway, back: &str, cookie: &str) -> (StatusCode, Value) {
+    let response = come_back(gateway, back, cookie).await;
+    assert_eq!(response.status(), StatusCode::SEE_OTHER, "{}", response.text().await.unwrap());
+    let location = Url::parse(response.headers()[LOCATION].to_str().unwrap()).unwrap();
+    let code = location.query_pairs().find(|(name, _)| name == "code").unwrap().1.into_owned();
+    let body = json!({ "code": code, "code_verifier": VERIFIER, "redirect_uri": CALLBACK });
+    let (_, answer) = gateway.device("/auth/token", None, body).await;
+    let traded: TokenResponse = serde_json::from_value(answer).unwrap();
+    TestDevice::new().try_enrol(gateway, &Credentials::Assertion(traded.assertion)).await
+}
+
+#[tokio::test]
+async fn groups_and_claims_decide_at_enrolment_and_stay_with_the_registration() {
+    let directory = Directory::new("oidc-groups");
+    let (gateway, provider) = gateway_with_provider(&directory).await;
+    let id = gateway.did(Method::GET, "/access/identity_providers", None).await[0]["id"].as_str().unwrap().to_owned();
+    let path = format!("/access/identity_providers/{id}");
+    let config = json!({
+        "client_id": "vestibule", "client_secret": "s", "issuer_url": provider.issuer, "claims": ["department"],
+    });
+    let by_discovery = json!({ "name": "Corporate", "type": "oidc", "config": config });
+    gateway.did(Method::PUT, &path, Some(by_discovery)).await;
+    let claim = json!({ "identity_provider_id": id, "claim_name": "department", "claim_value": "research" });
+    gateway.policy("allow", json!([{ "oidc": claim }])).await;
+
+    let (sent_to, cookie) = to_the_provider(&gateway).await;
+    let back = provider.sign_in(&sent_to, "ada@corp.example");
+    provider.change("department", json!("sales"));
+    let (status, answer) = enrol(&gateway, &back, &cookie).await;
+    assert_eq!((status, answer["code"].as_str()), (StatusCode::FORBIDDEN, Some("enrolment_denied")));
+
+    // In the token, and then on the provider's page on the user.
+    let said = json!({ "sub": "1", "name": "Ada", "department": ["research"], "groups": ["admins", { "id": "7", "name": "Dev" }] });
+    for on_the_page in [false, true] {
+        *provider.page.lock().unwrap() = on_the_page.then(|| said.clone());
+        let (sent_to, cookie) = to_the_provider(&gateway).await;
+        let back = provider.sign_in(&sent_to, "ada@corp.example");
+        for claim in ["name", "department", "groups"].iter().filter(|_| !on_the_page) {
+            provider.change(claim, said[*claim].clone());
+        }
+        let (status, answer) = enrol(&gateway, &back, &cookie).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        let registration = answer["registration"]["id"].as_str().unwrap().parse().unwrap();
+        let person = gateway.person(&directory, registration).await;
+        assert_eq!((person.email.as_str(), person.name.as_str()), ("ada@corp.example", "Ada"));
+        assert_eq!(person.attributes["department"], ["research"]);
+        assert_eq!(person.groups.iter().map(|group| group.name.as_str()).collect::<Vec<_>>(), ["admins", "Dev"]);
+    }
+    // Another user's page is not this one's.
+    *provider.page.lock().unwrap() = Some(json!({ "sub": "2", "department": "research" }));
+    let (sent_to, cookie) = to_the_provider(&gateway).await;
+    let back = provider.sign_in(&sent_to, "ada@corp.example");
+    assert_eq!(come_back(&gateway, &back, &cookie).await.status(), StatusCode::BAD_GATEWAY);
+
+    // By three addresses instead of the issuer's.
+    *provider.page.lock().unwrap() = None;
+    let issuer = &provider.issuer;
+    let by_hand = json!({ "name": "Corporate", "type": "oidc", "config": {
+        "client_id": "vestibule", "client_secret": "s", "auth_url": format!("{issuer}/authorize"),
+        "token_url": format!("{issuer}/token"), "certs_url": format!("{issuer}/keys"), "claims": ["department"],
+    } });
+    gateway.did(Method::PUT, &path, Some(by_hand)).await;
+    let (sent_to, cookie) = to_the_provider(&gateway).await;
+    let back = provider.sign_in(&sent_to, "ada@corp.example");
+    provider.change("department", json!("research"));
+    assert_eq!(enrol(&gateway, &back, &cookie).await.0, StatusCode::OK);
+}
+
 #[tokio::test]
 async fn a_sign_in_is_bound_to_its_browser() {
     let directory = Directory::new("oidc-browser");
@@ -162,6 +245,25 @@ async fn a_sign_in_is_bound_to_its_browser() {
     let (sent_to, _) = to_the_provider(&gateway).await;
     let back = provider.sign_in(&sent_to, "ada@corp.example");
     assert_eq!(come_back(&gateway, &back, "other=1").await.status(), StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn who_cancels_at_the_provider_is_sent_back_to_the_device() {
+    let directory = Directory::new("oidc-cancel");
+    let (gateway, _provider) = gateway_with_provider(&directory).await;
+    for (error, expected) in [("access_denied", StatusCode::SEE_OTHER), ("server_error", StatusCode::UNAUTHORIZED)] {
+        let (sent_to, cookie) = to_the_provider(&gateway).await;
+        let parameter = |name: &str| sent_to.query_pairs().find(|(key, _)| key == name).unwrap().1.into_owned();
+        let back = [("error", error.to_owned()), ("state", parameter("state"))];
+        let back = Url::parse_with_params(&parameter("redirect_uri"), back).unwrap();
+        let response = come_back(&gateway, back.as_str(), &cookie).await;
+        assert_eq!(response.status(), expected, "{error}");
+        let told = response.headers().get(LOCATION).map(|location| location.to_str().unwrap().to_owned());
+        assert_eq!(
+            told.is_some_and(|told| told.starts_with(CALLBACK) && told.contains("error=access_denied")),
+            error == "access_denied"
+        );
+    }
 }
 
 #[tokio::test]
