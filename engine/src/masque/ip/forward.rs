@@ -54,6 +54,8 @@ pub struct Link {
     pub gateway: End,
     /// What the client asked for.
     pub scope: Scope,
+    /// Packets from this address to itself are the two ends' own: they always pass.
+    pub talk: Option<IpAddr>,
 }
 
 impl Link {
@@ -71,6 +73,9 @@ impl Link {
     /// # Errors
     /// Why it must not travel.
     pub fn check(&self, from: Role, packet: &[u8], headers: &Headers) -> Result<(), Refusal> {
+        if self.talk.is_some_and(|own| headers.source == own && headers.destination == own) {
+            return Ok(());
+        }
         if is_link_local(headers.source) || is_link_local(headers.destination) {
             return Err(Refusal::LinkLocal);
         }

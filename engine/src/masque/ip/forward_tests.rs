@@ -28,6 +28,7 @@ fn link(scope: Scope) -> Link {
         client: End { assigned: Some(nets(&["10.0.0.1/32", "fd00::1/128"])), routes: None },
         gateway: End { assigned: None, routes: Some(routes(&["10.0.0.2/32", "203.0.113.0/24", "fd00::2/128"], 0)) },
         scope,
+        talk: None,
     }
 }
 

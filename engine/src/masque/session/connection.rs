@@ -2,13 +2,14 @@
 
 use super::event::{Event, TunnelId};
 use super::tunnel::{Phase, Tunnel};
-use super::{ConnectionError, TunnelError};
+use super::{ConnectionError, Settings, TunnelError};
 use crate::masque::ip::{Role, Scope, inner_mtu};
 use crate::masque::request::{Outgoing, UriTemplate};
 use bytes::{Bytes, BytesMut};
 use h3wire::{H3Code, StreamId as H3Stream, UniKind};
 use quinn_proto::{ConnectionHandle, Dir, StreamEvent, VarInt};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,6 +19,8 @@ pub(super) struct Connection {
     pub(super) h3: h3wire::Connection,
     pub(super) role: Role,
     pub(super) grease: bool,
+    /// See [`super::Settings::talk`].
+    pub(super) talk: Option<IpAddr>,
     pub(super) tunnels: BTreeMap<u64, Tunnel>,
     pub(super) uni_wanted: VecDeque<UniKind>,
     /// Requests that wait for the peer's settings, in the order of their streams.
@@ -38,13 +41,13 @@ impl Connection {
         handle: ConnectionHandle,
         quic: quinn_proto::Connection,
         role: Role,
-        grease: bool,
+        settings: &Settings,
         templates: Arc<[UriTemplate]>,
     ) -> Self {
         let mut config = h3wire::Config::default();
         config.enable_connect_protocol = role == Role::Gateway;
         config.h3_datagram = true;
-        config.grease = grease;
+        config.grease = settings.grease;
         config.max_encoded_field_section_size = 16 << 10;
         let h3_role = if role == Role::Client { h3wire::Role::Client } else { h3wire::Role::Server };
         Self {
@@ -52,7 +55,8 @@ impl Connection {
             quic,
             h3: h3wire::Connection::new(h3_role, config),
             role,
-            grease,
+            grease: settings.grease,
+            talk: settings.talk,
             tunnels: BTreeMap::new(),
             uni_wanted: VecDeque::new(),
             requests: VecDeque::new(),

@@ -14,7 +14,8 @@ pub enum Congestion {
     Cubic,
     /// BBR, as quinn has it: version 1, experimental.
     Bbr,
-    /// None: all is sent at once. Packets then are Not-ECT, as RFC 9484 section 10.2 demands.
+    /// None, as in WireGuard: all is sent at once, up to 64 MiB without an acknowledgement. Packets then are Not-ECT, as
+    /// RFC 9484 section 10.2 demands.
     Off,
 }
 
@@ -23,7 +24,7 @@ impl Congestion {
         match self {
             Self::Cubic => Arc::new(CubicConfig::default()),
             Self::Bbr => Arc::new(BbrConfig::default()),
-            Self::Off => Arc::new(Unlimited),
+            Self::Off => Arc::new(Unlimited::default()),
         }
     }
 
@@ -33,11 +34,16 @@ impl Congestion {
     }
 }
 
-/// A window that nothing fills. Above 2^32 - 1, quinn does not pace either.
-#[derive(Clone, Copy, Debug)]
-struct Unlimited;
+/// No window, until so much is unacknowledged that the peer must be gone: what is in flight takes memory.
+#[derive(Clone, Copy, Debug, Default)]
+struct Unlimited {
+    in_flight: u64,
+}
 
+/// A window that nothing fills. Above 2^32 - 1, quinn does not pace either.
 const WINDOW: u64 = 1 << 40;
+/// Most bytes in flight: 100 ms of 5 Gb/s.
+const MOST_IN_FLIGHT: u64 = 64 << 20;
 
 impl ControllerFactory for Unlimited {
     fn build(self: Arc<Self>, _now: Instant, _current_mtu: u16) -> Box<dyn Controller> {
@@ -46,12 +52,22 @@ impl ControllerFactory for Unlimited {
 }
 
 impl Controller for Unlimited {
-    fn on_congestion_event(&mut self, _now: Instant, _sent: Instant, _persistent: bool, _lost_bytes: u64) {}
+    fn on_sent(&mut self, _now: Instant, bytes: u64, _last: u64) {
+        self.in_flight += bytes;
+    }
+
+    fn on_end_acks(&mut self, _now: Instant, in_flight: u64, _app_limited: bool, _largest: Option<u64>) {
+        self.in_flight = in_flight;
+    }
+
+    fn on_congestion_event(&mut self, _now: Instant, _sent: Instant, _persistent: bool, lost_bytes: u64) {
+        self.in_flight = self.in_flight.saturating_sub(lost_bytes);
+    }
 
     fn on_mtu_update(&mut self, _new_mtu: u16) {}
 
     fn window(&self) -> u64 {
-        WINDOW
+        if self.in_flight < MOST_IN_FLIGHT { WINDOW } else { MOST_IN_FLIGHT }
     }
 
     fn clone_box(&self) -> Box<dyn Controller> {

@@ -7,7 +7,7 @@ use super::settings::{ConnectError, EndpointConfig, Settings};
 use super::tunnel::Origin;
 use crate::masque::ip::Role;
 use crate::masque::request::UriTemplate;
-use crate::packet::Ecn;
+use crate::packet::{Cut, Ecn, Headers, MAX_BATCH, MAX_SEGMENTS};
 use crate::random::Random;
 use bytes::{Bytes, BytesMut};
 use quinn_proto::crypto::rustls::{QuicClientConfig, QuicServerConfig};
@@ -17,8 +17,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Most bytes of one GSO batch, so that the kernel takes it (65,507 and not a byte more).
-const MAX_BATCH: usize = 65_507;
 /// From so many unfinished handshakes on, clients must prove their address first (a stateless Retry).
 const HALF_OPEN_RETRY: usize = 256;
 /// So many unfinished handshakes are held; further ones are refused.
@@ -60,6 +58,8 @@ impl Endpoint {
         let mut endpoint = quinn_proto::EndpointConfig::default();
         // Never less than what Ethernet carries; the call fails only below 1200.
         let _ = endpoint.max_udp_payload_size(config.settings.max_mtu.max(1472));
+        // The bit tells QUIC from WireGuard on a socket that carries both.
+        endpoint.grease_quic_bit(false);
         Ok(Self {
             quic: quinn_proto::Endpoint::new(Arc::new(endpoint), server, true, Some(*seed)),
             transport,
@@ -101,10 +101,28 @@ impl Endpoint {
     pub fn send(&mut self, tunnel: TunnelId, packet: &mut [u8], origin: Origin) -> Result<(), SendError> {
         let (connection, _) = self.connections.get_mut(&tunnel.connection).ok_or(SendError::NotOpen)?;
         connection.send(tunnel.stream, packet, origin)?;
-        if !std::mem::replace(&mut connection.sending, true) {
-            self.sending.push_back(tunnel.connection);
-        }
+        self.will_send(tunnel.connection);
         Ok(())
+    }
+
+    /// Queues the packets of a frame, which this machine wrote or has forwarded already, and returns how many: when the
+    /// queue is full, the rest are lost. `headers` are the frame's own; it is judged once for all of its packets.
+    ///
+    /// # Errors
+    /// All are lost; [`SendError::Refused`] tells what their sender should be told.
+    pub fn send_frame(&mut self, tunnel: TunnelId, headers: &Headers, cut: &Cut<'_>) -> Result<usize, SendError> {
+        let (connection, _) = self.connections.get_mut(&tunnel.connection).ok_or(SendError::NotOpen)?;
+        let sent = connection.send_frame(tunnel.stream, headers, cut)?;
+        self.will_send(tunnel.connection);
+        Ok(sent)
+    }
+
+    fn will_send(&mut self, handle: ConnectionHandle) {
+        if let Some((connection, _)) = self.connections.get_mut(&handle)
+            && !std::mem::replace(&mut connection.sending, true)
+        {
+            self.sending.push_back(handle);
+        }
     }
 
     /// Takes a datagram from the socket. Call [`Self::settle`] after a batch of them.
@@ -172,7 +190,7 @@ impl Endpoint {
         }
         while let Some(handle) = self.sending.pop_front() {
             let Some((connection, _)) = self.connections.get_mut(&handle) else { continue };
-            let segments = (MAX_BATCH / usize::from(connection.quic.current_mtu())).max(1);
+            let segments = (MAX_BATCH / usize::from(connection.quic.current_mtu())).clamp(1, MAX_SEGMENTS);
             if let Some(sent) = connection.quic.poll_transmit(now, segments, buffer) {
                 self.sending.push_back(handle);
                 return Some(transmit(&sent, self.settings.congestion.reacts_to_ecn()));
@@ -229,7 +247,7 @@ impl Endpoint {
     }
 
     fn add(&mut self, handle: ConnectionHandle, quic: quinn_proto::Connection, role: Role, now: Instant) {
-        let connection = Connection::new(handle, quic, role, self.settings.grease, Arc::clone(&self.templates));
+        let connection = Connection::new(handle, quic, role, &self.settings, Arc::clone(&self.templates));
         self.connections.insert(handle, (connection, None));
         self.half_open.insert(handle);
         self.touch(handle, now);

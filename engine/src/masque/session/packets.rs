@@ -6,6 +6,7 @@ use super::tunnel::{Arrival, Origin, Phase};
 use super::{SendError, TunnelError};
 use crate::masque::datagram::Prefix;
 use crate::masque::ip::Refusal;
+use crate::packet::{Cut, Head, Headers};
 use bytes::Bytes;
 use h3wire::{Datagram, H3Code, StreamId as H3Stream};
 use quinn_proto::SendDatagramError;
@@ -47,7 +48,7 @@ impl Connection {
         for (stream, request) in due {
             match request {
                 // If it is lost, the next one follows.
-                Ok(Some(request)) => drop(self.send_datagram(stream, &request)),
+                Ok(Some(request)) => drop(self.send_datagram(stream, [&request, &[]])),
                 Ok(None) => {}
                 Err(error) => self.abort(stream, error, events),
             }
@@ -58,10 +59,28 @@ impl Connection {
     pub(super) fn send(&mut self, stream: u64, packet: &mut [u8], origin: Origin) -> Result<(), SendError> {
         let tunnel = self.tunnels.get(&stream).filter(|tunnel| tunnel.phase == Phase::Open);
         tunnel.ok_or(SendError::NotOpen)?.admit(packet, origin).map_err(SendError::Refused)?;
-        self.send_datagram(stream, packet)
+        self.send_datagram(stream, [packet, &[]])
     }
 
-    fn send_datagram(&mut self, stream: u64, packet: &[u8]) -> Result<(), SendError> {
+    /// Sends a frame's packets into a tunnel; returns how many.
+    pub(super) fn send_frame(&mut self, stream: u64, headers: &Headers, cut: &Cut<'_>) -> Result<usize, SendError> {
+        let tunnel = self.tunnels.get(&stream).filter(|tunnel| tunnel.phase == Phase::Open);
+        let judged = tunnel.ok_or(SendError::NotOpen)?.judge(cut.frame(), headers, cut.packet_len(0));
+        judged.map_err(SendError::Refused)?;
+        let mut head = Head::new();
+        for number in 0..cut.count() {
+            let rest = cut.packet(number, &mut head);
+            match self.send_datagram(stream, [head.bytes(), rest]) {
+                Ok(()) => {}
+                Err(SendError::Full) => return Ok(number),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(cut.count())
+    }
+
+    /// The packet is given in two pieces.
+    fn send_datagram(&mut self, stream: u64, packet: [&[u8]; 2]) -> Result<(), SendError> {
         let tunnel = self.tunnels.get_mut(&stream).ok_or(SendError::NotOpen)?;
         let in_datagrams = self.h3.peer_settings().is_some_and(|settings| settings.h3_datagram);
         if !in_datagrams {
@@ -70,12 +89,13 @@ impl Connection {
         // Refused unless the setting was sent and received and our side of the stream is open.
         self.h3.datagram_prefix(H3Stream(stream), &mut [0; 8]).map_err(|_| SendError::NotOpen)?;
         let prefix = Prefix::quic(stream);
-        let len = prefix.bytes().len() + packet.len();
+        let len = prefix.bytes().len() + packet[0].len() + packet[1].len();
         if self.pool.capacity() < len {
             self.pool.reserve(POOL.max(len));
         }
         self.pool.extend_from_slice(prefix.bytes());
-        self.pool.extend_from_slice(packet);
+        self.pool.extend_from_slice(packet[0]);
+        self.pool.extend_from_slice(packet[1]);
         match self.quic.datagrams().send(self.pool.split().freeze(), false) {
             Ok(()) => {
                 tunnel.counters.sent += 1;
@@ -115,7 +135,7 @@ impl Connection {
             match tunnel.receive(&payload) {
                 Arrival::Deliver(offset) => return Some((tunnel.id, payload.slice(offset..))),
                 // Errors and echoes are not worth waiting for room.
-                Arrival::Answer(answer) => drop(self.send_datagram(stream, &answer)),
+                Arrival::Answer(answer) => drop(self.send_datagram(stream, [&answer, &[]])),
                 Arrival::Dropped => {}
             }
         }

@@ -46,7 +46,7 @@ impl Connection {
                 events.push_back(Event::Ended(id, Some(TunnelError::Connection)));
                 continue;
             }
-            let mut tunnel = Tunnel::new(id, Role::Client, self.grease.then_some(stream / 4), now);
+            let mut tunnel = Tunnel::new(id, Role::Client, self.talk, self.grease.then_some(stream / 4), now);
             tunnel.link.scope = scope;
             self.tunnels.insert(stream, tunnel);
         }
@@ -95,7 +95,7 @@ impl Connection {
         match judged {
             Ok(incoming) => {
                 let id = self.id(stream.0);
-                let tunnel = Tunnel::new(id, Role::Gateway, self.grease.then_some(stream.0 / 4), now);
+                let tunnel = Tunnel::new(id, Role::Gateway, self.talk, self.grease.then_some(stream.0 / 4), now);
                 self.tunnels.insert(stream.0, tunnel);
                 events.push_back(Event::Requested(id, incoming));
             }

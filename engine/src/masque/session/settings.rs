@@ -5,6 +5,7 @@ use crate::masque::request::UriTemplate;
 use crate::random::Seed;
 use quinn_proto::crypto::rustls::NoInitialCipherSuite;
 use quinn_proto::{IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,6 +61,9 @@ pub struct Settings {
     pub congestion: Congestion,
     /// Reserved settings, frames and capsules are sent, so that peers stay used to them.
     pub grease: bool,
+    /// Packets from this address to itself are talk between the two ends: they pass whatever was assigned, advertised
+    /// and asked for.
+    pub talk: Option<IpAddr>,
 }
 
 impl Default for Settings {
@@ -74,6 +78,7 @@ impl Default for Settings {
             receive_queue: 4 << 20,
             congestion: Congestion::default(),
             grease: true,
+            talk: None,
         }
     }
 }
@@ -108,7 +113,8 @@ impl Settings {
         let idle =
             IdleTimeout::try_from(self.idle_timeout).map_err(|_| InvalidSettings::IdleTimeout(self.idle_timeout))?;
         let mut discovery = MtuDiscoveryConfig::default();
-        discovery.upper_bound(max);
+        // Every byte counts for an adapter whose MTU is near the path's.
+        discovery.upper_bound(max).minimum_change(2);
         let mut transport = TransportConfig::default();
         transport
             .initial_mtu(initial)

@@ -14,8 +14,8 @@ use ipnet::IpNet;
 use quinn_proto::{ConnectionHandle, VarInt};
 use rustls::pki_types::CertificateDer;
 use std::collections::VecDeque;
-use std::net::Ipv6Addr;
-use std::time::Instant;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::time::{Duration, Instant};
 
 impl Endpoint {
     /// Asks for a tunnel through a connection of ours; what is known of it beforehand limits what is sent.
@@ -97,6 +97,21 @@ impl Endpoint {
     pub fn peer_certificates(&self, connection: ConnectionHandle) -> Option<Vec<CertificateDer<'static>>> {
         let (connection, _) = self.connections.get(&connection)?;
         connection.quic.crypto_session().peer_identity()?.downcast().ok().map(|chain| *chain)
+    }
+
+    /// Where the peer of a connection is, and how long a packet takes to it and back.
+    #[must_use]
+    pub fn path(&self, connection: ConnectionHandle) -> Option<(SocketAddr, Duration)> {
+        let (connection, _) = self.connections.get(&connection)?;
+        Some((connection.quic.remote_address(), connection.quic.rtt()))
+    }
+
+    /// Our own address may have changed: the peer is told by a packet at once, rather than by the next.
+    pub fn moved(&mut self, connection: ConnectionHandle, now: Instant) {
+        if let Some((moved, _)) = self.connections.get_mut(&connection) {
+            moved.quic.local_address_changed();
+            self.touch(connection, now);
+        }
     }
 
     /// What went through a tunnel.

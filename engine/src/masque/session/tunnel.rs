@@ -89,7 +89,7 @@ pub(super) enum Arrival {
 }
 
 impl Tunnel {
-    pub(super) fn new(id: TunnelId, role: Role, grease: Option<u64>, now: Instant) -> Self {
+    pub(super) fn new(id: TunnelId, role: Role, talk: Option<IpAddr>, grease: Option<u64>, now: Instant) -> Self {
         Self {
             id,
             role,
@@ -98,7 +98,7 @@ impl Tunnel {
             budget: Budget::new(now),
             requester: Requester::default(),
             assigner: Assigner::default(),
-            link: Link::default(),
+            link: Link { talk, ..Link::default() },
             waiting: Vec::new(),
             frame: (Vec::new(), 0),
             mtu: 0,
@@ -200,24 +200,29 @@ impl Tunnel {
     }
 
     /// Puts a packet between the capsules, where QUIC carries no datagrams.
-    pub(super) fn send_in_capsule(&mut self, packet: &[u8]) -> Result<(), SendError> {
-        if self.waiting.len() + packet.len() > MAX_WAITING_PACKETS {
+    pub(super) fn send_in_capsule(&mut self, [head, rest]: [&[u8]; 2]) -> Result<(), SendError> {
+        let len = head.len() + rest.len();
+        if self.waiting.len() + len > MAX_WAITING_PACKETS {
             self.counters.full += 1;
             return Err(SendError::Full);
         }
-        self.waiting.extend_from_slice(Prefix::capsule(packet.len()).bytes());
-        self.waiting.extend_from_slice(packet);
+        self.waiting.extend_from_slice(Prefix::capsule(len).bytes());
+        self.waiting.extend_from_slice(head);
+        self.waiting.extend_from_slice(rest);
         self.counters.sent += 1;
         Ok(())
+    }
+
+    /// Judges a frame of which packets up to `longest` bytes are to enter the tunnel.
+    pub(super) fn judge(&self, frame: &[u8], headers: &Headers, longest: usize) -> Result<(), Refusal> {
+        self.link.check(self.role, frame, headers)?;
+        if longest > usize::from(self.mtu) { Err(Refusal::TooBig { mtu: self.mtu }) } else { Ok(()) }
     }
 
     /// Judges a packet that is to enter the tunnel; a forwarded one's hop limit falls.
     pub(super) fn admit(&self, packet: &mut [u8], origin: Origin) -> Result<(), Refusal> {
         let headers = Headers::parse(packet).map_err(Refusal::Malformed)?;
-        self.link.check(self.role, packet, &headers)?;
-        if headers.total_len > usize::from(self.mtu) {
-            return Err(Refusal::TooBig { mtu: self.mtu });
-        }
+        self.judge(packet, &headers, headers.total_len)?;
         if origin == Origin::Forwarded { decrement_hop_limit(packet) } else { Ok(()) }
     }
 
