@@ -7,6 +7,7 @@ use crate::api::device::{
     ASSERTION_HEADER, CLIENT_ID_HEADER, CLIENT_SECRET_HEADER, DeviceFacts, EnrolRequest, EnrolResponse, Nonce,
     SwapRequest, enrol_message, swap_message,
 };
+use crate::api::profile::TunnelProtocol;
 use crate::api::pin::http_client;
 use crate::crypto::random;
 use crate::rules::Person;
@@ -229,11 +230,13 @@ impl TestDevice {
     }
 
     pub(crate) fn swap_request(&self, registration: Uuid, swap_seq: u64, tunnel: [u8; 32]) -> SwapRequest {
-        let signature = self.sign(&swap_message(swap_seq, &registration, &tunnel));
+        let tunnel_protocol = TunnelProtocol::Wireguard;
+        let signature = self.sign(&swap_message(swap_seq, &registration, &tunnel, tunnel_protocol));
         SwapRequest {
             swap_seq,
             registration,
             tunnel_public_key: STANDARD.encode(tunnel),
+            tunnel_protocol,
             signature,
             policy_held: None,
             profile_held: None,

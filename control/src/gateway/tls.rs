@@ -8,9 +8,22 @@ use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use std::{path::Path, sync::Arc};
+use vestibule_engine::masque::session::tls;
 
-/// The server's TLS configuration and its certificate's pin.
-pub(super) fn server_config(options: &Options) -> Result<(Arc<ServerConfig>, Pin), GatewayError> {
+/// What the certificate is for.
+pub(super) struct Tls {
+    /// The API.
+    pub(super) https: Arc<ServerConfig>,
+    /// The certificate's pin.
+    pub(super) pin: Pin,
+    /// Tunnels over MASQUE.
+    pub(super) masque: Arc<ServerConfig>,
+    /// The certificate's key: DER of SubjectPublicKeyInfo.
+    pub(super) public_key: Vec<u8>,
+}
+
+/// The server's TLS configurations.
+pub(super) fn server_config(options: &Options) -> Result<Tls, GatewayError> {
     let (certificate, key) = match &options.certificate {
         Some((certificate, key)) => (certificate.clone(), key.clone()),
         None => {
@@ -23,20 +36,22 @@ pub(super) fn server_config(options: &Options) -> Result<(Arc<ServerConfig>, Pin
         }
     };
     let chain = read_chain(&certificate)?;
-    let pin = chain.first().map(Pin::of).ok_or_else(|| GatewayError::Content {
+    let first = chain.first().ok_or_else(|| GatewayError::Content {
         path: certificate.clone(),
         expected: "at least one certificate (PEM)".to_owned(),
     })?;
+    let (pin, public_key) = (Pin::of(first), tls::public_key(first)?);
     let key = PrivateKeyDer::from_pem_slice(&files::read(&key)?).map_err(|error| GatewayError::Content {
         path: key.clone(),
         expected: format!("a private key (PEM), got: {error}"),
     })?;
+    let masque = tls::server(tls::Identity { chain: chain.clone(), key: key.clone_key() })?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok((Arc::new(config), pin))
+    Ok(Tls { https: Arc::new(config), pin, masque: Arc::new(masque), public_key })
 }
 
 fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, GatewayError> {

@@ -39,8 +39,8 @@ pub enum MasqueEnd {
     Device(Box<MasqueGateway>),
     /// The gateway: the device proves itself by the key of its certificate.
     Gateway {
-        /// DER of SubjectPublicKeyInfo.
-        client_key: Vec<u8>,
+        /// [`crate::masque::session::tls::key_id`] of it.
+        client_key: [u8; 32],
     },
 }
 

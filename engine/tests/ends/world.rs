@@ -142,7 +142,8 @@ impl World {
             policy: policy(directory_only),
             end,
         };
-        let at_gateway = make(MasqueEnd::Gateway { client_key: tls::public_key(&client.chain[0]).unwrap() });
+        let at_gateway =
+            make(MasqueEnd::Gateway { client_key: tls::key_id(&tls::public_key(&client.chain[0]).unwrap()) });
         let trust = tls::Trust::Keys(vec![server_key.clone()]);
         let at_device = make(MasqueEnd::Device(Box::new(MasqueGateway {
             address: address(1),

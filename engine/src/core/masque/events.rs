@@ -36,7 +36,7 @@ impl Engine {
         let Some(masque) = &mut self.masque else { return };
         let owner = masque.endpoint.peer_certificates(id.connection).and_then(|chain| {
             let key = tls::public_key(chain.first()?).ok()?;
-            masque.clients.get(&key).copied()
+            masque.clients.get(&tls::key_id(&key)).copied()
         });
         let targets = match &incoming.target {
             Target::Any => Some(None),

@@ -30,7 +30,7 @@ pub(super) struct Masque {
     connections: BTreeMap<ConnectionHandle, Owner>,
     tunnels: BTreeMap<TunnelId, Owner>,
     /// Keys of clients that are awaited.
-    clients: BTreeMap<Vec<u8>, Owner>,
+    clients: BTreeMap<[u8; 32], Owner>,
     /// Memory for datagrams that came in; they are opened in place.
     pool: BytesMut,
     /// Bytes that were given to QUIC and not asked back yet.

@@ -51,7 +51,7 @@ impl Engine {
             if masque.clients.get(client_key).is_some_and(|(owner, _)| *owner != slot) {
                 return Err(PrepareError::KeyInUse);
             }
-            masque.clients.insert(client_key.clone(), (slot, config.id));
+            masque.clients.insert(*client_key, (slot, config.id));
         }
         let transport = Transport::Masque(Box::new(MasqueTunnel::new(config.end.clone(), now)));
         let generation = Generation::new(peer, &Bundle::from(&config), transport, &self.counters, now);

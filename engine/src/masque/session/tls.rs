@@ -1,5 +1,6 @@
 //! TLS 1.3 for MASQUE: which algorithms, whom a client believes, whom a gateway lets in.
 
+use ::aws_lc_rs::digest;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
@@ -112,6 +113,14 @@ pub fn server(identity: Identity) -> Result<ServerConfig, Error> {
 /// It is no certificate.
 pub fn public_key(certificate: &CertificateDer<'_>) -> Result<Vec<u8>, Error> {
     Ok(ParsedCertificate::try_from(certificate)?.subject_public_key_info().to_vec())
+}
+
+/// Names a public key: the SHA-256 of its DER of SubjectPublicKeyInfo.
+#[must_use]
+pub fn key_id(public_key: &[u8]) -> [u8; 32] {
+    let mut id = [0; 32];
+    id.copy_from_slice(digest::digest(&digest::SHA256, public_key).as_ref());
+    id
 }
 
 #[derive(Debug)]

@@ -161,7 +161,7 @@ async fn split_tunnels_are_routes_and_what_is_not_carried_is_said() {
     let status = device.until("the one route", |status| status.routes == only).await;
     assert!(status.last_error.unwrap().message.contains("service mode \"proxy\" is not carried"));
     let view = self::settings(&device).await;
-    for name in ["split_tunnel", "service_mode_v2", "tunnel_protocol"] {
+    for name in ["split_tunnel", "service_mode_v2"] {
         let shown = setting(&view, name);
         assert!(!shown.enforced && shown.note.unwrap().starts_with("not enforced yet: "), "{name}");
     }
