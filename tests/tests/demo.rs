@@ -131,6 +131,18 @@ fn the_walk_and_the_swaps_lose_nothing() {
 }
 
 #[test]
+fn over_masque_the_walk_and_the_swaps_lose_nothing() {
+    if !required("over_masque_the_walk_and_the_swaps_lose_nothing") {
+        return;
+    }
+    let (code, verdict, printed) = run(&[&GENTLE[..], &["--transport", "masque", "--swaps", "20"]].concat());
+    assert_eq!(code, Some(0), "{printed}");
+    assert_lossless(&verdict, &printed);
+    assert_eq!(verdict["swaps"], 20, "{printed}");
+    assert_eq!(verdict["handshakes_on_the_wire"], 20, "{printed}");
+}
+
+#[test]
 fn the_instruments_lose_nothing_by_themselves() {
     if !required("the_instruments_lose_nothing_by_themselves") {
         return;

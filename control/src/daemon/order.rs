@@ -25,12 +25,10 @@ use vestibule_engine::generation::{
 };
 use vestibule_engine::policy::Policy;
 
-mod tunnel_key;
+mod transport;
 
 /// Orders sent before a gateway that always knows a greater number is given up.
 const ATTEMPTS: usize = 5;
-/// Seconds between keepalives of an idle tunnel: shorter than the 30 s after which common NATs forget a flow.
-const KEEPALIVE: u16 = 25;
 
 /// Why a swap could not be ordered.
 #[derive(Debug, thiserror::Error)]
@@ -81,7 +79,7 @@ pub(crate) struct Order {
     /// Its number; the generation has the same.
     pub(crate) swap_seq: u64,
     /// What the tunnel travels over, with the keys for it.
-    transport: Transport,
+    pub(crate) transport: Transport,
     /// Where the gateway is: never through the tunnel.
     pub(crate) bypass: Vec<IpAddr>,
     /// The rules of the identity.
@@ -107,47 +105,8 @@ impl Order {
     /// The generation that answers it. A receiver index is still to be drawn.
     #[must_use]
     pub(crate) fn generation(&self, identity: &str) -> Generation {
-        let (id, policy) = (GenerationId(self.swap_seq), Arc::clone(&self.policy));
-        match &self.transport {
-            Transport::WireGuard { private_key, peer_public_key } => Generation::WireGuard(GenerationConfig {
-                id,
-                swap_seq: self.swap_seq,
-                identity: identity.into(),
-                private_key: private_key.clone(),
-                peer_public_key: *peer_public_key,
-                preshared_key: None,
-                endpoint: Some(self.answer.endpoint),
-                persistent_keepalive: Some(KEEPALIVE),
-                policy,
-                // The gateway never initiates, so there is no timestamp of its to remember.
-                last_handshake: [0; 12],
-                index: 0,
-            }),
-            Transport::Masque(gateway) => Generation::Masque(MasqueConfig {
-                id,
-                swap_seq: self.swap_seq,
-                identity: identity.into(),
-                policy,
-                end: MasqueEnd::Device(gateway.clone()),
-            }),
-        }
+        self.transport.generation((self.swap_seq, identity, &self.policy), self.answer.endpoint)
     }
-}
-
-/// What the tunnel travels over, with the keys for it.
-#[derive(Debug)]
-enum Transport {
-    WireGuard { private_key: PrivateKey, peer_public_key: PublicKey },
-    Masque(Box<MasqueGateway>),
-}
-
-/// What the engine is told.
-#[derive(Debug)]
-pub(crate) enum Generation {
-    /// Over WireGuard.
-    WireGuard(GenerationConfig),
-    /// Over MASQUE.
-    Masque(MasqueConfig),
 }
 
 /// Orders a swap to `registration`.

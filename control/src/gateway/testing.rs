@@ -7,8 +7,8 @@ use crate::api::device::{
     ASSERTION_HEADER, CLIENT_ID_HEADER, CLIENT_SECRET_HEADER, DeviceFacts, EnrolRequest, EnrolResponse, Nonce,
     SwapRequest, enrol_message, swap_message,
 };
-use crate::api::profile::TunnelProtocol;
 use crate::api::pin::http_client;
+use crate::api::profile::TunnelProtocol;
 use crate::crypto::random;
 use crate::rules::Person;
 use aws_lc_rs::rand::SystemRandom;
@@ -230,7 +230,15 @@ impl TestDevice {
     }
 
     pub(crate) fn swap_request(&self, registration: Uuid, swap_seq: u64, tunnel: [u8; 32]) -> SwapRequest {
-        let tunnel_protocol = TunnelProtocol::Wireguard;
+        self.swap_request_over(registration, swap_seq, (tunnel, TunnelProtocol::Wireguard))
+    }
+
+    pub(crate) fn swap_request_over(
+        &self,
+        registration: Uuid,
+        swap_seq: u64,
+        (tunnel, tunnel_protocol): ([u8; 32], TunnelProtocol),
+    ) -> SwapRequest {
         let signature = self.sign(&swap_message(swap_seq, &registration, &tunnel, tunnel_protocol));
         SwapRequest {
             swap_seq,

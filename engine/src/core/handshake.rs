@@ -153,7 +153,7 @@ impl Engine {
         {
             send::initiate(generation, &mut self.transmits, &self.counters, now);
         }
-        self.move_masque(slot, now);
+        self.renew_masque(slot, now);
         self.arm(slot, now);
     }
 }

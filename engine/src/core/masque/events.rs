@@ -1,8 +1,8 @@
 //! What the QUIC endpoint tells: tunnels asked for, opened, given addresses, and lost.
 
 use super::Owner;
-use crate::core::Engine;
-use crate::generation::GenerationId;
+use crate::core::{self, Engine};
+use crate::generation::{GenerationId, MasqueEnd, MasqueTunnel, PublicKey};
 use crate::masque::capsule::RequestedAddress;
 use crate::masque::ip::Scope;
 use crate::masque::request::{Answer, Incoming, Target};
@@ -34,10 +34,9 @@ impl Engine {
     /// A client asks: whose key is it?
     fn tunnel_requested(&mut self, id: TunnelId, incoming: &Incoming, now: Instant) {
         let Some(masque) = &mut self.masque else { return };
-        let owner = masque.endpoint.peer_certificates(id.connection).and_then(|chain| {
-            let key = tls::public_key(chain.first()?).ok()?;
-            masque.clients.get(&tls::key_id(&key)).copied()
-        });
+        let chain = masque.endpoint.peer_certificates(id.connection);
+        let client = chain.and_then(|chain| Some(tls::key_id(&tls::public_key(chain.first()?).ok()?)));
+        let owner = client.and_then(|client| masque.clients.get(&client).copied());
         let targets = match &incoming.target {
             Target::Any => Some(None),
             Target::Prefix(prefix) => Some(Some(vec![*prefix])),
@@ -60,6 +59,11 @@ impl Engine {
         masque.connections.insert(id.connection, (slot, generation));
         self.tunnel_stands((slot, generation), id, now);
         self.confirm(slot, generation);
+        if let Some(client) = client {
+            // There is no timestamp in it; that there was one is worth knowing.
+            let peer_public_key = PublicKey(client);
+            self.events.push_back(core::Event::HandshakeSeen { peer_public_key, timestamp: [0; 12] });
+        }
     }
 
     fn addresses_requested(&mut self, id: TunnelId, requests: &[RequestedAddress], now: Instant) {
@@ -92,7 +96,7 @@ impl Engine {
             masque.close(former);
         }
         transport.opened(tunnel, now);
-        if let crate::generation::MasqueEnd::Device(gateway) = &transport.end {
+        if let MasqueEnd::Device(gateway) = &transport.end {
             masque.endpoint.request_addresses(tunnel, &gateway.addresses, now);
         }
         if let Some((address, rtt)) = masque.endpoint.path(tunnel.connection) {
@@ -103,7 +107,7 @@ impl Engine {
         self.look_at(slot, now);
     }
 
-    fn with_tunnel(&mut self, id: TunnelId, now: Instant, note: impl FnOnce(&mut crate::generation::MasqueTunnel)) {
+    fn with_tunnel(&mut self, id: TunnelId, now: Instant, note: impl FnOnce(&mut MasqueTunnel)) {
         let Some((slot, generation)) = self.masque.as_ref().and_then(|masque| masque.tunnels.get(&id).copied()) else {
             return;
         };

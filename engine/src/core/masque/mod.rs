@@ -10,7 +10,8 @@ mod set_up;
 pub use set_up::MasqueServer;
 
 use crate::core::control_packet;
-use crate::generation::{Generation, GenerationId, MasqueEnd, Transport};
+use crate::generation::{Generation, GenerationId, MasqueEnd, MasqueGateway, Transport};
+use crate::masque::ip::Scope;
 use crate::masque::session::{Congestion, ConnectError, Endpoint, EndpointConfig, Settings, TunnelId};
 use crate::packet::TransmitQueue;
 use crate::random::{Random, Seed};
@@ -18,6 +19,7 @@ use bytes::BytesMut;
 use quinn_proto::ConnectionHandle;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Which generation: the peer's slot, and its id.
@@ -74,6 +76,15 @@ impl Masque {
         }
     }
 
+    /// Begins a connection and asks for a tunnel through it.
+    fn connect(&mut self, gateway: &MasqueGateway, owner: Owner, now: Instant) -> Option<ConnectionHandle> {
+        let (name, tls) = (&gateway.server_name, Arc::clone(&gateway.tls));
+        let connection = self.endpoint.connect(gateway.address, name, tls, now).ok()?;
+        self.endpoint.open(connection, gateway.request(), Scope::all(), now);
+        self.connections.insert(connection, owner);
+        Some(connection)
+    }
+
     /// A generation ends: its connection is closed, and its client is awaited no longer.
     pub(super) fn end(&mut self, generation: &Generation) {
         let Transport::Masque(tunnel) = &generation.transport else { return };
@@ -82,7 +93,10 @@ impl Masque {
         {
             self.clients.remove(client_key);
         }
-        if let Some(connection) = tunnel.connection {
+        let own = |owner: &Owner| owner.1 == generation.id;
+        let connections: Vec<_> =
+            self.connections.iter().filter(|(_, owner)| own(owner)).map(|(handle, _)| *handle).collect();
+        for connection in connections {
             self.close(connection);
         }
     }

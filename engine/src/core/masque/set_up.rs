@@ -69,13 +69,8 @@ impl Engine {
             let id = generation.id;
             let Some(tunnel) = generation.transport.masque() else { continue };
             let Some(gateway) = tunnel.wants_connection(now) else { continue };
-            let endpoint = &mut masque.endpoint;
-            let begun = endpoint.connect(gateway.address, &gateway.server_name, Arc::clone(&gateway.tls), now).ok();
-            if let Some(connection) = begun {
-                endpoint.open(connection, gateway.request(), crate::masque::ip::Scope::all(), now);
-                masque.connections.insert(connection, (slot, id));
-                self.counters.handshakes_sent.add(1);
-            }
+            let begun = masque.connect(gateway, (slot, id), now);
+            self.counters.handshakes_sent.add(begun.iter().len() as u64);
             tunnel.connecting(begun, now);
         }
     }
@@ -85,12 +80,14 @@ impl Engine {
         self.masque.as_ref()?.endpoint.poll_deadline()
     }
 
-    /// Tells the gateway of an active tunnel that our address may be another.
-    pub(in crate::core) fn move_masque(&mut self, slot: usize, now: Instant) {
+    /// Makes an active tunnel anew: the gateway may have forgotten it. It is in use until the new one stands.
+    pub(in crate::core) fn renew_masque(&mut self, slot: usize, now: Instant) {
         let (Some(masque), Some(active)) = (&mut self.masque, &mut self.peers[slot].active) else { return };
-        if let Some(connection) = active.transport.masque().and_then(|tunnel| tunnel.connection) {
-            masque.endpoint.moved(connection, now);
-            masque.flush(&mut self.transmits, now);
+        let id = active.id;
+        let Some(MasqueEnd::Device(gateway)) = active.transport.masque().map(|tunnel| &tunnel.end) else { return };
+        if masque.connect(gateway, (slot, id), now).is_some() {
+            self.counters.handshakes_sent.add(1);
         }
+        masque.flush(&mut self.transmits, now);
     }
 }

@@ -106,14 +106,6 @@ impl Endpoint {
         Some((connection.quic.remote_address(), connection.quic.rtt()))
     }
 
-    /// Our own address may have changed: the peer is told by a packet at once, rather than by the next.
-    pub fn moved(&mut self, connection: ConnectionHandle, now: Instant) {
-        if let Some((moved, _)) = self.connections.get_mut(&connection) {
-            moved.quic.local_address_changed();
-            self.touch(connection, now);
-        }
-    }
-
     /// What went through a tunnel.
     #[must_use]
     pub fn counters(&self, tunnel: TunnelId) -> Option<Counters> {

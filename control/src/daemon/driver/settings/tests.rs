@@ -125,6 +125,27 @@ async fn the_file_beats_the_profile_and_the_profile_beats_the_default() {
     assert_eq!(setting(&view, "mtu").origin, Origin::User);
 }
 
+#[test]
+fn the_file_s_tunnel_protocol_beats_the_profile_s() {
+    let file = |protocol: &str| {
+        let key = format!("<key>warp_tunnel_protocol</key><string>{protocol}</string>");
+        format!("<dict><key>organization</key><string>mycompany</string>{key}</dict>")
+    };
+    let profile = profile(ProfileSettings { tunnel_protocol: TunnelProtocol::Masque, ..ProfileSettings::default() });
+    for (text, forced) in [
+        (file("wireguard"), Some(TunnelProtocol::Wireguard)),
+        (file("masque"), Some(TunnelProtocol::Masque)),
+        ("<dict><key>organization</key><string>mycompany</string></dict>".to_owned(), None),
+    ] {
+        let mdm = crate::mdm::parse("mdm.xml", text.as_bytes()).unwrap();
+        let sources = Sources { mdm: Some(&mdm), profile: Some(&profile), ..Sources::default() };
+        assert_eq!(sources.forced_protocol(), forced);
+        let shown = sources.settle().settings.into_iter().find(|setting| setting.name == "tunnel_protocol").unwrap();
+        assert_eq!(shown.value, serde_json::json!(forced.unwrap_or(TunnelProtocol::Masque)));
+        assert!(shown.enforced);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_profile_turns_a_switch_on_again_after_its_seconds() {
     let world = World::new("auto", ProfileSettings { auto_connect: 1, ..ProfileSettings::default() });

@@ -1,22 +1,77 @@
-//! The key that a tunnel is ordered for: fresh for every order.
+//! What a tunnel travels over, and the keys for it: fresh for every order.
 
-use super::{OrderError, Transport};
+use super::OrderError;
 use crate::api::device::{MasqueOffer, SwapResponse};
 use crate::api::profile::TunnelProtocol;
 use crate::daemon::enrol::fresh_key;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use std::sync::Arc;
-use vestibule_engine::generation::{MasqueGateway, PrivateKey, PublicKey};
+use std::{net::SocketAddr, sync::Arc};
+use vestibule_engine::generation::{
+    GenerationConfig, GenerationId, MasqueConfig, MasqueEnd, MasqueGateway, PrivateKey, PublicKey,
+};
 use vestibule_engine::masque::request::{Credentials, UriTemplate};
 use vestibule_engine::masque::session::tls;
+use vestibule_engine::policy::Policy;
 
 /// The name in a device's certificate; only its key counts.
 const NAME: &str = "vestibule-device";
 
+/// Seconds between keepalives of an idle tunnel: shorter than the 30 s after which common NATs forget a flow.
+const KEEPALIVE: u16 = 25;
+
+/// What the tunnel travels over, with the keys for it.
+#[derive(Debug)]
+pub(crate) enum Transport {
+    /// Our key and the gateway's.
+    WireGuard { private_key: PrivateKey, peer_public_key: PublicKey },
+    /// Where to connect, and how.
+    Masque(Box<MasqueGateway>),
+}
+
+/// What the engine is told.
+#[derive(Debug)]
+pub(crate) enum Generation {
+    /// Over WireGuard.
+    WireGuard(GenerationConfig),
+    /// Over MASQUE.
+    Masque(MasqueConfig),
+}
+
+impl Transport {
+    /// The generation that answers order `swap_seq`. A receiver index is still to be drawn.
+    pub(crate) fn generation(
+        &self,
+        (swap_seq, identity, policy): (u64, &str, &Arc<Policy>),
+        endpoint: SocketAddr,
+    ) -> Generation {
+        let (id, identity, policy) = (GenerationId(swap_seq), identity.into(), Arc::clone(policy));
+        match self {
+            Self::WireGuard { private_key, peer_public_key } => Generation::WireGuard(GenerationConfig {
+                id,
+                swap_seq,
+                identity,
+                private_key: private_key.clone(),
+                peer_public_key: *peer_public_key,
+                preshared_key: None,
+                endpoint: Some(endpoint),
+                persistent_keepalive: Some(KEEPALIVE),
+                policy,
+                // The gateway never initiates, so there is no timestamp of its to remember.
+                last_handshake: [0; 12],
+                index: 0,
+            }),
+            Self::Masque(gateway) => {
+                let end = MasqueEnd::Device(gateway.clone());
+                Generation::Masque(MasqueConfig { id, swap_seq, identity, policy, end })
+            }
+        }
+    }
+}
+
 /// A private key, and what the gateway knows it by.
-pub(super) enum TunnelKey {
+pub(crate) enum TunnelKey {
     WireGuard(PrivateKey),
     /// P-256, with a certificate of its own.
     Masque {
@@ -26,7 +81,7 @@ pub(super) enum TunnelKey {
 }
 
 impl TunnelKey {
-    pub(super) fn fresh(protocol: TunnelProtocol) -> Result<Self, OrderError> {
+    pub(crate) fn fresh(protocol: TunnelProtocol) -> Result<Self, OrderError> {
         match protocol {
             TunnelProtocol::Wireguard => Ok(Self::WireGuard(fresh_key()?)),
             TunnelProtocol::Masque => {
@@ -38,7 +93,7 @@ impl TunnelKey {
     }
 
     /// What the gateway is told.
-    pub(super) fn public(&self) -> Result<[u8; 32], OrderError> {
+    pub(crate) fn public(&self) -> Result<[u8; 32], OrderError> {
         match self {
             Self::WireGuard(key) => Ok(key.public().0),
             Self::Masque { certificate, .. } => Ok(tls::key_id(&tls::public_key(certificate)?)),
@@ -46,7 +101,7 @@ impl TunnelKey {
     }
 
     /// The transport to the gateway that gave this answer.
-    pub(super) fn transport(self, answer: &SwapResponse) -> Result<Transport, OrderError> {
+    pub(crate) fn transport(self, answer: &SwapResponse) -> Result<Transport, OrderError> {
         let refuse = |expected, got: &str| OrderError::Answer { expected, got: got.to_owned() };
         match self {
             Self::WireGuard(private_key) => {
