@@ -6,6 +6,8 @@
 #[cfg(target_os = "linux")]
 pub mod admin;
 #[cfg(target_os = "linux")]
+pub mod authority;
+#[cfg(target_os = "linux")]
 pub mod browser;
 #[cfg(target_os = "linux")]
 pub mod device;
