@@ -1,6 +1,7 @@
 //! Linux: systemd-resolved where it keeps `/etc/resolv.conf`, else that file itself.
 
 mod file;
+mod former;
 mod resolved;
 mod text;
 
