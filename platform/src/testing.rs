@@ -1,7 +1,22 @@
-//! Network namespaces for tests against the kernel. They have no names: nothing stays behind, whatever a test does.
+//! Network namespaces for tests against the kernel, and the system's services played on a bus of the test's own.
+//! The namespaces have no names: nothing stays behind, whatever a test does.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use crate::netcfg::linux_testing::{link_up, veth};
+// Shared with the end-to-end tests.
+#[allow(unreachable_pub)]
+#[path = "../../tests/src/bus.rs"]
+pub(crate) mod bus;
+#[allow(unreachable_pub)]
+#[path = "../../tests/src/login1.rs"]
+pub(crate) mod login1;
+#[allow(unreachable_pub)]
+#[path = "../../tests/src/resolve1.rs"]
+pub(crate) mod resolve1;
+
+use crate::{
+    files::scratch::Scratch,
+    netcfg::linux_testing::{link_up, veth},
+};
 use nix::sched::{CloneFlags, setns, unshare};
 use std::{fs::File, panic::resume_unwind, thread};
 
@@ -23,6 +38,15 @@ impl Namespace {
         self.run(|| veth("wire", "wire-peer", "wire", &other.0));
         other.run(|| link_up("wire"));
     }
+}
+
+/// A bus in `scratch`; `None`, and a line printed, where the tests of this kind are off.
+pub(crate) fn private_bus(scratch: &Scratch) -> Option<bus::Bus> {
+    if std::env::var("VESTIBULE_END_TO_END").is_ok_and(|word| word == "off") {
+        println!("skipped: VESTIBULE_END_TO_END=off");
+        return None;
+    }
+    Some(bus::Bus::start(&scratch.path("bus")))
 }
 
 /// Fresh namespaces with their loopback up; `None`, and the reason printed, where they cannot be had.

@@ -1,8 +1,8 @@
 """Drives a gateway with the vendor's published SDK, as an administrator's script would.
 
-    vendor_sdk.py STAGE URL ACCOUNT TOKEN_FILE CERTIFICATE STATE
+    vendor_sdk.py STAGE URL ACCOUNT TOKEN_FILE CERTIFICATE AUTHORITY STATE
 
-STAGE is `configure` (everything before a device exists) or `devices` (one is connected). STATE is a file in which the
+STAGE is `configure` (everything before a device exists) or `devices` (one is connected). AUTHORITY is a CA's certificate. STATE is a file in which the
 stages leave ids for each other and for the test; every failed expectation ends with a traceback.
 """
 
@@ -15,7 +15,7 @@ import cloudflare
 import httpx
 from cloudflare import Cloudflare
 
-stage, url, account, token_file, certificate, state_file = sys.argv[1:]
+stage, url, account, token_file, certificate, authority, state_file = sys.argv[1:]
 
 
 def connect(token):
@@ -123,6 +123,25 @@ def shared_rules(state):
     same((renamed.id, renamed.name), (provider.id, "Corporate directory"), "the provider after an update")
     providers.delete(provider.id, account_id=account)
     same(list(providers.list(account_id=account)), [], "providers")
+
+
+def certificates(state):
+    own = access.certificates
+    with open(certificate) as file:
+        refused(cloudflare.BadRequestError, "`certificate`",
+                lambda: own.create(account_id=account, name="no authority", certificate=file.read()))
+    with open(authority) as file:
+        made = own.create(account_id=account, name="Devices", certificate=file.read(), associated_hostnames=[team])
+    same((made.name, made.associated_hostnames), ("Devices", [team]), "the authority")
+    same([one.id for one in own.list(account_id=account)], [made.id], "authorities")
+    refused(cloudflare.ConflictError, "associated_hostnames", lambda: own.delete(made.id, account_id=account))
+    changed = own.update(made.id, account_id=account, name="Laptops", associated_hostnames=[])
+    same((changed.id, changed.name), (made.id, "Laptops"), "the authority after an update")
+    shown = own.get(made.id, account_id=account)
+    if shown.expires_on <= datetime.now(timezone.utc) or not shown.fingerprint.startswith("SHA256 Fingerprint="):
+        raise SystemExit(f"the authority by its id: {shown}")
+    own.delete(made.id, account_id=account)
+    same(list(own.list(account_id=account)), [], "authorities left")
 
 
 def network_policies(state):
@@ -266,7 +285,7 @@ def end_devices(state):
 
 
 STAGES = {
-    "configure": [service_tokens, enrolment, shared_rules, network_policies, api_tokens, profiles, posture],
+    "configure": [service_tokens, enrolment, shared_rules, certificates, network_policies, api_tokens, profiles, posture],
     "devices": [look_at_devices],
     "end": [end_devices],
 }

@@ -152,10 +152,7 @@ impl Admin {
     /// When the gateway refuses.
     #[must_use]
     pub fn token(&self, name: &str, duration: &str) -> Token {
-        let made =
-            self.call(Method::POST, "access/service_tokens", Some(json!({ "name": name, "duration": duration })));
-        let text = |field: &str| made[field].as_str().unwrap_or_default().to_owned();
-        let token = Token { id: text("id"), client_id: text("client_id"), secret: text("client_secret") };
+        let token = self.token_alone(name, duration);
         let policy = json!({
             "name": name,
             "decision": "non_identity",
@@ -163,6 +160,18 @@ impl Admin {
         });
         self.enrolment_policy(&policy);
         token
+    }
+
+    /// Makes a service token that lives for `duration`, and no policy.
+    ///
+    /// # Panics
+    /// When the gateway refuses.
+    #[must_use]
+    pub fn token_alone(&self, name: &str, duration: &str) -> Token {
+        let made =
+            self.call(Method::POST, "access/service_tokens", Some(json!({ "name": name, "duration": duration })));
+        let text = |field: &str| made[field].as_str().unwrap_or_default().to_owned();
+        Token { id: text("id"), client_id: text("client_id"), secret: text("client_secret") }
     }
 
     /// Makes a local account, and lets it enrol.
@@ -175,7 +184,11 @@ impl Admin {
         self.enrolment_policy(&policy);
     }
 
-    fn enrolment_policy(&self, policy: &Value) {
+    /// Makes an enrolment policy.
+    ///
+    /// # Panics
+    /// When the gateway refuses.
+    pub fn enrolment_policy(&self, policy: &Value) {
         let apps = self.get("access/apps");
         let app = apps[0]["id"].as_str().unwrap_or_else(|| panic!("no application for enrolment: {apps}"));
         let _ = self.call(Method::POST, &format!("access/apps/{app}/policies"), Some(policy.clone()));

@@ -44,6 +44,12 @@ impl Paths {
         }
     }
 
+    /// The daemon's state directory.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.room.join("device")
+    }
+
     /// Puts an MDM file in place as a whole, as deployment tools do.
     ///
     /// # Panics
@@ -153,7 +159,7 @@ impl Device {
         let _ = fs::remove_file(&paths.control);
         let mut command = crate::process::wrapped(namespace, wrapper);
         command.args(["service", "run", "--gateway", url, "--pin", pin, "--mdm"]).arg(&paths.mdm);
-        command.arg("--state").arg(paths.room.join("device"));
+        command.arg("--state").arg(paths.state());
         command.arg("--control").arg(&paths.control).arg("--sessions").arg(&paths.sessions);
         let mut process = namespace.start(command, log);
         let control = paths.control.clone();

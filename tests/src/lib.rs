@@ -6,7 +6,11 @@
 #[cfg(target_os = "linux")]
 pub mod admin;
 #[cfg(target_os = "linux")]
+pub mod authority;
+#[cfg(target_os = "linux")]
 pub mod browser;
+#[cfg(target_os = "linux")]
+pub mod bus;
 #[cfg(target_os = "linux")]
 pub mod device;
 #[cfg(target_os = "linux")]
@@ -28,6 +32,8 @@ pub mod load;
 #[cfg(target_os = "linux")]
 pub mod login;
 #[cfg(target_os = "linux")]
+pub mod login1;
+#[cfg(target_os = "linux")]
 pub mod netns;
 #[cfg(target_os = "linux")]
 pub mod peers;
@@ -39,6 +45,8 @@ pub mod prompt;
 pub mod provider;
 #[cfg(target_os = "linux")]
 pub mod relay;
+#[cfg(target_os = "linux")]
+pub mod resolve1;
 #[cfg(target_os = "linux")]
 pub mod steady;
 #[cfg(target_os = "linux")]

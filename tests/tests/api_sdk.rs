@@ -8,12 +8,22 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use vestibule_tests::admin::Token;
+use vestibule_tests::authority::Authority;
 use vestibule_tests::house::House;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
 fn beside(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// The certificate of an authority of clients.
+fn authority(house: &House) -> PathBuf {
+    let authority = house.room.0.join("authority.crt");
+    if !authority.exists() {
+        Authority::new(&house.room.0, "authority");
+    }
+    authority
 }
 
 /// Runs one stage of the script; what it left for the next.
@@ -25,7 +35,7 @@ fn drive(house: &House, stage: &str) -> Value {
     let mut command = house.inside.command(python);
     command.arg(beside("sdk/vendor_sdk.py")).arg(stage);
     command.args([house.gateway.fact("url"), house.gateway.fact("account_id"), house.gateway.fact("admin_token_file")]);
-    let output = command.arg(certificate).arg(&state).output().unwrap();
+    let output = command.args([certificate, authority(house)]).arg(&state).output().unwrap();
     let printed = String::from_utf8_lossy(&output.stdout);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{stage}: {printed}{said}\nthe gateway:\n{}", house.gateway.said());

@@ -224,5 +224,5 @@ fn a_file_that_cannot_be_written_is_told_before_anything_runs() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("/nonexistent/result.json"), "{said}");
-    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert!(begun.elapsed() < Duration::from_secs(30));
 }

@@ -163,9 +163,8 @@ fn a_domain_works_before_login_and_does_not_notice_the_swap() {
         let found = client.services(&format!("{service}.{DOMAIN}")).unwrap();
         assert!(matches!(&found[..], [one] if one.contains(CONTROLLER)), "{service}: {found:?}");
     }
-    let began = Instant::now();
-    assert!(client.services(&format!("_ldap._tcp.{CLOSED}")).is_err());
-    assert!(began.elapsed() < Duration::from_secs(4), "a refused question is answered after {:?}", began.elapsed());
+    let refused = client.services(&format!("_ldap._tcp.{CLOSED}")).unwrap_err();
+    assert!(!refused.contains("Timeout"), "a refused question is not answered: {refused}");
     assert_eq!(asked_outside.try_iter().collect::<Vec<_>>(), [""; 0], "names of the domains left the tunnel");
     assert!(client.services("_ldap._tcp.elsewhere.example").is_err());
     assert!(asked_outside.try_iter().any(|name| name.contains("elsewhere")), "everything else goes where it went");

@@ -143,11 +143,12 @@ fn others_notice_nothing_of_a_reconfiguration() {
 
     let echoes = Pings::paced(&hosts.0, ip("10.99.0.2"), Duration::from_millis(5), Duration::from_secs(6));
     let end = Instant::now() + Duration::from_secs(5);
-    let strangers: Vec<_> = (0..20).map(|_| Keys::generate().public).collect();
+    let strangers: Vec<_> = (0..8).map(|_| Keys::generate().public).collect();
     let psk = secret_file(&directory, "psk", &preshared_key());
     let psk = psk.to_string_lossy();
     let mut rounds = 0;
-    while Instant::now() < end {
+    // Each call of `wg` is a process: a slow machine makes few rounds.
+    while Instant::now() < end || rounds < 2 {
         for (number, stranger) in strangers.iter().enumerate() {
             let net = format!("10.{}.0.0/16", 100 + number);
             one.set(&["peer", stranger, "allowed-ips", &net, "endpoint", "192.0.2.2:9", "persistent-keepalive", "1"]);
@@ -162,7 +163,7 @@ fn others_notice_nothing_of_a_reconfiguration() {
         rounds += 1;
     }
     let echoes = echoes.finish();
-    assert!(rounds > 1 && echoes.sent > 500 && echoes.missing.is_empty(), "{rounds} rounds: {echoes:?}");
+    assert!(echoes.sent > 500 && echoes.missing.is_empty(), "{rounds} rounds: {echoes:?}");
     assert_eq!(one.of("latest-handshakes", &two.public_key), before);
 }
 

@@ -5,10 +5,13 @@
 
 use crate::crypto::sha256;
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, SignatureScheme,
+    client::{
+        WantsClientCert,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
     crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime},
 };
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
@@ -57,13 +60,28 @@ impl fmt::Debug for Pin {
 /// # Errors
 /// The provider supports no TLS version (never with the one built in).
 pub fn client_config(pin: Pin) -> Result<ClientConfig, Error> {
+    Ok(pinned(pin)?.with_no_client_auth())
+}
+
+/// As [`client_config`], with a certificate to present where one is asked for.
+///
+/// # Errors
+/// The key is of no use, or not the certificate's.
+pub fn client_config_with(
+    pin: Pin,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<ClientConfig, Error> {
+    pinned(pin)?.with_client_auth_cert(chain, key)
+}
+
+fn pinned(pin: Pin) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier = Arc::new(PinVerifier { pin, provider: Arc::clone(&provider) });
     Ok(ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth())
+        .with_custom_certificate_verifier(verifier))
 }
 
 /// Why there is no HTTPS client.
@@ -82,8 +100,16 @@ pub enum ClientError {
 /// # Errors
 /// TLS or HTTP refused its configuration.
 pub fn http_client(pin: Pin, timeout: Duration) -> Result<reqwest::Client, ClientError> {
+    https(client_config(pin)?, timeout)
+}
+
+/// As [`http_client`], by a TLS configuration of this module.
+///
+/// # Errors
+/// HTTP refused its configuration.
+pub fn https(tls: ClientConfig, timeout: Duration) -> Result<reqwest::Client, ClientError> {
     Ok(reqwest::Client::builder()
-        .tls_backend_preconfigured(client_config(pin)?)
+        .tls_backend_preconfigured(tls)
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .https_only(true)

@@ -42,6 +42,10 @@ pub(crate) struct RunOptions {
     /// SHA-256 of the gateway's certificate [default: that of the last start]
     #[arg(long, value_name = "SHA256HEX")]
     pin: Option<Pin>,
+    /// Client certificate to present at enrolment: PEM of it, of those between it and its authority, and of its key
+    /// [default: client.pem in the state directory, if it is there]
+    #[arg(long, value_name = "FILE")]
+    client_certificate: Option<PathBuf>,
     /// The daemon's control socket; VESTIBULE_CONTROL in the environment sets the default
     #[arg(long, value_name = "SOCKET", default_value_os_t = default_control())]
     control: PathBuf,
@@ -85,6 +89,7 @@ pub(crate) fn run_verb(verb: ServiceVerb) -> ExitCode {
         state: options.state,
         gateway: options.gateway,
         pin: options.pin,
+        client_certificate: options.client_certificate,
         control: options.control,
         sessions: options.sessions,
         interface: options.interface,

@@ -1,5 +1,6 @@
 //! The device's daemon, `vestibule service run`: it owns the registration machine and carries out what it decides.
 
+mod certificate;
 mod configuration;
 pub mod device_key;
 mod dns;

@@ -62,6 +62,8 @@ pub struct Options {
     pub gateway: Option<String>,
     /// Its certificate's SHA-256; the one of the last start when absent.
     pub pin: Option<Pin>,
+    /// The client certificate and its key, in PEM; `client.pem` in the state directory when absent.
+    pub client_certificate: Option<PathBuf>,
     /// The control socket.
     pub control: PathBuf,
     /// Who tells who is logged on; logind where it is there, when absent.

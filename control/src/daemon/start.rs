@@ -1,6 +1,7 @@
 //! From options to a running daemon: opens everything the loop needs, and tidies up after it.
 
 use super::{
+    certificate,
     configuration::{Configuration, watch},
     dns,
     driver::{Browser, Driver, End, Input, Parts, Settings},
@@ -179,7 +180,8 @@ fn reach(options: &Options, store: &Store) -> Result<HttpsGateway, StartError> {
         (Some(_), None, _) => return Err(StartError::NoPin),
         (None, _, None) => return Err(StartError::NoGateway),
     };
-    let gateway = HttpsGateway::new(&facts.url, facts.pin.parse()?)?;
+    let certificate = options.client_certificate.clone().unwrap_or_else(|| options.state.join(certificate::FILE));
+    let gateway = HttpsGateway::new(&facts.url, facts.pin.parse()?)?.with_certificate(certificate);
     if stored.as_ref() != Some(&facts) {
         store.keep_gateway(&facts)?;
     }

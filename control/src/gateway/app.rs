@@ -1,5 +1,6 @@
 //! What all parts of the gateway share, and the steps that touch several of them.
 
+use super::access::Authorities;
 use super::book::Book;
 use super::dataplane::{DataPlane, DataPlaneError, Owner, Tunnel};
 use super::device::Nonces;
@@ -8,10 +9,11 @@ use super::login::Login;
 use super::posture::PostureRules;
 use super::profiles::Profiles;
 use super::store::{Order, Registration, Store, StoreError};
+use super::tls::Tls;
 use super::{PlainPeer, clock, dataplane};
 use crate::api::profile::TunnelProtocol;
 use crate::crypto::sha256;
-use crate::rules::Subject;
+use crate::rules::{Subject, access_domain};
 use ipnet::{IpNet, Ipv4Net};
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -42,6 +44,7 @@ pub(super) struct App {
     pub(super) store: Store,
     pub(super) hub: Hub,
     pub(super) plane: DataPlane,
+    pub(super) tls: Tls,
     pub(super) nonces: Nonces,
     pub(super) login: Login,
     pub(super) started: Instant,
@@ -54,6 +57,7 @@ pub(super) struct App {
     book: RwLock<Arc<Book>>,
     profiles: RwLock<Arc<Profiles>>,
     posture: RwLock<Arc<PostureRules>>,
+    authorities: RwLock<Arc<Authorities>>,
     /// A result was written that may expire sooner than the others.
     pub(super) posture_timer: Notify,
 }
@@ -98,6 +102,7 @@ impl App {
         store: Store,
         book: Book,
         (profiles, posture): (Profiles, PostureRules),
+        (tls, authorities): (Tls, Authorities),
         plane: DataPlane,
     ) -> Self {
         Self {
@@ -111,6 +116,8 @@ impl App {
             book: RwLock::new(Arc::new(book)),
             profiles: RwLock::new(Arc::new(profiles)),
             posture: RwLock::new(Arc::new(posture)),
+            authorities: RwLock::new(Arc::new(authorities)),
+            tls,
             posture_timer: Notify::new(),
             settings,
             store,
@@ -135,6 +142,22 @@ impl App {
 
     pub(super) fn set_posture(&self, rules: Arc<PostureRules>) {
         *self.posture.write().unwrap_or_else(PoisonError::into_inner) = rules;
+    }
+
+    /// The authorities whose client certificates count at enrolment.
+    pub(super) fn authorities(&self) -> Arc<Authorities> {
+        Arc::clone(&self.authorities.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// After a change of authorities on disk: from the next connection on the new ones are asked for, and the next
+    /// enrolment is judged by them.
+    pub(super) async fn authorities_changed(&self) -> Result<(), StoreError> {
+        let rows = self.store.certificates().await?;
+        let authorities = Authorities::read(&rows, &access_domain(&self.settings.organization));
+        self.tls.ask_for(&authorities);
+        *self.authorities.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(authorities);
+        tracing::info!("certificate authorities changed");
+        Ok(())
     }
 
     /// After a change of profiles on disk: every device is told of its own.

@@ -1,5 +1,6 @@
 //! Starting and stopping a gateway.
 
+use super::access::Authorities;
 use super::app::{App, Settings};
 use super::book::Book;
 use super::dataplane::DataPlane;
@@ -9,14 +10,15 @@ use super::posture::{self, PostureRules};
 use super::profiles::Profiles;
 use super::secret::{Secret, id};
 use super::store::Store;
-use super::{GatewayError, Options, admin, clock, device, events, host, inactivity, login, tls};
+use super::tls::Tls;
+use super::{GatewayError, Options, admin, clock, device, events, host, inactivity, login};
 use crate::crypto::{install_provider, random, sha256};
+use crate::rules::access_domain;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use axum_server::tls_rustls::RustlsConfig;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hyper_util::rt::TokioTimer;
 use ipnet::{IpNet, Ipv4Net};
@@ -101,7 +103,9 @@ impl Gateway {
         let admin_token = directory
             .secret(ADMIN_TOKEN, || Ok(Zeroizing::new(format!("{}\n", Secret::new()?.expose()).into_bytes())))?;
         let private_key = tunnel_key(&directory)?;
-        let tls = tls::server_config(&options)?;
+        let domain = access_domain(&made.name);
+        let authorities = Authorities::read(&store.certificates().await?, &domain);
+        let (tls, certificate) = Tls::open(&options, &authorities)?;
         let asked = options.https;
         let listening = |cause| GatewayError::Listen { address: asked, cause };
         let listener = TcpListener::bind(options.https).map_err(listening)?;
@@ -110,7 +114,7 @@ impl Gateway {
         // It comes back when the gateway stands.
         directory.remove(FACTS)?;
 
-        let engine = engine(&private_key, Arc::clone(&tls.masque))?;
+        let engine = engine(&private_key, certificate.masque)?;
         let counters = engine.counters();
         let address = gateway_address(options.addresses)?;
         let host::Started { options, worker, events, tunnel, host } = host::start(options, engine, address).await?;
@@ -118,7 +122,7 @@ impl Gateway {
         let routes =
             if options.routes.is_empty() { vec![IpNet::V4(options.addresses)] } else { options.routes.clone() };
         let settings = Settings {
-            masque_public_key: STANDARD.encode(&tls.public_key),
+            masque_public_key: STANDARD.encode(&certificate.public_key),
             organization: made.name.clone(),
             account_id: made.account_id.clone(),
             endpoint,
@@ -132,7 +136,7 @@ impl Gateway {
             account_id: made.account_id,
             https,
             url: url(https),
-            certificate_sha256: tls.pin,
+            certificate_sha256: certificate.pin,
             endpoint,
             tunnel_public_key: STANDARD.encode(private_key.public().0),
             address: IpNet::from(IpAddr::V4(address)),
@@ -144,15 +148,15 @@ impl Gateway {
             store,
             book,
             (profiles, posture),
+            (tls, authorities),
             DataPlane::new(worker, private_key, counters),
         ));
         let thread = |cause| GatewayError::Tunnel { step: "the thread for events", cause };
         let following = tokio::spawn(events::follow(Arc::clone(&app), events::bridge(events).map_err(thread)?));
         app.restore(&options.plain_peers).await.map_err(step)?;
         let server = axum_server::Handle::new();
-        let service = router(Arc::clone(&app)).into_make_service_with_connect_info::<SocketAddr>();
-        let mut https_server =
-            axum_server::from_tcp_rustls(listener, RustlsConfig::from_config(tls.https)).map_err(listening)?;
+        let service = router(Arc::clone(&app)).into_make_service();
+        let mut https_server = axum_server::from_tcp(listener).map_err(listening)?.acceptor(app.tls.acceptor());
         // Whoever connects and says nothing does not stay.
         https_server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEADER_PATIENCE);
         let serving = tokio::spawn(https_server.handle(server.clone()).serve(service));

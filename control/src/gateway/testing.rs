@@ -270,7 +270,17 @@ pub(crate) async fn post_enrolment(
     credentials: &Credentials,
     body: Value,
 ) -> (StatusCode, Value) {
-    let mut request = gateway.http.post(format!("{}/vestibule/v1/registrations", gateway.url)).json(&body);
+    post_enrolment_by(&gateway.http, gateway, credentials, body).await
+}
+
+/// As [`post_enrolment`], by another client.
+pub(crate) async fn post_enrolment_by(
+    http: &Client,
+    gateway: &TestGateway,
+    credentials: &Credentials,
+    body: Value,
+) -> (StatusCode, Value) {
+    let mut request = http.post(format!("{}/vestibule/v1/registrations", gateway.url)).json(&body);
     request = match credentials {
         Credentials::None => request,
         Credentials::Token { id, secret } => request.header(CLIENT_ID_HEADER, id).header(CLIENT_SECRET_HEADER, secret),

@@ -1,57 +1,91 @@
-//! The HTTPS certificate: given, or made on first start.
+//! TLS: the server's certificate (given, or made on first start), and the clients' that are asked for.
 
+mod client;
+
+use super::access::Authorities;
 use super::files::{self, Directory};
 use super::{GatewayError, Options};
 use crate::api::pin::Pin;
+use axum_server::tls_rustls::RustlsConfig;
+use client::{Acceptor, AskForCertificate};
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
-use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ConfigBuilder, ServerConfig, WantsVerifier};
 use std::{path::Path, sync::Arc};
 use vestibule_engine::masque::session::tls;
 
-/// What the certificate is for.
+/// The server's certificate, and the TLS configuration that is in force.
 pub(super) struct Tls {
-    /// The API.
-    pub(super) https: Arc<ServerConfig>,
-    /// The certificate's pin.
-    pub(super) pin: Pin,
-    /// Tunnels over MASQUE.
-    pub(super) masque: Arc<ServerConfig>,
-    /// The certificate's key: DER of SubjectPublicKeyInfo.
-    pub(super) public_key: Vec<u8>,
+    versions: ConfigBuilder<ServerConfig, WantsVerifier>,
+    certificate: Arc<SingleCertAndKey>,
+    live: RustlsConfig,
 }
 
-/// The server's TLS configurations.
-pub(super) fn server_config(options: &Options) -> Result<Tls, GatewayError> {
-    let (certificate, key) = match &options.certificate {
-        Some((certificate, key)) => (certificate.clone(), key.clone()),
-        None => {
-            let directory = Directory::open(options.data.join("tls"))?;
-            let paths = (directory.path("cert.pem"), directory.path("key.pem"));
-            if !paths.0.exists() || !paths.1.exists() {
-                make(options, &directory)?;
+/// What else the certificate is for.
+pub(super) struct Certificate {
+    pub(super) pin: Pin,
+    /// DER of SubjectPublicKeyInfo.
+    pub(super) public_key: Vec<u8>,
+    /// Tunnels over MASQUE are served with it.
+    pub(super) masque: Arc<ServerConfig>,
+}
+
+impl Tls {
+    /// Reads or makes the certificate.
+    pub(super) fn open(options: &Options, authorities: &Authorities) -> Result<(Self, Certificate), GatewayError> {
+        let (certificate, key) = match &options.certificate {
+            Some((certificate, key)) => (certificate.clone(), key.clone()),
+            None => {
+                let directory = Directory::open(options.data.join("tls"))?;
+                let paths = (directory.path("cert.pem"), directory.path("key.pem"));
+                if !paths.0.exists() || !paths.1.exists() {
+                    make(options, &directory)?;
+                }
+                paths
             }
-            paths
-        }
-    };
-    let chain = read_chain(&certificate)?;
-    let first = chain.first().ok_or_else(|| GatewayError::Content {
-        path: certificate.clone(),
-        expected: "at least one certificate (PEM)".to_owned(),
-    })?;
-    let (pin, public_key) = (Pin::of(first), tls::public_key(first)?);
-    let key = PrivateKeyDer::from_pem_slice(&files::read(&key)?).map_err(|error| GatewayError::Content {
-        path: key.clone(),
-        expected: format!("a private key (PEM), got: {error}"),
-    })?;
-    let masque = tls::server(tls::Identity { chain: chain.clone(), key: key.clone_key() })?;
-    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
+        };
+        let chain = read_chain(&certificate)?;
+        let first = chain.first().ok_or_else(|| GatewayError::Content {
+            path: certificate.clone(),
+            expected: "at least one certificate (PEM)".to_owned(),
+        })?;
+        let key = PrivateKeyDer::from_pem_slice(&files::read(&key)?).map_err(|error| GatewayError::Content {
+            path: key.clone(),
+            expected: format!("a private key (PEM), got: {error}"),
+        })?;
+        let (pin, public_key) = (Pin::of(first), tls::public_key(first)?);
+        let masque = Arc::new(tls::server(tls::Identity { chain: chain.clone(), key: key.clone_key() })?);
+        let certified = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider())?;
+        let certificate = Arc::new(SingleCertAndKey::from(certified));
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let versions = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+        let live = RustlsConfig::from_config(config(versions.clone(), &certificate, authorities));
+        Ok((Self { versions, certificate, live }, Certificate { pin, public_key, masque }))
+    }
+
+    /// From the next connection on callers are asked for certificates of these authorities; nobody is when there are none.
+    pub(super) fn ask_for(&self, authorities: &Authorities) {
+        self.live.reload_from_config(config(self.versions.clone(), &self.certificate, authorities));
+    }
+
+    /// Accepts connections by what is in force then.
+    pub(super) fn acceptor(&self) -> Acceptor {
+        Acceptor::new(self.live.clone())
+    }
+}
+
+fn config(
+    versions: ConfigBuilder<ServerConfig, WantsVerifier>,
+    certificate: &Arc<SingleCertAndKey>,
+    authorities: &Authorities,
+) -> Arc<ServerConfig> {
+    let mut config = versions
+        .with_client_cert_verifier(Arc::new(AskForCertificate::new(authorities)))
+        .with_cert_resolver(Arc::clone(certificate) as Arc<_>);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Tls { https: Arc::new(config), pin, masque: Arc::new(masque), public_key })
+    Arc::new(config)
 }
 
 fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, GatewayError> {

@@ -41,8 +41,14 @@ pub fn destination(text: &str) -> Option<Vec<ipnet::IpNet>> {
     Addresses::parse(text).map(|addresses| addresses.nets().collect())
 }
 
+/// The organisation's domain in the vendor's words.
+#[must_use]
+pub fn access_domain(organization: &str) -> String {
+    format!("{}.cloudflareaccess.com", organization.to_ascii_lowercase())
+}
+
 /// The mail address under which every device enrolled by service token appears.
 #[must_use]
 pub fn non_identity_email(organization: &str) -> String {
-    format!("non_identity@{}.cloudflareaccess.com", organization.to_ascii_lowercase())
+    format!("non_identity@{}", access_domain(organization))
 }

@@ -1,7 +1,7 @@
 //! Finds the first of many clauses that holds for a flow, without asking each.
 //!
 //! Clauses stand in groups by the address set that they name (the rarer one, of two), and every distinct set is in the
-//! line of addresses once, however many clauses name it. Inside a group of more than a few, clauses are found by
+//! line of addresses once, however many clauses name it. Inside a group of more than a few dozen, clauses are found by
 //! protocol and destination port. Source ports, and the second of two address sets, are asked one clause at a time.
 
 use super::AddressSet;
@@ -12,8 +12,15 @@ use crate::packet::header::{TCP, UDP};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Groups up to this size are asked clause by clause.
-const FEW: usize = 8;
+/// Groups of up to this many port ranges are asked one by one: twelve bytes each, side by side.
+const FEW: usize = 64;
+
+/// For TCP, for UDP, for other protocols.
+const OF_TCP: u8 = 1;
+const OF_UDP: u8 = 2;
+const OF_OTHERS: u8 = 4;
+/// Protocol and port are all that is left to ask.
+const SETTLED: u8 = 8;
 
 /// Clauses by what they ask of a flow. They are named by their number, lower ones come first.
 #[derive(Debug)]
@@ -42,8 +49,16 @@ struct Group {
 
 #[derive(Debug)]
 enum Clauses {
-    Few(Box<[u32]>),
+    Few(Box<[Quick]>),
     Many(Box<Lanes>),
+}
+
+/// What a look at a clause's protocols and one of its ranges of destination ports takes.
+#[derive(Debug)]
+struct Quick {
+    number: u32,
+    ports: (u16, u16),
+    asks: u8,
 }
 
 /// Clauses by protocol and port.
@@ -128,7 +143,11 @@ impl Group {
     fn new(clauses: &[Compiled], numbers: Vec<u32>, side: Side) -> Self {
         let first = numbers.first().copied().unwrap_or(u32::MAX);
         if numbers.len() <= FEW {
-            return Self { first, clauses: Clauses::Few(numbers.into_boxed_slice()) };
+            let clause = |&number: &u32| Quick::of(number, &clauses[number as usize], side);
+            let few: Vec<Quick> = numbers.iter().flat_map(clause).collect();
+            if few.len() <= FEW {
+                return Self { first, clauses: Clauses::Few(few.into_boxed_slice()) };
+            }
         }
         let numbers = || numbers.iter().map(|&number| (number, &clauses[number as usize]));
         let lane = |protocol: u8| {
@@ -156,13 +175,27 @@ impl Group {
     }
 
     fn first(&self, clauses: &[Compiled], asked: &Asked, mut best: u32) -> u32 {
+        let lanes = match &self.clauses {
+            Clauses::Few(few) => {
+                let (bit, port) = match (asked.protocol, asked.ports) {
+                    (TCP, Some((_, port))) => (OF_TCP, port),
+                    (UDP, Some((_, port))) => (OF_UDP, port),
+                    _ => (OF_OTHERS, 0),
+                };
+                let holds = |quick: &&Quick| {
+                    quick.asks & bit != 0
+                        && (quick.ports.0..=quick.ports.1).contains(&port)
+                        && (quick.asks & SETTLED != 0 && bit != OF_OTHERS
+                            || clauses[quick.number as usize].matches(asked))
+                };
+                let mut candidates = few.iter().take_while(|quick| quick.number < best);
+                return candidates.find(holds).map_or(best, |quick| quick.number);
+            }
+            Clauses::Many(lanes) => lanes,
+        };
         let first_of = |numbers: &[u32], best: u32| {
             let mut candidates = numbers.iter().copied().take_while(|&number| number < best);
             candidates.find(|&number| clauses[number as usize].matches(asked)).unwrap_or(best)
-        };
-        let lanes = match &self.clauses {
-            Clauses::Few(numbers) => return first_of(numbers, best),
-            Clauses::Many(lanes) => lanes,
         };
         let (lane, point) = match (asked.protocol, asked.ports) {
             (TCP, Some((_, port))) => (&lanes.tcp, port),
@@ -173,6 +206,23 @@ impl Group {
             best = first_of(numbers, best);
         }
         best
+    }
+}
+
+impl Quick {
+    /// One per range of ports.
+    fn of(number: u32, clause: &Compiled, side: Side) -> Vec<Self> {
+        let bit = |is: bool, bit: u8| if is { bit } else { 0 };
+        let portless = clause.destination_ports.is_none() && clause.source_ports.is_none();
+        let asks = bit(clause.takes(TCP), OF_TCP)
+            | bit(clause.takes(UDP), OF_UDP)
+            | bit(portless, OF_OTHERS)
+            | bit(clause.is_settled(side), SETTLED);
+        let quick = |ports| Self { number, ports, asks };
+        match &clause.destination_ports {
+            None => vec![quick((0, u16::MAX))],
+            Some(ports) => ports.iter().copied().map(quick).collect(),
+        }
     }
 }
 

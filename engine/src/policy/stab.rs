@@ -12,6 +12,8 @@ pub(super) trait Point: Copy + Ord {
     fn after(self) -> Option<Self>;
     /// The one before, if there is.
     fn before(self) -> Option<Self>;
+    /// Its upper 16 bits.
+    fn upper(self) -> u16;
 }
 
 macro_rules! point {
@@ -24,18 +26,25 @@ macro_rules! point {
             fn before(self) -> Option<Self> {
                 self.checked_sub(1)
             }
+            fn upper(self) -> u16 {
+                (self >> (<$number>::BITS - 16)) as u16
+            }
         }
     )*};
 }
 point!(u16, u32, u128);
 
 const NONE: u32 = u32::MAX;
+/// Intervals from which on a search begins at the upper bits; their table takes 256 KiB.
+const MANY: usize = 1 << 15;
 
 /// Values by range.
 #[derive(Debug)]
 pub(super) struct Stab<K> {
     /// Where an elementary interval begins; it ends where the next one does.
     starts: Vec<K>,
+    /// Of many: how many begin below each number of upper bits, so that a search reads a few lines of memory, not twenty.
+    below: Vec<u32>,
     /// Per interval: the innermost node around it that holds something.
     innermost: Vec<u32>,
     nodes: Vec<Node>,
@@ -101,14 +110,30 @@ impl<K: Point> Stab<K> {
         }
         innermost.drain(..count);
         values.shrink_to_fit();
-        Self { starts, innermost, nodes, values }
+        let mut below = Vec::new();
+        if count > MANY {
+            below.resize((1 << 16) + 1, 0_u32);
+            for start in &starts {
+                below[usize::from(start.upper()) + 1] += 1;
+            }
+            for at in 1..below.len() {
+                below[at] += below[at - 1];
+            }
+        }
+        Self { starts, below, innermost, nodes, values }
     }
 
     /// The values of the ranges around `point`: lists in ascending order, a value at most once in all of them unless its
     /// ranges overlap.
     #[inline]
     pub(super) fn around(&self, point: K) -> impl Iterator<Item = &[u32]> {
-        let behind = self.starts.partition_point(|start| *start <= point);
+        let upper = usize::from(point.upper());
+        let behind = match self.below.get(upper..upper + 2) {
+            Some(&[from, to]) => {
+                from as usize + self.starts[from as usize..to as usize].partition_point(|start| *start <= point)
+            }
+            _ => self.starts.partition_point(|start| *start <= point),
+        };
         let mut next = behind.checked_sub(1).and_then(|at| self.innermost.get(at)).copied().unwrap_or(NONE);
         std::iter::from_fn(move || {
             let node = self.nodes.get(next as usize)?;
@@ -122,6 +147,22 @@ impl<K: Point> Stab<K> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn many_ranges_are_found_by_their_upper_bits() {
+        let range = |value: u32| (value.wrapping_mul(0x9e37_79b9) & !0xff, value);
+        let mut ranges: Vec<(u32, u32, u32)> =
+            (0..40_000).map(range).map(|(first, value)| (first, first | 0xff, value)).collect();
+        ranges.push((0, u32::MAX, 40_000));
+        let stab = Stab::new(&ranges, |_| false);
+        assert!(!stab.below.is_empty());
+        for &(first, last, value) in &ranges {
+            for point in [first, last] {
+                assert!(stab.around(point).flatten().any(|found| *found == value), "{point:x}");
+                assert!(stab.around(point).flatten().any(|found| *found == 40_000));
+            }
+        }
+    }
 
     proptest! {
         #[test]

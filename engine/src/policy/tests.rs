@@ -234,8 +234,8 @@ fn extracted() -> impl Strategy<Value = Extracted> {
     prop_oneof![named, protocol]
 }
 
-/// Few sets under many clauses, so that groups grow beyond a few; some rules in several clauses.
-fn rules() -> impl Strategy<Value = Vec<Rule>> {
+/// Few sets under many clauses, so that groups grow; some rules in several clauses.
+fn rules(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Rule>> {
     let ports = || prop::collection::vec((0u16..20, 0u16..5).prop_map(|(start, len)| start..=start + len), 0..3);
     let protocols = prop::collection::vec(prop::sample::select(vec![1u8, 6, 17, 58]), 0..3);
     let named = || prop::option::of(any::<prop::sample::Index>());
@@ -243,7 +243,7 @@ fn rules() -> impl Strategy<Value = Vec<Rule>> {
     let sources = prop::option::weighted(0.3, any::<prop::sample::Index>());
     let clause = (named(), sources, ports(), few(), protocols, payload());
     let rule = (prop::collection::vec(clause, 0..3), any::<bool>());
-    (sets(), prop::collection::vec(rule, 0..60)).prop_map(|(sets, rules)| {
+    (sets(), prop::collection::vec(rule, count)).prop_map(|(sets, rules)| {
         let set = |at: Option<prop::sample::Index>| at.map(|at| Arc::clone(at.get(&sets)));
         let rule = |(id, (clauses, allow)): (u32, (Vec<_>, bool))| Rule {
             id,
@@ -264,30 +264,45 @@ fn rules() -> impl Strategy<Value = Vec<Rule>> {
     })
 }
 
+type Asking = (IpAddr, IpAddr, u8, u16, u16);
+
+fn asking() -> impl Strategy<Value = Vec<Asking>> {
+    let protocol = prop::sample::select(vec![1u8, 6, 17, 47]);
+    prop::collection::vec((address(), address(), protocol, 0u16..30, 0u16..30), 1..20)
+}
+
+fn equals_linear(rules: &[Rule], asking: Vec<Asking>, told: &[Extracted]) -> Result<(), TestCaseError> {
+    let policy = Policy::compile(rules.to_vec(), Action::Block);
+    for (source, destination, protocol, source_port, destination_port) in asking {
+        let key = FlowKey { source, destination, protocol, source_port, destination_port };
+        for extracted in told.iter().chain([&Extracted::default()]) {
+            let wanted = linear(rules, Action::Block, &key, extracted);
+            prop_assert_eq!(policy.decide(&key, extracted), wanted, "{:?} {:?}", key, extracted);
+            // What is decided early, no first bytes change (no flow but of TCP and UDP has any).
+            if let Answer::Decided(early) = policy.answer(&key) {
+                let ported = matches!(key.protocol, TCP | UDP);
+                prop_assert!(early == wanted || !ported, "{:?} {:?}", key, early);
+            }
+        }
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
     #[test]
-    fn equals_the_linear_scan(
-        rules in rules(),
-        keys in prop::collection::vec(
-            (address(), address(), prop::sample::select(vec![1u8, 6, 17, 47]), 0u16..30, 0u16..30),
-            1..20,
-        ),
-        told in prop::collection::vec(extracted(), 1..4),
+    fn equals_the_linear_scan(rules in rules(0..60), asking in asking(), told in prop::collection::vec(extracted(), 1..4)) {
+        equals_linear(&rules, asking, &told)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+    /// So many rules that their groups are found by port.
+    #[test]
+    fn equals_the_linear_scan_in_large_groups(
+        rules in rules(400..700), asking in asking(), told in prop::collection::vec(extracted(), 1..3),
     ) {
-        let policy = Policy::compile(rules.clone(), Action::Block);
-        for (source, destination, protocol, source_port, destination_port) in keys {
-            let key = FlowKey { source, destination, protocol, source_port, destination_port };
-            let told: Vec<Extracted> = told.iter().cloned().chain([Extracted::default()]).collect();
-            for extracted in &told {
-                let wanted = linear(&rules, Action::Block, &key, extracted);
-                prop_assert_eq!(policy.decide(&key, extracted), wanted, "{:?} {:?}", key, extracted);
-                // What is decided early, no first bytes change (no flow but of TCP and UDP has any).
-                if let Answer::Decided(early) = policy.answer(&key) {
-                    let ported = matches!(key.protocol, TCP | UDP);
-                    prop_assert!(early == wanted || !ported, "{:?} {:?}", key, early);
-                }
-            }
-        }
+        equals_linear(&rules, asking, &told)?;
     }
 }

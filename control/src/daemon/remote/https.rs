@@ -6,12 +6,13 @@ use crate::api::{
         ASSERTION_HEADER, CLIENT_ID_HEADER, CLIENT_SECRET_HEADER, Changes, EnrolRequest, EnrolResponse, ErrorBody,
         Held, Nonce, SwapRequest, SwapResponse, TokenRequest, TokenResponse,
     },
-    pin::{ClientError, Pin, http_client},
+    pin::{ClientError, Pin, client_config_with, http_client, https},
     posture::{PostureReport, PostureSchedule},
 };
+use crate::daemon::certificate;
 use reqwest::{Method, RequestBuilder, Response, Url, header::HeaderValue};
 use serde::{Serialize, de::DeserializeOwned};
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -29,6 +30,9 @@ const MAX_BODY: usize = 8 << 20;
 pub struct HttpsGateway {
     client: reqwest::Client,
     base: Url,
+    pin: Pin,
+    /// Where the device's client certificate is, if it has one.
+    certificate: Option<PathBuf>,
 }
 
 /// Why there is no client for a gateway.
@@ -57,7 +61,35 @@ impl HttpsGateway {
         if base.scheme() != "https" || base.host_str().is_none() || !matches!(base.path(), "" | "/") {
             return Err(refuse());
         }
-        Ok(Self { client: http_client(pin, CALL)?, base })
+        Ok(Self { client: http_client(pin, CALL)?, base, pin, certificate: None })
+    }
+
+    /// Presents the certificate in this file at enrolments, when there is one by then.
+    #[must_use]
+    pub fn with_certificate(self, file: PathBuf) -> Self {
+        Self { certificate: Some(file), ..self }
+    }
+
+    /// The client of an enrolment: one with the device's certificate has a connection of its own.
+    fn enrolling(&self) -> reqwest::Client {
+        let Some(file) = &self.certificate else { return self.client.clone() };
+        let unusable = |error: &dyn std::error::Error| {
+            let error = crate::causes::chain(error);
+            tracing::warn!(file = %file.display(), error, "the client certificate is of no use: enrolling without");
+        };
+        let (chain, key) = match certificate::read(file) {
+            Ok(Some(identity)) => identity,
+            Ok(None) => return self.client.clone(),
+            Err(error) => {
+                unusable(&error);
+                return self.client.clone();
+            }
+        };
+        let tls = client_config_with(self.pin, chain, key).map_err(ClientError::from);
+        tls.and_then(|tls| https(tls, CALL)).unwrap_or_else(|error| {
+            unusable(&error);
+            self.client.clone()
+        })
     }
 
     fn url(&self, path: &str) -> Url {
@@ -174,13 +206,15 @@ impl Gateway for HttpsGateway {
     }
 
     async fn enrol(&self, proof: &Proof, request: &EnrolRequest) -> Result<EnrolResponse, RemoteError> {
-        self.post("registrations", request, |request| match proof {
+        let path = "/vestibule/v1/registrations";
+        let call = self.enrolling().post(self.url(path)).json(request);
+        let call = match proof {
             Proof::ServiceToken { client_id, client_secret } => {
-                with(with(request, CLIENT_ID_HEADER, client_id), CLIENT_SECRET_HEADER, client_secret.expose())
+                with(with(call, CLIENT_ID_HEADER, client_id), CLIENT_SECRET_HEADER, client_secret.expose())
             }
-            Proof::Assertion(assertion) => with(request, ASSERTION_HEADER, assertion.expose()),
-        })
-        .await
+            Proof::Assertion(assertion) => with(call, ASSERTION_HEADER, assertion.expose()),
+        };
+        self.send(format!("POST {path}"), call).await
     }
 
     async fn delete(&self, registration: Uuid, bearer: &Secret) -> Result<(), RemoteError> {

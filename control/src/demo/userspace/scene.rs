@@ -138,6 +138,7 @@ impl Userspace {
             state: paths.state.clone(),
             gateway: Some(facts.url),
             pin: Some(facts.certificate_sha256),
+            client_certificate: None,
             control: paths.control.clone(),
             sessions: Some(daemon::SessionsFrom::Socket(paths.sessions.clone())),
             interface: "memory0".to_owned(),

@@ -3,6 +3,7 @@
 //! A rule's answer may be "cannot be judged" (a list that is gone, a group that does not read): `None`. It behaves as in
 //! three-valued logic, and the policies take it for whatever lets nobody in.
 
+use super::certificate::ClientCertificate;
 use super::references::References;
 use super::selector::{LOCAL_ACCOUNTS, Selector};
 use crate::rules::{Person, destination};
@@ -26,6 +27,8 @@ pub(in super::super) struct Applicant<'a> {
     pub(in super::super) who: Who<'a>,
     /// Where the call comes from.
     pub(in super::super) from: IpAddr,
+    /// The valid client certificates that came with the login and with the call.
+    pub(in super::super) certificates: &'a [ClientCertificate],
 }
 
 /// Who has authenticated.
@@ -131,6 +134,10 @@ impl Selector {
                 }
                 _ => false,
             },
+            Self::Certificate {} => !applicant.certificates.is_empty(),
+            Self::CommonName { common_name } => {
+                applicant.certificates.iter().any(|certificate| certificate.common_name.as_ref() == Some(common_name))
+            }
         })
     }
 }

@@ -9,12 +9,14 @@
 //! A service token passes by Service Auth or Bypass only. Bypass asks no further policy, but nobody enrols without
 //! having authenticated (`docs/decisions/0014-bypass-at-enrolment.md`).
 
+mod certificate;
 mod judge;
 mod references;
 mod selector;
 #[cfg(test)]
 mod tests;
 
+pub(super) use certificate::{Authorities, Presented, Worthless};
 pub(super) use judge::{Applicant, RuleSet, Who};
 pub(super) use references::{Reference, References, cycle, user_of};
 pub(super) use selector::{LOCAL_ACCOUNTS, Selector};

@@ -33,10 +33,14 @@ pub(in super::super) enum Selector {
     LoginMethod { id: String },
     /// A claim of that login.
     Oidc { identity_provider_id: String, claim_name: String, claim_value: String },
+    /// Any valid client certificate.
+    Certificate {},
+    /// A valid client certificate whose subject has this common name.
+    CommonName { common_name: String },
 }
 
 /// Those that are judged.
-pub(super) const JUDGED: [&str; 11] = [
+pub(super) const JUDGED: [&str; 13] = [
     "email",
     "email_domain",
     "email_list",
@@ -48,12 +52,12 @@ pub(super) const JUDGED: [&str; 11] = [
     "any_valid_service_token",
     "login_method",
     "oidc",
+    "certificate",
+    "common_name",
 ];
 
 /// Those of the vendor that cannot be judged at an enrolment here, and why.
-pub(super) const REFUSED: [(&str, &str); 15] = [
-    ("certificate", "client certificates are not asked for at enrolment yet"),
-    ("common_name", "client certificates are not asked for at enrolment yet"),
+pub(super) const REFUSED: [(&str, &str); 13] = [
     ("device_posture", "posture only runs after enrolment: use it in network rules"),
     ("saml", "there is no login by SAML: use an OpenID Connect provider and `oidc`"),
     ("geo", "the gateway has no database of countries"),
@@ -108,6 +112,9 @@ impl Selector {
             }
             Self::Oidc { claim_name, .. } if claim_name.is_empty() => {
                 Err("`oidc.claim_name` must not be empty".to_owned())
+            }
+            Self::CommonName { common_name } if common_name.is_empty() => {
+                Err("`common_name.common_name` must not be empty".to_owned())
             }
             _ => Ok(()),
         }

@@ -1,6 +1,7 @@
 //! Every action, rule list and selector, and that the table of them is complete.
 #![allow(clippy::unwrap_used)]
 
+use super::certificate::ClientCertificate;
 use super::selector::{JUDGED, REFUSED};
 use super::*;
 use crate::rules::Person;
@@ -8,7 +9,7 @@ use serde_json::{Value, json};
 use std::net::IpAddr;
 
 const HOME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
-const TOKEN: Applicant<'_> = Applicant { who: Who::Token { id: "t1" }, from: HOME };
+const TOKEN: Applicant<'_> = Applicant { who: Who::Token { id: "t1" }, from: HOME, certificates: &[] };
 
 fn ada() -> Person {
     let mut person = Person::with_email("ada@Example.com");
@@ -17,7 +18,7 @@ fn ada() -> Person {
 }
 
 fn user<'a>(person: &'a Person, provider: Option<&'a str>) -> Applicant<'a> {
-    Applicant { who: Who::User { person, provider }, from: HOME }
+    Applicant { who: Who::User { person, provider }, from: HOME, certificates: &[] }
 }
 
 fn policy_with(decision: &str, include: Value, require: Value, exclude: Value) -> EnrolPolicy {
@@ -127,6 +128,8 @@ fn a_selector_sees_what_it_names() {
         (json!({ "any_valid_service_token": {} }), true, false, false),
         (json!({ "login_method": { "id": "local" } }), false, true, false),
         (json!({ "login_method": { "id": "idp-1" } }), false, false, true),
+        (json!({ "certificate": {} }), false, false, false),
+        (json!({ "common_name": { "common_name": "laptop-7" } }), false, false, false),
         (claim("idp-1", "department", "teaching"), false, false, true),
         (claim("idp-2", "department", "teaching"), false, false, false),
         (claim("idp-1", "department", "sales"), false, false, false),
@@ -135,6 +138,17 @@ fn a_selector_sees_what_it_names() {
         assert_eq!(lets_in(rule.clone(), &references, &TOKEN), token, "token: {rule}");
         assert_eq!(lets_in(rule.clone(), &references, &local), ada_local, "local: {rule}");
         assert_eq!(lets_in(rule.clone(), &references, &federated), ada_federated, "federated: {rule}");
+    }
+    let certificates = |name: Option<&str>| [ClientCertificate { common_name: name.map(str::to_owned) }];
+    for (name, any, named) in [(None, true, false), (Some("laptop-7"), true, true), (Some("Laptop-7"), true, false)] {
+        let certificates = certificates(name);
+        let with = Applicant { certificates: &certificates, ..TOKEN };
+        assert_eq!(lets_in(json!({ "certificate": {} }), &references, &with), any, "{name:?}");
+        assert_eq!(
+            lets_in(json!({ "common_name": { "common_name": "laptop-7" } }), &references, &with),
+            named,
+            "{name:?}"
+        );
     }
     let mapped = Applicant { from: "::ffff:192.0.2.7".parse().unwrap(), ..local };
     assert!(lets_in(json!({ "ip": { "ip": "192.0.2.7" } }), &references, &mapped), "a mapped address is an IPv4 one");
@@ -191,6 +205,7 @@ fn a_selector_that_cannot_be_judged_is_refused_by_name_with_the_reason() {
         (json!({ "email": { "email": "a@b" }, "everyone": {} }), "one field"),
         (json!("everyone"), "one field"),
         (claim("idp", "", "x"), "claim_name"),
+        (json!({ "common_name": { "common_name": "" } }), "common_name"),
     ] {
         let error = Selector::parse(&rule).unwrap_err();
         assert!(error.contains(named), "{rule}: {error}");

@@ -9,6 +9,7 @@ use crate::gateway::access::LOCAL_ACCOUNTS;
 use crate::gateway::app::App;
 use crate::gateway::clock;
 use crate::gateway::store::{AppRow, AppSettings};
+use crate::rules::access_domain;
 use axum::body::Bytes;
 use axum::extract::State;
 use serde::Deserialize;
@@ -144,7 +145,7 @@ pub(super) async fn find(app: &App, id: &str) -> Result<AppRow, ApiError> {
 }
 
 fn domain(app: &App) -> String {
-    format!("{}.cloudflareaccess.com/warp", app.settings.organization.to_lowercase())
+    format!("{}/warp", access_domain(&app.settings.organization))
 }
 
 async fn shown(app: &App, row: &AppRow) -> Result<Value, ApiError> {

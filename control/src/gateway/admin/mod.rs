@@ -6,6 +6,7 @@ mod apps;
 mod audit;
 mod auth;
 mod body;
+mod certificates;
 mod device_settings;
 mod devices;
 mod envelope;

@@ -12,6 +12,7 @@ pub(super) const SCOPE: &str = "com.cloudflare.api.account";
 pub(super) enum Area {
     AppsAndPolicies,
     ServiceTokens,
+    Certificates,
     DevicePosture,
     Organization,
     AuditLogs,
@@ -23,9 +24,10 @@ pub(super) enum Area {
 
 impl Area {
     /// All that have permission groups.
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::AppsAndPolicies,
         Self::ServiceTokens,
+        Self::Certificates,
         Self::DevicePosture,
         Self::Organization,
         Self::AuditLogs,
@@ -37,6 +39,7 @@ impl Area {
         match self {
             Self::AppsAndPolicies => "Access: Apps and Policies",
             Self::ServiceTokens => "Access: Service Tokens",
+            Self::Certificates => "Access: Mutual TLS Certificates",
             Self::DevicePosture => "Access: Device Posture",
             Self::Organization => "Access: Organizations, Identity Providers, and Groups",
             Self::AuditLogs => "Access: Audit Logs",

@@ -6,7 +6,8 @@
 
 use super::permission::{Area, Permission};
 use super::{
-    api_tokens, apps, audit, device_settings, devices, groups, guard, lists, policies, posture, profiles, providers,
+    api_tokens, apps, audit, certificates, device_settings, devices, groups, guard, lists, policies, posture, profiles,
+    providers,
 };
 use super::{registrations, rules};
 use super::{schema, settings, status, tokens, users};
@@ -94,6 +95,11 @@ pub(super) static OPERATIONS: &[Operation] = operations! {
     GET    "/access/identity_providers/{id}"          providers::show, Organization "identity_provider" "Shows an OpenID Connect provider, without its secret";
     PUT    "/access/identity_providers/{id}"          providers::update, Organization "identity_provider" "Replaces an OpenID Connect provider" providers::Body;
     DELETE "/access/identity_providers/{id}"          providers::remove, Organization "identity_provider" "Deletes an OpenID Connect provider that nothing names";
+    GET    "/access/certificates"                     certificates::list, Certificates "access_certificate" "Lists the authorities whose client certificates count at enrolment";
+    POST   "/access/certificates"                     certificates::create, Certificates "access_certificate" "Adds an authority; it counts while `associated_hostnames` has the organisation's domain" certificates::Create;
+    GET    "/access/certificates/{id}"                certificates::show, Certificates "access_certificate" "Shows an authority";
+    PUT    "/access/certificates/{id}"                certificates::update, Certificates "access_certificate" "Changes an authority's name and hostnames" certificates::Update;
+    DELETE "/access/certificates/{id}"                certificates::remove, Certificates "access_certificate" "Deletes an authority that has no hostnames";
 
     GET    "/gateway/rules"                           rules::list, ZeroTrust "gateway_rule" "Lists network policies by precedence";
     POST   "/gateway/rules"                           rules::create, ZeroTrust "gateway_rule" "Makes a network policy; in force everywhere when the call answers" rules::Body;
@@ -244,6 +250,7 @@ pub(in crate::gateway) const ABSENT: &[&str] = &[
     "/devices/networks",
     "/logs/audit",
     "/access/organizations",
+    "/access/certificates/settings",
 ];
 
 #[cfg(test)]

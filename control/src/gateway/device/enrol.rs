@@ -5,16 +5,18 @@ use super::signature::verify;
 use super::{Answer, DeviceError, binary, body};
 use crate::api::device::{DeviceFacts, EnrolRequest, EnrolResponse, RegistrationInfo, enrol_message};
 use crate::crypto::sha256;
-use crate::gateway::access::{Applicant, EnrolPolicy, References, Who, permits};
+use crate::gateway::access::{Applicant, EnrolPolicy, Presented, References, Who, Worthless, permits};
 use crate::gateway::app::{App, inner};
 use crate::gateway::clock;
+use crate::gateway::login::Identified;
 use crate::gateway::secret::Secret;
 use crate::gateway::store::{NewDevice, NewRegistration};
 use crate::rules::{Person, non_identity_email};
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, StatusCode};
+use axum::{Extension, Json};
+use rustls::pki_types::UnixTime;
 use std::net::{IpAddr, SocketAddr};
 use std::{sync::Arc, time::Instant};
 use uuid::Uuid;
@@ -25,6 +27,7 @@ const MAX_FACT: usize = 128;
 pub(super) async fn enrol(
     State(app): State<Arc<App>>,
     ConnectInfo(from): ConnectInfo<SocketAddr>,
+    Extension(presented): Extension<Presented>,
     headers: HeaderMap,
     bytes: Bytes,
 ) -> Answer<EnrolResponse> {
@@ -33,7 +36,7 @@ pub(super) async fn enrol(
     let device = possession(&app, &request)?;
     let tunnel_key = binary("tunnel_public_key", &request.tunnel_public_key)?;
     let credentials = authenticate(&app, &headers).await?;
-    let (person, token_id) = allowed(&app, &credentials, from.ip()).await?;
+    let (person, token_id) = allowed(&app, &credentials, from.ip(), &presented).await?;
 
     let secret = Secret::new()?;
     let new = NewRegistration { id: Uuid::new_v4(), person, token_id, tunnel_key, bearer_hash: secret.hash() };
@@ -93,25 +96,52 @@ fn possession(app: &App, request: &EnrolRequest) -> Result<NewDevice, DeviceErro
 }
 
 /// Who the policies let enrol, and the service token's id.
-async fn allowed(app: &App, credentials: &Credentials, from: IpAddr) -> Result<(Person, Option<String>), DeviceError> {
+async fn allowed(
+    app: &App,
+    credentials: &Credentials,
+    from: IpAddr,
+    presented: &Presented,
+) -> Result<(Person, Option<String>), DeviceError> {
     let policies = app.store.policies().await?;
     let policies: Vec<_> = policies.iter().filter(|policy| policy.attached).map(EnrolPolicy::read).collect();
     let references = References::load(&app.store).await?;
-    let (who, person, token_id) = match credentials {
+    let (who, person, token_id, at_login) = match credentials {
         Credentials::Token(id) => {
             let person = Person::with_email(non_identity_email(&app.settings.organization));
-            (Who::Token { id }, person, Some(id.clone()))
+            (Who::Token { id }, person, Some(id.clone()), None)
         }
         Credentials::User(assertion) => {
-            let (person, provider) = (&assertion.user.person, assertion.user.provider.as_deref());
-            (Who::User { person, provider }, person.clone(), None)
+            let Identified { person, provider, presented } = &assertion.user;
+            (Who::User { person, provider: provider.as_deref() }, person.clone(), None, Some(presented))
         }
     };
-    if permits(&policies, &references, &Applicant { who, from }) {
+    let (mut certificates, mut worthless) = (Vec::new(), Vec::new());
+    let authorities = app.authorities();
+    for presented in [Some(presented), at_login].into_iter().flatten() {
+        match authorities.judge(presented, UnixTime::now()) {
+            Ok(certificate) => certificates.push(certificate),
+            Err(Worthless::None) => {}
+            Err(why) => {
+                let why = crate::causes::chain(&why);
+                tracing::warn!(%from, why, "a client certificate does not count");
+                worthless.push(why);
+            }
+        }
+    }
+    if permits(&policies, &references, &Applicant { who, from, certificates: &certificates }) {
         return Ok((person, token_id));
     }
-    let message =
-        format!("{} is authenticated, but no enrolment policy lets it in: ask an administrator", person.email);
+    let certificate = match worthless.first() {
+        Some(why) if certificates.is_empty() => format!(" (the client certificate does not count: {why})"),
+        _ if certificates.is_empty() && authorities.certificates().next().is_some() => {
+            " (no client certificate was presented)".to_owned()
+        }
+        _ => String::new(),
+    };
+    let message = format!(
+        "{} is authenticated, but no enrolment policy lets it in{certificate}: ask an administrator",
+        person.email
+    );
     Err(DeviceError::new(StatusCode::FORBIDDEN, "enrolment_denied", message))
 }
 

@@ -3,13 +3,14 @@
 use super::offered::Offered;
 use super::request::{LoginRequest, Parameters};
 use super::{Identified, LoginError, page};
+use crate::gateway::access::Presented;
 use crate::gateway::app::App;
-use axum::Form;
 use axum::extract::rejection::{FormRejection, QueryRejection};
 use axum::extract::{ConnectInfo, Query, State};
 use axum::http::header::{CACHE_CONTROL, LOCATION, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Form};
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -53,6 +54,7 @@ pub(super) async fn show(
 pub(super) async fn login(
     State(app): State<Arc<App>>,
     ConnectInfo(from): ConnectInfo<SocketAddr>,
+    Extension(presented): Extension<Presented>,
     form: Result<Form<Submission>, FormRejection>,
 ) -> Response {
     let Ok(Form(Submission { email, password, parameters })) = form else {
@@ -91,7 +93,7 @@ pub(super) async fn login(
     }
     app.login.limiter.succeeded(&email, from.ip());
     let Some(user) = user else { return page::problem(StatusCode::UNAUTHORIZED, WRONG) };
-    proceed(&app, &request, Identified { person: user.person(), provider: None })
+    proceed(&app, &request, Identified { person: user.person(), provider: None, presented })
 }
 
 /// Sends the browser to the daemon with a code.

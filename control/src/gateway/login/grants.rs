@@ -88,10 +88,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::gateway::access::Presented;
     use crate::rules::Person;
 
     fn ada() -> Identified {
-        Identified { person: Person::with_email("ada@example.com"), provider: None }
+        Identified { person: Person::with_email("ada@example.com"), provider: None, presented: Presented::default() }
     }
 
     fn code() -> Code {

@@ -23,6 +23,7 @@ pub(super) use grants::Assertion;
 pub(super) use password::{hash_password, unusable};
 pub(super) use token::token;
 
+use super::access::Presented;
 use super::app::App;
 use super::server::to_the_end;
 use crate::crypto::RandomError;
@@ -46,6 +47,8 @@ pub(super) struct Identified {
     pub(super) person: Person,
     /// At which identity provider; `None` for a local account.
     pub(super) provider: Option<String>,
+    /// What the browser presented in its TLS handshake.
+    pub(super) presented: Presented,
 }
 
 /// Logins under way.

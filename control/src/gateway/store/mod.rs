@@ -5,6 +5,7 @@
 
 mod api_tokens;
 mod audit;
+mod certificates;
 mod devices;
 mod error;
 mod groups;
@@ -24,6 +25,7 @@ mod users;
 
 pub(crate) use api_tokens::ApiTokenRow;
 pub(crate) use audit::{AuditEntry, AuditFilter, Change};
+pub(crate) use certificates::CertificateRow;
 pub(crate) use devices::{Device, NewDevice};
 pub(crate) use error::StoreError;
 pub(crate) use groups::GroupRow;

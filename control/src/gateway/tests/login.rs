@@ -1,5 +1,6 @@
 //! The login form, and what its code is worth.
 
+use super::certificates;
 use crate::crypto::sha256;
 use crate::gateway::testing::{Credentials, Directory, TestDevice, TestGateway};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -195,4 +196,24 @@ async fn the_login_page_offers_what_the_application_allows() {
     assert_eq!(redirected.status(), StatusCode::SEE_OTHER);
     let location = redirected.headers()["location"].to_str().unwrap();
     assert!(location.starts_with("/warp/oidc/start?") && location.contains(ids[1].as_str().unwrap()), "{location}");
+}
+
+#[tokio::test]
+async fn the_browsers_certificate_goes_with_the_login() {
+    let directory = Directory::new("login-certificate");
+    let gateway = TestGateway::start(&directory).await;
+    add_user(&gateway).await;
+    gateway.policy("allow", json!([{ "common_name": { "common_name": "ada's laptop" } }])).await;
+    let trusted = certificates::authority("Devices");
+    certificates::add(&gateway, &trusted, certificates::ours()).await;
+    let browser = certificates::client(&gateway, &trusted, "ada's laptop", |_| {});
+    for (http, expected) in [(&browser, StatusCode::OK), (&gateway.http, StatusCode::FORBIDDEN)] {
+        let mut form = parameters();
+        form.extend([("email", "ada@mycompany.example".to_owned()), ("password", "correct horse".to_owned())]);
+        let response = http.post(format!("{}/warp/login", gateway.url)).form(&form).send().await.unwrap();
+        let answer = trade(&gateway, &code(&response), VERIFIER, CALLBACK).await.1;
+        let assertion = Credentials::Assertion(answer["assertion"].as_str().unwrap().to_owned());
+        let (status, answer) = TestDevice::new().try_enrol(&gateway, &assertion).await;
+        assert_eq!(status, expected, "{answer}");
+    }
 }

@@ -5,6 +5,7 @@ mod access;
 mod administration;
 mod api;
 mod api_tokens;
+mod certificates;
 mod changes;
 mod enrolment;
 mod login;

@@ -5,7 +5,7 @@ use super::FLAT;
 use std::time::{Duration, Instant};
 
 /// A reader without its bounds needs minutes, or more memory than there is, for what these files hold.
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(20);
 
 #[track_caller]
 fn soon(content: &[u8]) -> Result<MdmConfig, MdmError> {

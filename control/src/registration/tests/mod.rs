@@ -4,6 +4,7 @@
 mod decisions;
 mod decisions_time;
 mod device;
+mod guards;
 mod multi_user;
 mod oracle;
 mod properties;

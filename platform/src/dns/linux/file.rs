@@ -6,9 +6,11 @@
 //! STATE/resolv.conf.next     what we are about to write
 //! ```
 //!
-//! Both are on the disk before the file is changed, so that a process may be killed at any moment. What is found in the
-//! file counts: if it is neither text of ours, somebody else has changed it, and it stays.
+//! All are on the disk before the file is changed, so that a process may be killed at any moment. What is found in the
+//! file counts: if it is neither text of ours, somebody else has changed it, and it stays. Where the notes are lost, the
+//! file itself [tells](Former) what was there, and they are written again.
 
+use super::former::Former;
 use crate::{dns::DnsError, files};
 use nix::libc;
 use std::{
@@ -22,6 +24,7 @@ use std::{
 #[derive(Clone, Debug)]
 pub(super) struct Held {
     path: PathBuf,
+    state: PathBuf,
     former: PathBuf,
     ours: PathBuf,
     next: PathBuf,
@@ -30,11 +33,13 @@ pub(super) struct Held {
 impl Held {
     pub(super) fn new(path: &Path, state: &Path) -> Self {
         let kept = |name: &str| state.join(format!("resolv.conf.{name}"));
-        Self { path: path.to_owned(), former: kept("former"), ours: kept("ours"), next: kept("next") }
+        let (former, ours, next) = (kept("former"), kept("ours"), kept("next"));
+        Self { path: path.to_owned(), state: state.to_owned(), former, ours, next }
     }
 
     /// Puts `text` in the file's place, keeping the former at the first time.
     pub(super) fn replace(&self, text: &str) -> Result<(), DnsError> {
+        self.recall()?;
         if exists(&self.ours) {
             if !self.in_place() {
                 return Err(DnsError::Displaced { path: self.path.clone() });
@@ -42,12 +47,13 @@ impl Held {
         } else {
             self.keep()?;
         }
-        let note = |path: &Path| files::write_atomic(path, text.as_bytes()).map_err(failed("write", path));
+        let text = self.kept()?.noted_in(text, &self.state);
+        let note = |path: &Path| files::write_atomic(path, &text).map_err(failed("write", path));
         note(&self.next)?;
         if !exists(&self.ours) {
             note(&self.ours)?;
         }
-        put(&self.path, text.as_bytes(), 0o644).map_err(failed("write", &self.path))?;
+        put(&self.path, &text, 0o644).map_err(failed("write", &self.path))?;
         fs::rename(&self.next, &self.ours).map_err(failed("write", &self.ours))
     }
 
@@ -57,57 +63,72 @@ impl Held {
         let plain = fs::symlink_metadata(&self.path).is_ok_and(|metadata| metadata.is_file());
         let Ok(found) = fs::read(&self.path) else { return false };
         let wrote = |path: &Path| fs::read(path).is_ok_and(|wrote| wrote == found);
-        plain && (wrote(&self.ours) || wrote(&self.next))
+        let noted = exists(&self.ours);
+        let ours = || wrote(&self.ours) || wrote(&self.next);
+        plain && if noted { ours() } else { Former::told_by(&found, &self.state).is_some() }
+    }
+
+    /// Notes that were lost are written again from what the file tells.
+    fn recall(&self) -> Result<(), DnsError> {
+        let plain = fs::symlink_metadata(&self.path).is_ok_and(|metadata| metadata.is_file());
+        if exists(&self.ours) || !plain {
+            return Ok(());
+        }
+        let found = fs::read(&self.path).map_err(failed("read", &self.path))?;
+        let Some(former) = Former::told_by(&found, &self.state) else { return Ok(()) };
+        tracing::warn!(state = %self.state.display(), path = %self.path.display(), "notes were lost; the file tells");
+        fs::create_dir_all(&self.state).map_err(failed("make", &self.state))?;
+        files::remove_synced(&self.former).map_err(failed("remove", &self.former))?;
+        former.keep_at(&self.former).map_err(failed("write", &self.former))?;
+        files::write_atomic(&self.ours, &found).map_err(failed("write", &self.ours))
     }
 
     /// The text that was there.
     pub(super) fn former(&self) -> Result<String, DnsError> {
-        let target = fs::read_link(&self.former);
-        super::read(&target.map_or_else(|_| self.former.clone(), |target| seen_from(&self.path, &target)))
+        self.recall()?;
+        match self.kept()? {
+            Former::None => Ok(String::new()),
+            Former::Link(target) => super::read(&seen_from(&self.path, &target)),
+            Former::File { bytes, .. } => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        }
+    }
+
+    fn kept(&self) -> Result<Former, DnsError> {
+        Former::at(&self.former).map_err(failed("read", &self.former))
     }
 
     /// Puts the former file back, unless somebody else has changed ours; true when it was put back.
     pub(super) fn restore(&self) -> Result<bool, DnsError> {
+        self.recall()?;
         if !exists(&self.ours) {
             return self.forget().map(|()| false);
         }
         let ours = self.in_place();
         if ours {
-            self.put_back().map_err(failed("put back", &self.path))?;
+            self.put_back(&self.kept()?).map_err(failed("put back", &self.path))?;
         } else {
             tracing::warn!(path = %self.path.display(), "somebody else has changed it: it is left as it is");
         }
         self.forget().map(|()| ours)
     }
 
-    fn put_back(&self) -> io::Result<()> {
-        match fs::symlink_metadata(&self.former) {
-            Ok(metadata) if metadata.is_symlink() => {
+    fn put_back(&self, former: &Former) -> io::Result<()> {
+        match former {
+            Former::Link(target) => {
                 let temporary = self.path.with_file_name(TEMPORARY);
                 let _ = fs::remove_file(&temporary);
-                symlink(fs::read_link(&self.former)?, &temporary)?;
+                symlink(target, &temporary)?;
                 fs::rename(&temporary, &self.path)
             }
-            Ok(metadata) => put(&self.path, &fs::read(&self.former)?, metadata.permissions().mode() & 0o777),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => fs::remove_file(&self.path),
-            Err(error) => Err(error),
+            Former::File { bytes, mode } => put(&self.path, bytes, *mode),
+            Former::None => fs::remove_file(&self.path),
         }
     }
 
     /// Keeps what is there now.
     fn keep(&self) -> Result<(), DnsError> {
         self.forget()?;
-        let kept = match fs::symlink_metadata(&self.path) {
-            Ok(metadata) if metadata.is_symlink() => {
-                fs::read_link(&self.path).and_then(|target| symlink(target, &self.former))
-            }
-            Ok(metadata) => fs::read(&self.path).and_then(|bytes| {
-                files::write_atomic(&self.former, &bytes)?;
-                fs::set_permissions(&self.former, metadata.permissions())
-            }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-        };
+        let kept = Former::at(&self.path).and_then(|former| former.keep_at(&self.former));
         kept.map_err(failed("keep", &self.former))
     }
 

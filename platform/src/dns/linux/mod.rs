@@ -1,6 +1,7 @@
 //! Linux: systemd-resolved where it keeps `/etc/resolv.conf`, else that file itself.
 
 mod file;
+mod former;
 mod resolved;
 mod text;
 
@@ -20,6 +21,7 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 pub struct System {
     state: PathBuf,
     path: PathBuf,
+    bus: resolved::Bus,
 }
 
 impl System {
@@ -31,7 +33,7 @@ impl System {
 
     /// With another file in the place of `/etc/resolv.conf`.
     pub(crate) fn at(path: impl Into<PathBuf>, state: impl Into<PathBuf>) -> Self {
-        Self { state: state.into(), path: path.into() }
+        Self { state: state.into(), path: path.into(), bus: resolved::Bus::default() }
     }
 
     fn held(&self) -> Held {
@@ -47,13 +49,13 @@ impl SystemDns for System {
 
     fn servers(&self) -> Result<Vec<IpAddr>, DnsError> {
         let text = read(&self.path)?;
-        if resolved::keeps(&text) { resolved::servers() } else { Ok(text::servers(&text)) }
+        if resolved::keeps(&text) { resolved::servers(&self.bus) } else { Ok(text::servers(&text)) }
     }
 
     fn apply(&self, config: &ResolverConfig) -> Result<Applied, DnsError> {
         let text = read(&self.path)?;
         if resolved::keeps(&text) {
-            let link = resolved::Link::set(config)?;
+            let link = resolved::Link::set(&self.bus, config)?;
             return Ok(Applied::new(Keeper::Resolved, link));
         }
         let held = self.held();

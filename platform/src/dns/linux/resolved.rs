@@ -5,7 +5,7 @@ use crate::{
     netcfg::interface_index,
 };
 use std::{net::IpAddr, thread};
-use zbus::{Connection, Proxy};
+use zbus::{Connection, Proxy, connection};
 
 /// `AF_INET` and `AF_INET6`, as the interface wants them.
 const FAMILIES: [i32; 2] = [nix::libc::AF_INET, nix::libc::AF_INET6];
@@ -18,9 +18,14 @@ pub(super) fn keeps(text: &str) -> bool {
     !servers.is_empty() && servers.iter().all(|server| STUBS.contains(&server.to_string().as_str()))
 }
 
+/// The bus that systemd-resolved is on: the system's (`DBUS_SYSTEM_BUS_ADDRESS`, or the usual place) unless an address
+/// says another.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Bus(pub(super) Option<String>);
+
 /// The servers of all links and of the system.
-pub(super) fn servers() -> Result<Vec<IpAddr>, DnsError> {
-    run("tell its servers", |manager| async move {
+pub(super) fn servers(bus: &Bus) -> Result<Vec<IpAddr>, DnsError> {
+    run(bus, "tell its servers", |manager| async move {
         let all: Vec<(i32, i32, Vec<u8>)> = manager.get_property("DNS").await?;
         Ok(all.into_iter().filter_map(|(_, _, bytes)| address(&bytes)).collect())
     })
@@ -41,41 +46,60 @@ fn wire(address: &IpAddr) -> (i32, Vec<u8>) {
 /// outlives a crash.
 #[derive(Debug)]
 pub(super) struct Link {
+    bus: Bus,
     index: i32,
     config: ResolverConfig,
 }
 
 impl Link {
-    pub(super) fn set(config: &ResolverConfig) -> Result<Self, DnsError> {
-        let name = config.interface.clone();
-        let index = interface_index(&name).and_then(|index| i32::try_from(index).ok());
-        let mut link = Self { index: index.ok_or(DnsError::NoInterface { name })?, config: ResolverConfig::default() };
-        link.change(config)?;
-        Ok(link)
+    pub(super) fn set(bus: &Bus, config: &ResolverConfig) -> Result<Self, DnsError> {
+        let name = &config.interface;
+        let index = index_of(name).ok_or_else(|| DnsError::NoInterface { name: name.clone() })?;
+        let mut link = Self { bus: bus.clone(), index, config: config.clone() };
+        match link.tell(config) {
+            Ok(()) => Ok(link),
+            Err(error) => {
+                // It may have taken the half of it.
+                let _ = link.undo();
+                Err(error)
+            }
+        }
     }
-}
 
-impl Undo for Link {
-    fn change(&mut self, config: &ResolverConfig) -> Result<(), DnsError> {
+    fn tell(&self, config: &ResolverConfig) -> Result<(), DnsError> {
         let index = self.index;
         let servers: Vec<(i32, Vec<u8>)> = config.servers.iter().map(wire).collect();
         // A suffix that short names are completed with, or (true) one that only says who is asked.
         let search = config.search.iter().map(|suffix| (suffix.clone(), false));
         let domains: Vec<(String, bool)> =
             search.chain(config.domains.iter().map(|suffix| (suffix.clone(), true))).collect();
-        run("take the tunnel's servers", move |manager| async move {
-            manager.call::<_, _, ()>("SetLinkDNS", &(index, servers)).await?;
-            manager.call::<_, _, ()>("SetLinkDomains", &(index, domains)).await?;
+        run(&self.bus, "take the tunnel's servers", move |manager| async move {
+            // The servers last: they are at no moment those for every name.
             manager.call::<_, _, ()>("SetLinkDefaultRoute", &(index, false)).await?;
+            manager.call::<_, _, ()>("SetLinkDomains", &(index, domains)).await?;
+            manager.call::<_, _, ()>("SetLinkDNS", &(index, servers)).await?;
             // What was not found without the tunnel may be found now.
             manager.call::<_, _, ()>("FlushCaches", &()).await
-        })?;
+        })
+    }
+}
+
+fn index_of(interface: &str) -> Option<i32> {
+    interface_index(interface).and_then(|index| i32::try_from(index).ok())
+}
+
+impl Undo for Link {
+    fn change(&mut self, config: &ResolverConfig) -> Result<(), DnsError> {
+        if let Err(error) = self.tell(config) {
+            let _ = self.tell(&self.config);
+            return Err(error);
+        }
         self.config = config.clone();
         Ok(())
     }
 
     fn in_place(&self) -> bool {
-        interface_index(&self.config.interface).and_then(|index| i32::try_from(index).ok()) == Some(self.index)
+        index_of(&self.config.interface) == Some(self.index)
     }
 
     fn undo(&mut self) -> Result<(), DnsError> {
@@ -83,7 +107,7 @@ impl Undo for Link {
             return Ok(());
         }
         let index = self.index;
-        run("forget the tunnel's servers", move |manager| async move {
+        run(&self.bus, "forget the tunnel's servers", move |manager| async move {
             manager.call::<_, _, ()>("RevertLink", &(index,)).await?;
             manager.call::<_, _, ()>("FlushCaches", &()).await
         })
@@ -91,7 +115,7 @@ impl Undo for Link {
 }
 
 /// Asks systemd-resolved, on a thread and a runtime of their own: the caller may be on any.
-fn run<T: Send, F>(step: &'static str, ask: impl FnOnce(Proxy<'static>) -> F + Send) -> Result<T, DnsError>
+fn run<T: Send, F>(bus: &Bus, step: &'static str, ask: impl FnOnce(Proxy<'static>) -> F + Send) -> Result<T, DnsError>
 where
     F: Future<Output = zbus::Result<T>>,
 {
@@ -101,7 +125,10 @@ where
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.map_err(|error| error.to_string())?.block_on(async {
                 let asked = async {
-                    let bus = Connection::system().await?;
+                    let bus = match &bus.0 {
+                        Some(address) => connection::Builder::address(address.as_str())?.build().await?,
+                        None => Connection::system().await?,
+                    };
                     let name = "org.freedesktop.resolve1";
                     let manager =
                         Proxy::new(&bus, name, "/org/freedesktop/resolve1", "org.freedesktop.resolve1.Manager");
@@ -114,3 +141,6 @@ where
     });
     answer.and_then(|answer| answer).map_err(refused)
 }
+
+#[cfg(test)]
+mod tests;

@@ -56,6 +56,48 @@ fn after_a_crash_the_next_start_puts_it_back() {
 }
 
 #[test]
+fn after_a_crash_and_the_loss_of_its_notes_the_file_itself_tells_what_it_was() {
+    let scratch = Scratch::new();
+    let (system, path) = system(&scratch);
+    let lose = || fs::remove_dir_all(scratch.path("state")).unwrap();
+    std::mem::forget(system.apply(&config("corp.example")).unwrap());
+    lose();
+    // Another daemon's file is not taken back, nor is one that somebody has changed.
+    assert!(!System::at(&path, scratch.path("other")).recover().unwrap());
+    let ours = fs::read_to_string(&path).unwrap();
+    fs::write(&path, ours.replace("127.0.2.2", "127.0.2.9")).unwrap();
+    assert!(!system.recover().unwrap());
+    fs::write(&path, ours).unwrap();
+    assert!(system.recover().unwrap());
+    assert_eq!(fs::read_to_string(&path).unwrap(), FORMER);
+    assert!(!system.recover().unwrap());
+
+    // The same under a daemon that runs: its next change, and its end.
+    let mut applied = system.apply(&config("corp.example")).unwrap();
+    lose();
+    assert!(applied.in_place());
+    applied.change(&config("other.example")).unwrap();
+    assert!(fs::read_to_string(&path).unwrap().contains("search other.example lan\n"));
+    lose();
+    applied.revert().unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), FORMER);
+    assert_forgotten(&scratch);
+
+    // A link, and nothing at all.
+    fs::rename(&path, scratch.path("elsewhere")).unwrap();
+    symlink("elsewhere", &path).unwrap();
+    std::mem::forget(system.apply(&config("corp.example")).unwrap());
+    lose();
+    assert!(system.recover().unwrap());
+    assert_eq!(fs::read_link(&path).unwrap(), Path::new("elsewhere"));
+    fs::remove_file(&path).unwrap();
+    std::mem::forget(system.apply(&config("corp.example")).unwrap());
+    lose();
+    assert!(system.recover().unwrap());
+    assert!(!path.exists());
+}
+
+#[test]
 fn a_crash_between_any_two_steps_leaves_the_former_or_what_can_be_put_back() {
     let scratch = Scratch::new();
     let (system, path) = system(&scratch);

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 /// The first lines of what we write.
 const HEADER: &str = "# Written by Vestibule while its tunnel is up, and put back as it was afterwards.\n\
-                      # A change of yours is kept; `vestibule disconnect` puts the former file back.\n";
+                      # A change of yours is kept; `vestibule disconnect` puts the former file back, which\n\
+                      # the comments at the end hold.\n";
 
 /// The name servers in the file's order.
 pub(super) fn servers(text: &str) -> Vec<IpAddr> {

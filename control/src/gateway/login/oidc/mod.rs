@@ -16,9 +16,11 @@ pub(super) use pending::PendingLogins;
 use super::offered::Offered;
 use super::request::Parameters;
 use super::{Identified, form, page};
+use crate::gateway::access::Presented;
 use crate::gateway::app::App;
 use crate::gateway::secret::Secret;
 use crate::gateway::store::ProviderRow;
+use axum::Extension;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{ConnectInfo, Query, State};
 use axum::http::header::{CACHE_CONTROL, COOKIE, HOST, LOCATION, SET_COOKIE};
@@ -105,6 +107,7 @@ pub(super) async fn start(
 /// `GET /warp/oidc/callback`
 pub(super) async fn callback(
     State(app): State<Arc<App>>,
+    Extension(presented): Extension<Presented>,
     headers: HeaderMap,
     query: Result<Query<Callback>, QueryRejection>,
 ) -> Response {
@@ -131,7 +134,9 @@ pub(super) async fn callback(
         Err(response) => return response,
     };
     match exchange::finish(&provider, &pending.redirect, code, pending.verifier, pending.nonce).await {
-        Ok(person) => form::proceed(&app, &pending.request, Identified { person, provider: Some(provider.id) }),
+        Ok(person) => {
+            form::proceed(&app, &pending.request, Identified { person, provider: Some(provider.id), presented })
+        }
         Err(error) => refused(&provider, &error),
     }
 }

@@ -1,5 +1,16 @@
--- What the tunnel of an order travels over: `wireguard` or `masque`. For the latter `tunnel_key` is the SHA-256 of the
--- client's public key.
-ALTER TABLE swap_orders ADD COLUMN protocol TEXT NOT NULL DEFAULT 'wireguard' CHECK (protocol IN ('wireguard', 'masque'));
+-- Authorities whose client certificates count at enrolment.
+CREATE TABLE access_certificates (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    -- DER.
+    certificate BLOB NOT NULL,
+    -- SHA-256 of its DER.
+    fingerprint TEXT NOT NULL UNIQUE,
+    -- JSON array.
+    associated_hostnames TEXT NOT NULL,
+    expires_at INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL
+) STRICT;
 
 PRAGMA user_version = 7;
