@@ -5,6 +5,7 @@
 //! holds what it has opened under the new one, at most `HOLD_MOST` and `HOLD_BYTES`. An expiry is counted.
 
 use super::Engine;
+use super::peer::Peer;
 use crate::generation::{Generation, GenerationId, HOLD_BYTES, HOLD_MOST};
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -37,7 +38,12 @@ impl Holding {
 impl Engine {
     /// Holds an opened packet back; false when nothing is awaited.
     pub(super) fn hold(&mut self, slot: usize, id: GenerationId, range: Range<usize>, now: Instant) -> bool {
-        let Some(holding) = &mut self.peers[slot].holding else { return false };
+        let Peer { holding: Some(holding), draining, .. } = &mut self.peers[slot] else { return false };
+        if draining.iter().all(|generation| generation.id != holding.old) {
+            // It is over, and nothing of it can come any more.
+            self.let_go(slot, now);
+            return false;
+        }
         let packet = self.deliveries.packet(range).to_vec();
         holding.bytes += packet.len();
         holding.packets.push_back((id, packet));

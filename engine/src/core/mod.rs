@@ -18,6 +18,7 @@ mod inbound;
 mod index;
 mod judge;
 mod knocks;
+mod marker;
 mod masque;
 mod outbound;
 mod peer;

@@ -87,7 +87,7 @@ impl Engine {
     pub(super) fn arm(&mut self, slot: usize, now: Instant) {
         let peer = &self.peers[slot];
         let sessions = peer.active.iter().chain(&peer.preparing);
-        if let Some(at) = sessions.filter_map(|generation| generation.deadline()).min() {
+        if let Some(at) = sessions.filter_map(|generation| generation.deadline(now)).min() {
             self.deadlines.arm(slot, at);
         }
         let soon = now + SECOND;
@@ -152,7 +152,7 @@ impl Engine {
 impl Peer {
     /// When something is due for this peer.
     fn next_deadline(&self, now: Instant) -> Option<Instant> {
-        let sessions = self.active.iter().chain(&self.preparing).filter_map(|generation| generation.deadline());
+        let sessions = self.active.iter().chain(&self.preparing).filter_map(|generation| generation.deadline(now));
         let marker = self.active.iter().filter_map(|active| Some(active.marker?.resend_at));
         let trying = self.preparing.iter().filter(|preparing| self.kind == PeerKind::Gateway && !preparing.ready);
         let trying = trying

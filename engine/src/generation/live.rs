@@ -200,10 +200,10 @@ impl Generation {
     }
 
     /// When its transport wants to be looked at.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
         match &self.transport {
             Transport::WireGuard(session) => session.deadline(),
-            Transport::Masque(tunnel) => tunnel.deadline(self.ready),
+            Transport::Masque(tunnel) => tunnel.deadline(self.ready, now),
         }
     }
 

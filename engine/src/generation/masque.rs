@@ -73,6 +73,8 @@ impl MasqueGateway {
 pub(crate) struct MasqueTunnel {
     pub(crate) end: MasqueEnd,
     pub(crate) connection: Option<ConnectionHandle>,
+    /// Another connection under way, which will replace it.
+    pub(crate) renewing: Option<ConnectionHandle>,
     /// It is open.
     pub(crate) tunnel: Option<TunnelId>,
     /// The longest packet that fits.
@@ -90,6 +92,7 @@ impl MasqueTunnel {
         Self {
             end,
             connection: None,
+            renewing: None,
             tunnel: None,
             mtu: 0,
             routed: false,
@@ -118,6 +121,7 @@ impl MasqueTunnel {
     /// Notes that the tunnel is open.
     pub(crate) fn opened(&mut self, tunnel: TunnelId, now: Instant) {
         self.connection = Some(tunnel.connection);
+        self.renewing.take_if(|renewing| *renewing == tunnel.connection);
         self.tunnel = Some(tunnel);
         self.opened_at = Some(now);
         self.pause = RETRY_MIN;
@@ -155,11 +159,11 @@ impl MasqueTunnel {
     }
 
     /// When something is to be done: a connection is to be tried, or `ready` is to be asked again.
-    pub(crate) fn deadline(&self, ready: bool) -> Option<Instant> {
+    pub(crate) fn deadline(&self, ready: bool, now: Instant) -> Option<Instant> {
         let MasqueEnd::Device(_) = self.end else { return None };
         match self.connection {
             None => Some(self.retry_at),
-            Some(_) => self.patience_ends().filter(|_| !ready),
+            Some(_) => self.patience_ends().filter(|end| !ready && *end > now),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What the QUIC endpoint tells: tunnels asked for, opened, given addresses, and lost.
 
 use super::Owner;
+use crate::core::peer::Stage;
 use crate::core::{self, Engine};
 use crate::generation::{GenerationId, MasqueEnd, MasqueTunnel, PublicKey};
 use crate::masque::capsule::RequestedAddress;
@@ -37,6 +38,9 @@ impl Engine {
         let chain = masque.endpoint.peer_certificates(id.connection);
         let client = chain.and_then(|chain| Some(tls::key_id(&tls::public_key(chain.first()?).ok()?)));
         let owner = client.and_then(|client| masque.clients.get(&client).copied());
+        // What drains is not begun anew.
+        let owner = owner
+            .filter(|(slot, id)| self.peers[*slot].generation(*id).is_some_and(|(stage, _)| stage != Stage::Draining));
         let targets = match &incoming.target {
             Target::Any => Some(None),
             Target::Prefix(prefix) => Some(Some(vec![*prefix])),
@@ -134,8 +138,11 @@ impl Engine {
         let Some((slot, id)) = masque.connections.get(&connection).copied() else { return };
         masque.close(connection);
         let Some((_, generation)) = self.peers[slot].generation(id) else { return };
-        if let Some(tunnel) = generation.transport.masque().filter(|tunnel| tunnel.connection == Some(connection)) {
-            tunnel.lost(now);
+        if let Some(tunnel) = generation.transport.masque() {
+            tunnel.renewing.take_if(|renewing| *renewing == connection);
+            if tunnel.connection == Some(connection) {
+                tunnel.lost(now);
+            }
         }
         self.look_at(slot, now);
     }

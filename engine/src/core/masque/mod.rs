@@ -93,17 +93,17 @@ impl Masque {
         {
             self.clients.remove(client_key);
         }
-        let own = |owner: &Owner| owner.1 == generation.id;
-        let connections: Vec<_> =
-            self.connections.iter().filter(|(_, owner)| own(owner)).map(|(handle, _)| *handle).collect();
-        for connection in connections {
+        for connection in tunnel.connection.into_iter().chain(tunnel.renewing) {
             self.close(connection);
         }
     }
 
     fn close(&mut self, connection: ConnectionHandle) {
         self.connections.remove(&connection);
-        self.tunnels.retain(|tunnel, _| tunnel.connection != connection);
+        let of = |stream| TunnelId { connection, stream };
+        while let Some((&tunnel, _)) = self.tunnels.range(of(0)..=of(u64::MAX)).next() {
+            self.tunnels.remove(&tunnel);
+        }
         self.endpoint.close(connection, self.now);
     }
 }

@@ -84,9 +84,13 @@ impl Engine {
     pub(in crate::core) fn renew_masque(&mut self, slot: usize, now: Instant) {
         let (Some(masque), Some(active)) = (&mut self.masque, &mut self.peers[slot].active) else { return };
         let id = active.id;
-        let Some(MasqueEnd::Device(gateway)) = active.transport.masque().map(|tunnel| &tunnel.end) else { return };
-        if masque.connect(gateway, (slot, id), now).is_some() {
-            self.counters.handshakes_sent.add(1);
+        let Some(tunnel) = active.transport.masque().filter(|tunnel| tunnel.tunnel.is_some()) else { return };
+        if let Some(former) = tunnel.renewing.take() {
+            masque.close(former);
+        }
+        if let MasqueEnd::Device(gateway) = &tunnel.end {
+            tunnel.renewing = masque.connect(gateway, (slot, id), now);
+            self.counters.handshakes_sent.add(tunnel.renewing.iter().len() as u64);
         }
         masque.flush(&mut self.transmits, now);
     }

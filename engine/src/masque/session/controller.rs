@@ -82,3 +82,23 @@ impl Controller for Unlimited {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_control_only_what_nobody_acknowledges_is_bounded() {
+        let now = Instant::now();
+        let mut off = Unlimited::default();
+        off.on_sent(now, MOST_IN_FLIGHT - 1, 0);
+        assert!(off.window() > u64::from(u32::MAX), "neither a window nor pacing");
+        off.on_sent(now, 1, 1);
+        assert_eq!(off.window(), MOST_IN_FLIGHT);
+        off.on_congestion_event(now, now, false, 1);
+        assert_eq!(off.window(), WINDOW, "a loss is no reason to send less");
+        off.on_sent(now, MOST_IN_FLIGHT, 2);
+        off.on_end_acks(now, 1000, false, Some(2));
+        assert_eq!(off.window(), WINDOW);
+    }
+}
