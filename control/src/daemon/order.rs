@@ -18,11 +18,8 @@ use crate::{
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use std::{net::IpAddr, sync::Arc};
-use tunnel_key::TunnelKey;
+pub(crate) use transport::{Generation, Transport, TunnelKey};
 use uuid::Uuid;
-use vestibule_engine::generation::{
-    GenerationConfig, GenerationId, MasqueConfig, MasqueEnd, MasqueGateway, PrivateKey, PublicKey,
-};
 use vestibule_engine::policy::Policy;
 
 mod transport;

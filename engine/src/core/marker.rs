@@ -3,6 +3,7 @@
 use super::control_packet::ControlPacket;
 use super::peer::{Peer, Stage};
 use super::{Engine, Event, PeerKind, send};
+use crate::generation::GenerationId;
 use std::time::Instant;
 
 impl Engine {

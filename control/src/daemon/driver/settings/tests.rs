@@ -7,6 +7,7 @@ use crate::{
     },
     daemon::{
         ipc::{Answer, Origin, Request, SettingView, SettingsView, State},
+        settings::Sources,
         twin::{MDM, MemoryVault, TestDevice, TwinGateway},
     },
 };
