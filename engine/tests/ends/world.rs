@@ -16,6 +16,11 @@ pub(crate) const DIRECTORY: [u8; 4] = [10, 20, 0, 10];
 pub(crate) const INTRANET: [u8; 4] = [10, 20, 0, 80];
 pub(crate) const AT: PeerId = PeerId(1);
 
+/// Flags of TCP.
+pub(crate) const SYN: u8 = 0x02;
+pub(crate) const SYN_ACK: u8 = 0x12;
+pub(crate) const ACK: u8 = 0x10;
+
 pub(crate) struct World {
     pub(crate) device: Engine,
     pub(crate) gateway: Engine,
