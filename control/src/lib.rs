@@ -12,4 +12,6 @@ pub mod gateway;
 pub mod mdm;
 pub mod registration;
 pub mod rules;
+pub mod secret;
+mod splitmix;
 pub mod wireguard;

@@ -2,14 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod ends;
-#[path = "ends/world.rs"]
-#[allow(dead_code)]
-mod world;
 
+use ends::world::*;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 use vestibule_engine::policy::{Action, AddressSet, Clause, Policy, Rule};
-use world::*;
 
 const FLOWS: u16 = 4000;
 

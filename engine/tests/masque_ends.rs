@@ -1,16 +1,12 @@
 //! Generations over MASQUE where the wire or one of the ends does what WireGuard does not meet.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-#[allow(dead_code)]
 mod ends;
-#[allow(dead_code)]
-#[path = "ends/world.rs"]
-mod world;
 
+use ends::world::*;
 use std::time::Duration;
 use vestibule_engine::core::{DropReason, Event};
 use vestibule_engine::generation::HOLD_MOST;
-use world::*;
 
 /// A swap whose last packets under the old generation are overtaken; gives what was overtaken.
 fn overtaken(ways: [Way; 2]) -> (World, std::collections::VecDeque<(std::net::SocketAddr, usize, Vec<u8>)>) {

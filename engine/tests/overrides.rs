@@ -2,20 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod ends;
-#[path = "ends/world.rs"]
-#[allow(dead_code)]
-mod world;
 
+use ends::world::*;
 use std::sync::Arc;
 use std::time::Duration;
 use vestibule_engine::packet::checksum::{checksum, transport_verifies};
 use vestibule_engine::packet::{Frame, Frames, Gso, Headers, Offload};
 use vestibule_engine::policy::{Action, AddressSet, Clause, Policy, Rule};
-use world::*;
 
-const SYN: u8 = 2;
-const SYN_ACK: u8 = 0x12;
-const ACK: u8 = 0x10;
 /// Where the rule sends what is meant for [`INTRANET`].
 const ELSEWHERE: [u8; 4] = [10, 20, 0, 99];
 

@@ -2,20 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod ends;
-#[path = "ends/world.rs"]
-#[allow(dead_code)]
-mod world;
 
+use ends::world::*;
 use std::sync::Arc;
 use std::time::Duration;
 use vestibule_engine::core::DropReason;
 use vestibule_engine::generation::GenerationId;
 use vestibule_engine::policy::{Action, Clause, Detected, Payload, PayloadTest, Policy, Rule};
-use world::*;
-
-const SYN: u8 = 2;
-const SYN_ACK: u8 = 0x12;
-const ACK: u8 = 0x10;
 
 /// Blocks what `test` tells, and allows the rest.
 fn blocks(test: Payload, negated: bool) -> Arc<Policy> {

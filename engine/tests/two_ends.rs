@@ -2,14 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod ends;
-#[path = "ends/world.rs"]
-mod world;
 
+use ends::world::*;
 use std::time::Duration;
 use vestibule_engine::core::{CommitError, DropReason, Event};
 use vestibule_engine::generation::GenerationId;
 use vestibule_engine::wireguard::SessionBackend;
-use world::*;
 
 #[test]
 fn the_first_generation_comes_up_and_carries_both_ways() {

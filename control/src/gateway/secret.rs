@@ -1,6 +1,7 @@
 //! Secrets that are handed out once and kept as a hash.
 
 use crate::crypto::{RandomError, random, sha256};
+use crate::secret::Secret;
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
@@ -11,44 +12,29 @@ pub(super) const API_TOKEN: &str = "cfat_";
 const RANDOM: usize = 40;
 const CHECKSUM: usize = 8;
 
-/// A secret, to be shown once. Older ones of service tokens are 64 hex digits; newer ones are a prefix that tells scanners
-/// of source code what they found, 40 alphanumerics, and a checksum that tells a typing error from a wrong secret: the
-/// first eight hex digits of the SHA-256 of all that is before it.
-pub(super) struct Secret(Zeroizing<String>);
-
-impl Secret {
-    /// One with a prefix and a checksum.
-    pub(super) fn with_prefix(prefix: &str) -> Result<Self, RandomError> {
-        const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-        let mut text = Zeroizing::new(String::with_capacity(prefix.len() + RANDOM + CHECKSUM));
-        text.push_str(prefix);
-        while text.len() < prefix.len() + RANDOM {
-            let bytes = Zeroizing::new(random::<64>()?);
-            // 248 is the greatest multiple of 62 in a byte: every letter is as likely.
-            let letters = bytes.iter().filter(|byte| **byte < 248).map(|byte| ALPHABET[usize::from(byte % 62)] as char);
-            let missing = prefix.len() + RANDOM - text.len();
-            text.extend(letters.take(missing));
-        }
-        let checksum = checksum(&text);
-        text.push_str(&checksum);
-        Ok(Self(text))
+/// A secret with a prefix that tells scanners of source code what they found, 40 alphanumerics, and a checksum that tells a
+/// typing error from a wrong secret: the first eight hex digits of the SHA-256 of all that is before it. Older ones of
+/// service tokens are 64 hex digits.
+pub(super) fn with_prefix(prefix: &str) -> Result<Secret, RandomError> {
+    const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let mut text = Zeroizing::new(String::with_capacity(prefix.len() + RANDOM + CHECKSUM));
+    text.push_str(prefix);
+    while text.len() < prefix.len() + RANDOM {
+        let bytes = Zeroizing::new(random::<64>()?);
+        // 248 is the greatest multiple of 62 in a byte: every letter is as likely.
+        let letters = bytes.iter().filter(|byte| **byte < 248).map(|byte| ALPHABET[usize::from(byte % 62)] as char);
+        let missing = prefix.len() + RANDOM - text.len();
+        text.extend(letters.take(missing));
     }
+    let checksum = checksum(&text);
+    text.push_str(&checksum);
+    Ok(text.into())
+}
 
-    /// 64 hex digits: 256 random bits.
-    pub(super) fn new() -> Result<Self, RandomError> {
-        let bytes = Zeroizing::new(random::<32>()?);
-        Ok(Self(Zeroizing::new(hex::encode(bytes.as_slice()))))
-    }
-
-    /// What is stored.
-    pub(super) fn hash(&self) -> [u8; 32] {
-        sha256(self.0.as_bytes())
-    }
-
-    /// For the one answer that shows it.
-    pub(super) fn expose(&self) -> &str {
-        &self.0
-    }
+/// 64 hex digits: 256 random bits.
+pub(super) fn plain() -> Result<Secret, RandomError> {
+    let bytes = Zeroizing::new(random::<32>()?);
+    Ok(Zeroizing::new(hex::encode(bytes.as_slice())).into())
 }
 
 fn checksum(text: &str) -> String {
@@ -82,7 +68,7 @@ mod tests {
 
     #[test]
     fn a_secret_has_its_prefix_its_length_and_a_checksum_that_finds_typing_errors() {
-        let secret = Secret::with_prefix(SERVICE_TOKEN).unwrap();
+        let secret = with_prefix(SERVICE_TOKEN).unwrap();
         let text = secret.expose().to_owned();
         assert_eq!(text.len(), 6 + 40 + 8);
         assert!(text[6..46].bytes().all(|byte| byte.is_ascii_alphanumeric()), "{text}");
@@ -95,7 +81,7 @@ mod tests {
             assert!(position < 6 || mistyped(&other), "{position}");
         }
         assert!(mistyped(&text[..40]) && mistyped("cfast_") && mistyped("cfast_\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}"));
-        assert!(!mistyped(Secret::new().unwrap().expose()), "the older form has none");
-        assert_ne!(text, Secret::with_prefix(SERVICE_TOKEN).unwrap().expose());
+        assert!(!mistyped(plain().unwrap().expose()), "the older form has none");
+        assert_ne!(text, with_prefix(SERVICE_TOKEN).unwrap().expose());
     }
 }

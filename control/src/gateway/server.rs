@@ -8,7 +8,7 @@ use super::facts::Facts;
 use super::files::Directory;
 use super::posture::{self, PostureRules};
 use super::profiles::Profiles;
-use super::secret::{Secret, id};
+use super::secret::{self, id};
 use super::store::Store;
 use super::tls::Tls;
 use super::{GatewayError, Options, admin, clock, device, events, host, inactivity, login};
@@ -101,7 +101,7 @@ impl Gateway {
         let posture = PostureRules::load(&store).await?;
         let admin_token_file = directory.path(ADMIN_TOKEN);
         let admin_token = directory
-            .secret(ADMIN_TOKEN, || Ok(Zeroizing::new(format!("{}\n", Secret::new()?.expose()).into_bytes())))?;
+            .secret(ADMIN_TOKEN, || Ok(Zeroizing::new(format!("{}\n", secret::plain()?.expose()).into_bytes())))?;
         let private_key = tunnel_key(&directory)?;
         let domain = access_domain(&made.name);
         let authorities = Authorities::read(&store.certificates().await?, &domain);

@@ -17,12 +17,12 @@ pub(crate) use organization::literal_host;
 mod path;
 mod plist;
 mod read;
-mod secret;
 mod suggest;
 #[cfg(test)]
 mod tests;
 mod token;
 
+pub use crate::secret::Secret;
 pub use config::{
     Environment, MdmConfig, OrganizationConfig, OrganizationOverride, PreLogin, ServiceMode, ServiceToken,
     TunnelProtocol,
@@ -30,7 +30,6 @@ pub use config::{
 pub use error::{MdmError, MdmWarning, Problem};
 pub use path::{DEFAULT_PATHS, default_path};
 pub use read::{MAX_CONFIGS, parse};
-pub use secret::Secret;
 
 /// Larger files are refused. 25 organisations with every key are under 100 KiB.
 pub const MAX_BYTES: usize = 1 << 20;

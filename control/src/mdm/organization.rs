@@ -5,7 +5,6 @@ use super::{
     dict::Dict,
     error::Problem,
     plist::Fault,
-    secret::Secret,
 };
 use std::net::{IpAddr, SocketAddr};
 
@@ -101,9 +100,7 @@ pub(super) fn token(dict: &mut Dict) -> Result<Option<ServiceToken>, Fault> {
         }
     }
     match (id, secret) {
-        (Some(id), Some(secret)) => {
-            Ok(Some(ServiceToken { client_id: id.to_string(), client_secret: Secret::new(secret) }))
-        }
+        (Some(id), Some(secret)) => Ok(Some(ServiceToken { client_id: id.to_string(), client_secret: secret.into() })),
         (None, None) => Ok(None),
         (Some(_), None) => Err(dict.missing("auth_client_secret", "`auth_client_id` requires it")),
         (None, Some(_)) => Err(dict.missing("auth_client_id", "`auth_client_secret` requires it")),

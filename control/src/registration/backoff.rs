@@ -32,17 +32,10 @@ impl Backoff {
     }
 }
 
-/// SplitMix64: the n-th number of a seed. Spreads retries; guards no secret.
-pub(super) const fn mix(seed: u64, n: u64) -> u64 {
-    let mut z = seed.wrapping_add(n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::splitmix::mix;
 
     #[test]
     fn doubles_to_a_minute_and_never_exceeds_it() {

@@ -1,6 +1,7 @@
 //! First half of a step: what an event changes in what is known. Decides nothing about traffic.
 
-use super::{Action, Event, Registration, Row, Seat, Session, SessionId, SinceBoot, Slot, State, UserId, backoff::mix};
+use super::{Action, Event, Registration, Row, Seat, Session, SessionId, SinceBoot, Slot, State, UserId};
+use crate::splitmix::mix;
 use uuid::Uuid;
 
 /// Takes the event into `state`. The answer is the row that explains it, when that is not the decision's.

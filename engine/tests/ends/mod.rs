@@ -1,4 +1,7 @@
-//! Batches that the tests lend to engines.
+//! Batches that the tests lend to engines, and the two ends of a tunnel.
+
+#[allow(dead_code, reason = "each test uses its part")]
+pub(crate) mod world;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;

@@ -28,6 +28,11 @@ pub(crate) enum Way {
     Masque,
 }
 
+/// Flags of TCP.
+pub(crate) const SYN: u8 = 0x02;
+pub(crate) const SYN_ACK: u8 = 0x12;
+pub(crate) const ACK: u8 = 0x10;
+
 pub(crate) struct World {
     pub(crate) way: Way,
     /// The gateway's key, once it serves MASQUE.

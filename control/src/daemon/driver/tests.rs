@@ -6,43 +6,15 @@ use crate::{
     api::device::RegistrationStatus,
     daemon::{
         ipc::{Answer, MdmState, Request, State, WhyView},
-        twin::{MDM, MemoryVault, TestDevice, TwinGateway},
+        twin::{MDM, TestDevice, World},
     },
     registration::{Event, Seat, Session},
 };
-use std::{path::PathBuf, sync::Arc, time::Duration};
-use vestibule_platform::socket::memory::Hub;
+use std::time::Duration;
 
 const PRE: &str = "non_identity@mycompany.cloudflareaccess.com";
 const ALICE: &str = "alice@example.com";
 const BOB: &str = "bob@example.com";
-
-struct World {
-    hub: Hub,
-    gateway: Arc<TwinGateway>,
-    vault: MemoryVault,
-    directory: PathBuf,
-}
-
-impl World {
-    fn new(name: &str, mdm: &[u8]) -> Self {
-        let directory = std::env::temp_dir().join(format!("vestibule-driver-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&directory).unwrap();
-        std::fs::write(directory.join("mdm.xml"), mdm).unwrap();
-        let hub = Hub::new();
-        Self { gateway: TwinGateway::start(&hub), hub, vault: MemoryVault::default(), directory }
-    }
-
-    fn device(&self, sessions: Vec<Session>) -> TestDevice {
-        TestDevice::start(&self.gateway, &self.hub, &self.vault, &self.directory.join("mdm.xml"), sessions)
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.directory);
-    }
-}
 
 fn logon(user: &str, session: &str) -> Event {
     Event::SessionLogon { user: user.into(), session: session.into(), seat: Seat::Console }

@@ -2,6 +2,7 @@
 
 mod https;
 
+pub use crate::secret::Secret;
 pub use https::{GatewayAddressError, HttpsGateway};
 
 use crate::api::device::{
@@ -11,31 +12,6 @@ use crate::api::device::{
 use crate::api::posture::{PostureReport, PostureSchedule};
 use std::{fmt, future::Future, net::IpAddr};
 use uuid::Uuid;
-use zeroize::Zeroizing;
-
-/// A secret in text form. Zeroised on drop, redacted in `Debug`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Zeroizing<String>);
-
-impl Secret {
-    /// Takes the secret.
-    #[must_use]
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(Zeroizing::new(text.into()))
-    }
-
-    /// The secret itself, for the one place that sends or stores it.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(redacted)")
-    }
-}
 
 /// What an enrolment shows for itself.
 #[derive(Clone, Debug)]

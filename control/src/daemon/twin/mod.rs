@@ -4,9 +4,11 @@
 
 mod device;
 mod gateway;
+mod world;
 
 pub(super) use device::{MDM, TestDevice};
 pub(super) use gateway::{CLIENT_ID, TwinGateway};
+pub(super) use world::World;
 
 use std::{
     collections::BTreeMap,

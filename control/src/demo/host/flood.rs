@@ -1,6 +1,7 @@
 //! An attacker: rubbish, half messages and replays to the tunnel's port, as fast as asked.
 
-use super::{serve, stamp::mix, udp::Pace, unknown};
+use super::{serve, udp::Pace, unknown};
+use crate::splitmix::mix;
 use serde_json::json;
 use std::{
     io,
@@ -49,7 +50,7 @@ fn flood(sender: &Sender, rate: u32, replay: &[Vec<u8>], sent: &AtomicU64) {
 
 /// One of the attacker's datagrams.
 fn forged(number: u64, replay: &[Vec<u8>]) -> Vec<u8> {
-    let random = |length: usize| (0..length as u64).map(|at| mix(number << 20 ^ at) as u8).collect::<Vec<u8>>();
+    let random = |length: usize| (0..length as u64).map(|at| mix(number << 20 ^ at, 1) as u8).collect::<Vec<u8>>();
     let message = |kind: u8, length: usize| {
         let mut bytes = random(length);
         bytes[..4].copy_from_slice(&[kind, 0, 0, 0]);
@@ -61,11 +62,11 @@ fn forged(number: u64, replay: &[Vec<u8>]) -> Vec<u8> {
         1 => message(2, 92),
         2 => message(3, 64),
         // Data for an index that somebody may have, of several sizes.
-        3 => message(4, 32 + (mix(number) % 1400) as usize),
+        3 => message(4, 32 + (mix(number, 1) % 1400) as usize),
         // Cut short.
         4 => message(1, 100),
         5 => message(4, 12),
         6 if !replay.is_empty() => replay[(number / 8) as usize % replay.len()].clone(),
-        _ => random(1 + (mix(number) % 300) as usize),
+        _ => random(1 + (mix(number, 1) % 300) as usize),
     }
 }

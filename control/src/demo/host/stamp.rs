@@ -5,6 +5,8 @@
 //! | "vest" | flow   | sequence       | sent, ns       | length | body...
 //! ```
 
+use crate::splitmix::mix;
+
 /// Bytes before the body.
 pub(crate) const HEADER: usize = 26;
 /// Bytes of the IPv4 and UDP headers around a datagram.
@@ -50,7 +52,7 @@ pub(crate) fn read(buffer: &[u8], flow: u32) -> Option<u64> {
 }
 
 fn seed(flow: u32, sequence: u64) -> u64 {
-    mix(u64::from(flow) << 40 ^ sequence)
+    mix(u64::from(flow) << 40 ^ sequence, 1)
 }
 
 /// Fills `buffer` with the stream of `seed` from byte `position` on.
@@ -69,20 +71,12 @@ fn words(length: usize, seed: u64, position: u64, mut piece: impl FnMut(usize, &
     let mut at = 0;
     while at < length {
         let place = position + at as u64;
-        let word = mix(seed ^ (place / 8)).to_le_bytes();
+        let word = mix(seed ^ (place / 8), 1).to_le_bytes();
         let skip = usize::try_from(place % 8).unwrap_or(0);
         let count = (8 - skip).min(length - at);
         piece(at, &word[skip..skip + count]);
         at += count;
     }
-}
-
-/// The finaliser of SplitMix64: neighbouring inputs give unrelated outputs.
-pub(crate) fn mix(input: u64) -> u64 {
-    let mut z = input.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::permission::{Caller, Permission, SCOPE};
 use super::query::{descending, parameters, refused};
 use crate::gateway::app::App;
 use crate::gateway::clock;
-use crate::gateway::secret::{API_TOKEN, Secret, id};
+use crate::gateway::secret::{API_TOKEN, id, with_prefix};
 use crate::gateway::store::{ApiTokenRow, Millis};
 use axum::Extension;
 use axum::body::Bytes;
@@ -66,7 +66,7 @@ pub(super) async fn show(State(app): State<Arc<App>>, Id(id): Id) -> Answer {
 
 pub(super) async fn create(State(app): State<Arc<App>>, Extension(caller): Extension<Caller>, bytes: Bytes) -> Answer {
     let request: Body = read(&bytes)?;
-    let (secret, now) = (Secret::with_prefix(API_TOKEN)?, clock::now());
+    let (secret, now) = (with_prefix(API_TOKEN)?, clock::now());
     let mut token = ApiTokenRow {
         id: id()?,
         name: String::new(),
@@ -111,7 +111,7 @@ pub(super) async fn roll(
     let Nothing {} = read_or_empty(&bytes)?;
     let mut token = find(&app, &id).await?;
     within(&caller, &grants::of(&token))?;
-    let secret = Secret::with_prefix(API_TOKEN)?;
+    let secret = with_prefix(API_TOKEN)?;
     token.updated_at = clock::now();
     app.store.put_api_token(&token, Some(&secret.hash())).await?;
     one(secret.expose())

@@ -6,9 +6,10 @@ use super::path::Id;
 use super::query::{parameters, refused};
 use crate::gateway::access::{Reference, user_of};
 use crate::gateway::app::App;
-use crate::gateway::secret::{SERVICE_TOKEN, Secret, id};
+use crate::gateway::secret::{SERVICE_TOKEN, id, with_prefix};
 use crate::gateway::store::{Millis, TokenRow};
 use crate::gateway::{clock, duration};
+use crate::secret::Secret;
 use axum::body::Bytes;
 use axum::extract::{RawQuery, State};
 use serde::Deserialize;
@@ -69,7 +70,7 @@ pub(super) async fn create(State(app): State<Arc<App>>, bytes: Bytes) -> Answer 
     if let Some(version) = request.client_secret_version.filter(|version| *version != 1) {
         return Err(ApiError::field(format!("`client_secret_version` of a new token must be 1, got {version}")));
     }
-    let (now, secret) = (clock::now(), Secret::with_prefix(SERVICE_TOKEN)?);
+    let (now, secret) = (clock::now(), with_prefix(SERVICE_TOKEN)?);
     let duration = request.duration.unwrap_or_else(|| duration::DEFAULT.to_owned());
     let token = TokenRow {
         id: Uuid::new_v4().to_string(),
@@ -176,7 +177,7 @@ async fn find(app: &App, id: &str) -> Result<TokenRow, ApiError> {
 
 /// A new secret; the old one becomes the previous.
 fn replace_secret(token: &mut TokenRow) -> Result<Secret, ApiError> {
-    let secret = Secret::with_prefix(SERVICE_TOKEN)?;
+    let secret = with_prefix(SERVICE_TOKEN)?;
     token.previous_hash = Some(std::mem::replace(&mut token.secret_hash, secret.hash()));
     token.previous_expires_at = None;
     token.secret_version += 1;

@@ -9,7 +9,7 @@ use crate::gateway::access::{Applicant, EnrolPolicy, Presented, References, Who,
 use crate::gateway::app::{App, inner};
 use crate::gateway::clock;
 use crate::gateway::login::Identified;
-use crate::gateway::secret::Secret;
+use crate::gateway::secret;
 use crate::gateway::store::{NewDevice, NewRegistration};
 use crate::rules::{Person, non_identity_email};
 use axum::body::Bytes;
@@ -38,7 +38,7 @@ pub(super) async fn enrol(
     let credentials = authenticate(&app, &headers).await?;
     let (person, token_id) = allowed(&app, &credentials, from.ip(), &presented).await?;
 
-    let secret = Secret::new()?;
+    let secret = secret::plain()?;
     let new = NewRegistration { id: Uuid::new_v4(), person, token_id, tunnel_key, bearer_hash: secret.hash() };
     let now = clock::now();
     let enrolled = app.store.enrol(&device, &new, app.settings.addresses, now).await;

@@ -3,7 +3,8 @@
 use super::Identified;
 use crate::crypto::RandomError;
 use crate::crypto::sha256;
-use crate::gateway::secret::Secret;
+use crate::gateway::secret::plain;
+use crate::secret::Secret;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -43,7 +44,7 @@ pub(in super::super) struct Grants {
 impl Grants {
     /// A code for a login.
     pub(super) fn issue_code(&self, code: Code, now: Instant) -> Result<Secret, RandomError> {
-        let secret = Secret::new()?;
+        let secret = plain()?;
         let mut codes = lock(&self.codes);
         codes.retain(|_, (until, _)| *until > now);
         if codes.len() < MOST {
@@ -60,7 +61,7 @@ impl Grants {
 
     /// An assertion for a user.
     pub(super) fn issue_assertion(&self, user: Identified, now: Instant) -> Result<Secret, RandomError> {
-        let secret = Secret::new()?;
+        let secret = plain()?;
         self.restore_assertion(Assertion { user, hash: secret.hash(), until: now + ASSERTION_LIFE }, now);
         Ok(secret)
     }

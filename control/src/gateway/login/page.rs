@@ -65,13 +65,15 @@ fn account(body: &mut String, request: &LoginRequest, email: &str, wrong: bool) 
     for (name, value) in request.fields() {
         let _ = write!(body, "<input type=\"hidden\" name=\"{name}\" value=\"{}\">", escape(value));
     }
+    // What is to be done next: the password again, or the address first.
+    let (at_email, at_password) = if wrong && !email.is_empty() { ("", " autofocus") } else { (" autofocus", "") };
     let invalid = if wrong { " aria-invalid=\"true\" aria-describedby=\"error\"" } else { "" };
     let _ = write!(
         body,
         "<label for=\"email\">Email</label><input id=\"email\" name=\"email\" type=\"email\" autocomplete=\"username\" \
-         required autofocus value=\"{}\"{invalid}>\
+         required{at_email} value=\"{}\"{invalid}>\
          <label for=\"password\">Password</label><input id=\"password\" name=\"password\" type=\"password\" \
-         autocomplete=\"current-password\" required{invalid}><button type=\"submit\">Sign in</button></form>",
+         autocomplete=\"current-password\" required{at_password}{invalid}><button type=\"submit\">Sign in</button></form>",
         escape(email)
     );
 }

@@ -103,6 +103,8 @@ async fn wrong_passwords_and_unknown_users_look_alike_and_run_into_a_limit() {
     let (wrong, unknown) = (wrong.text().await.unwrap(), unknown.text().await.unwrap());
     assert_eq!(wrong.replace("ada@", "eve@"), unknown);
     assert!(wrong.contains("role=\"alert\""));
+    let focus = |field: &str| wrong.split("<input ").any(|input| input.contains(field) && input.contains(" autofocus"));
+    assert!(focus("id=\"password\"") && !focus("id=\"email\""), "where to type next: {wrong}");
     for _ in 1..10 {
         submit(&gateway, "ada@mycompany.example", "guess").await;
     }

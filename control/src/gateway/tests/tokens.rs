@@ -1,6 +1,6 @@
 //! A service token's life.
 
-use crate::gateway::secret::Secret;
+use crate::gateway::secret::plain;
 use crate::gateway::store::Store;
 use crate::gateway::testing::{Credentials, Directory, TestDevice, TestGateway};
 use reqwest::{Method, StatusCode};
@@ -162,7 +162,7 @@ async fn both_forms_of_secrets_authenticate_and_a_typing_error_is_told_as_one() 
     assert!(answer["message"].as_str().unwrap().contains("checksum"), "{answer}");
 
     // As a gateway of before made it.
-    let older = Secret::new().unwrap();
+    let older = plain().unwrap();
     assert_eq!(older.expose().len(), 64);
     let store = Store::open(&directory.path().join("vestibule.db")).await.unwrap();
     let mut row = store.token(&id).await.unwrap().unwrap();

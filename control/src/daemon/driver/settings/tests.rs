@@ -8,41 +8,18 @@ use crate::{
     daemon::{
         ipc::{Answer, Origin, Request, SettingView, SettingsView, State},
         settings::Sources,
-        twin::{MDM, MemoryVault, TestDevice, TwinGateway},
+        twin::{MDM, TestDevice, World},
     },
 };
-use std::{path::PathBuf, sync::Arc, time::Duration};
-use vestibule_platform::socket::memory::Hub;
+use std::time::Duration;
 
 const PRE: &str = "non_identity@mycompany.cloudflareaccess.com";
 
-struct World {
-    hub: Hub,
-    gateway: Arc<TwinGateway>,
-    vault: MemoryVault,
-    directory: PathBuf,
-}
-
-impl World {
-    fn new(name: &str, settings: ProfileSettings) -> Self {
-        let directory = std::env::temp_dir().join(format!("vestibule-settings-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&directory).unwrap();
-        std::fs::write(directory.join("mdm.xml"), MDM).unwrap();
-        let hub = Hub::new();
-        let gateway = TwinGateway::start(&hub);
-        gateway.set_profile(profile(settings));
-        Self { gateway, hub, vault: MemoryVault::default(), directory }
-    }
-
-    fn device(&self) -> TestDevice {
-        TestDevice::start(&self.gateway, &self.hub, &self.vault, &self.directory.join("mdm.xml"), Vec::new())
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.directory);
-    }
+/// A device of which nobody knows yet, and a gateway with these settings.
+fn world(name: &str, settings: ProfileSettings) -> World {
+    let world = World::new(name, MDM);
+    world.gateway.set_profile(profile(settings));
+    world
 }
 
 fn profile(settings: ProfileSettings) -> ProfileDocument {
@@ -81,8 +58,8 @@ fn refusal(answer: Answer) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_profile_locks_the_switch_at_once_and_after_a_restart_without_a_gateway() {
-    let world = World::new("locked", ProfileSettings::default());
-    let device = world.device();
+    let world = world("locked", ProfileSettings::default());
+    let device = world.device(Vec::new());
     device.connected_as(PRE).await;
     assert!(matches!(device.ask(Request::Disconnect).await, Answer::Ok(_)));
     device.ask(Request::Connect).await;
@@ -101,7 +78,7 @@ async fn a_profile_locks_the_switch_at_once_and_after_a_restart_without_a_gatewa
     }
     device.kill().await;
     world.gateway.set_reachable(false);
-    let device = world.device();
+    let device = world.device(Vec::new());
     let view = until(&device, |view| view.profile.is_some()).await;
     assert_eq!(setting(&view, "switch_locked").value, true);
     assert_eq!(refusal(device.ask(Request::Disconnect).await), "switch_locked");
@@ -109,8 +86,8 @@ async fn a_profile_locks_the_switch_at_once_and_after_a_restart_without_a_gatewa
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_file_beats_the_profile_and_the_profile_beats_the_default() {
-    let world = World::new("merge", ProfileSettings { captive_portal: 60, ..ProfileSettings::default() });
-    let device = world.device();
+    let world = world("merge", ProfileSettings { captive_portal: 60, ..ProfileSettings::default() });
+    let device = world.device(Vec::new());
     let before = settings(&device).await;
     device.connected_as(PRE).await;
     let view = until(&device, |view| view.profile.is_some()).await;
@@ -149,8 +126,8 @@ fn the_file_s_tunnel_protocol_beats_the_profile_s() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_profile_turns_a_switch_on_again_after_its_seconds() {
-    let world = World::new("auto", ProfileSettings { auto_connect: 1, ..ProfileSettings::default() });
-    let device = world.device();
+    let world = world("auto", ProfileSettings { auto_connect: 1, ..ProfileSettings::default() });
+    let device = world.device(Vec::new());
     device.connected_as(PRE).await;
     until(&device, |view| setting(view, "auto_connect").value == 1).await;
     device.ask(Request::Disconnect).await;
@@ -161,8 +138,8 @@ async fn the_profile_turns_a_switch_on_again_after_its_seconds() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn split_tunnels_are_routes_and_what_is_not_carried_is_said() {
-    let world = World::new("split", ProfileSettings::default());
-    let device = world.device();
+    let world = world("split", ProfileSettings::default());
+    let device = world.device(Vec::new());
     let routes = device.connected_as(PRE).await.routes;
     let entry = |destination| TunnelEntry { destination, description: String::new() };
     let excluded = entry(Destination::Address("10.128.0.0/9".parse().unwrap()));

@@ -18,7 +18,7 @@ use super::request::Parameters;
 use super::{Identified, form, page};
 use crate::gateway::access::Presented;
 use crate::gateway::app::App;
-use crate::gateway::secret::Secret;
+use crate::gateway::secret;
 use crate::gateway::store::ProviderRow;
 use axum::Extension;
 use axum::extract::rejection::QueryRejection;
@@ -82,7 +82,7 @@ pub(super) async fn start(
         Ok(begun) => begun,
         Err(error) => return refused(&provider, &error),
     };
-    let browser = match Secret::new() {
+    let browser = match secret::plain() {
         Ok(browser) => browser,
         Err(error) => return form::failed(&error.into()),
     };
@@ -116,7 +116,7 @@ pub(super) async fn callback(
     let Ok(Query(Callback { code, state, error })) = query else { return stale() };
     let Some(pending) = app.login.pending.take(&state, Instant::now()) else { return stale() };
     let browser = cookie(&headers).unwrap_or_default();
-    if !crate::gateway::secret::matches(browser, &pending.browser) {
+    if !secret::matches(browser, &pending.browser) {
         return stale();
     }
     match error.as_deref() {
