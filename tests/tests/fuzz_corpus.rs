@@ -29,5 +29,5 @@ fn expressions() {
 
 #[test]
 fn documents_of_the_gateway() {
-    replay("document", 50, fuzzed::document);
+    replay("document", 40, fuzzed::document);
 }
