@@ -3,6 +3,9 @@
 use crate::causes::printable;
 use std::fmt;
 
+/// Characters of a key that are shown. The longest that means something has 50.
+const LONGEST_KEY: usize = 120;
+
 /// Why a file was refused. Nothing of it is used then. Never contains a value that could be a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.located())]
@@ -18,9 +21,6 @@ pub struct MdmError {
 }
 
 impl MdmError {
-    /// Characters of a key that are shown. The longest that means something has 50.
-    const LONGEST_KEY: usize = 120;
-
     fn located(&self) -> String {
         located(&self.file, self.line, &self.key, &self.problem)
     }
