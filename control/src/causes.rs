@@ -16,7 +16,14 @@ pub fn chain(error: &dyn Error) -> String {
         }
         cause = error.source();
     }
-    line.replace(['\n', '\r'], " ")
+    printable(&line.replace(['\n', '\r'], " "))
+}
+
+/// Text from outside for a message: a control character would move the reader's cursor, or end the log's line.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    let shown = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(shown).collect()
 }
 
 #[cfg(test)]
@@ -32,6 +39,7 @@ mod tests {
     fn the_chain_is_one_line_and_says_nothing_twice() {
         let error = Outer("a", io::Error::other("disk\nis gone"));
         assert_eq!(chain(&error), "cannot read `a`: disk is gone");
+        assert_eq!(chain(&io::Error::other("a\x1b[2J")), "a\\u{1b}[2J");
         #[derive(Debug, thiserror::Error)]
         #[error("outer: {0}")]
         struct Repeats(#[source] Outer);

@@ -1,7 +1,7 @@
 //! What the end-to-end and interop tests stand on: network namespaces, processes, the gateway, other WireGuard
 //! implementations and traffic that checks itself.
 //!
-//! Everything here is Linux only and wants root; [`required`] says whether a test should run.
+//! Everything but [`fuzzed`] is Linux only and wants root; [`required`] says whether a test should run.
 
 #[cfg(target_os = "linux")]
 pub mod admin;
@@ -19,6 +19,7 @@ pub mod domain;
 pub mod flood;
 #[cfg(target_os = "linux")]
 pub mod flow;
+pub mod fuzzed;
 #[cfg(target_os = "linux")]
 pub mod gateway;
 #[cfg(target_os = "linux")]

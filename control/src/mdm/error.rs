@@ -1,6 +1,10 @@
 //! What is wrong with a configuration file: where, what was expected, what to do.
 
+use crate::causes::printable;
 use std::fmt;
+
+/// Characters of a key that are shown. The longest that means something has 50.
+const LONGEST_KEY: usize = 120;
 
 /// Why a file was refused. Nothing of it is used then. Never contains a value that could be a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,9 +32,11 @@ fn located(file: &str, line: Option<usize>, key: &str, what: &dyn fmt::Display) 
         text.push_str(&format!(": line {line}"));
     }
     if !key.is_empty() {
-        text.push_str(&format!(": `{key}`"));
+        let shown: String = key.chars().take(LONGEST_KEY).collect();
+        let rest = if shown.len() < key.len() { "..." } else { "" };
+        text.push_str(&format!(": `{shown}{rest}`"));
     }
-    format!("{text}: {what}")
+    printable(&format!("{text}: {what}"))
 }
 
 /// What is wrong with a file.

@@ -176,6 +176,8 @@ async fn calls_that_are_not_there_say_so() {
             gateway.admin(Method::GET, path, None).await
         };
         assert_eq!(status, StatusCode::NOT_FOUND, "{path} is there by now: {answer}");
-        assert_eq!((&answer["success"], &answer["errors"][0]["code"]), (&json!(false), &json!(7003)), "{answer}");
+        // Some look like a thing of a kind that is there, which there is none of by that name.
+        let code = &answer["errors"][0]["code"];
+        assert!(answer["success"] == false && [7003, 10004].contains(&code.as_i64().unwrap()), "{answer}");
     }
 }

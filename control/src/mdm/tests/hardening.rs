@@ -54,6 +54,19 @@ fn elements_within_elements() {
 }
 
 #[test]
+fn what_a_file_holds_does_not_steer_the_terminal_that_shows_it() {
+    for control in ["\r", "\n", "\x1b[2J", "\u{9b}31m", "&#13;"] {
+        let file = format!("<dict><key>organization</key><string>my{control}company</string></dict>");
+        let message = message(file.as_bytes());
+        assert!(!message.contains(char::is_control), "{message:?}");
+        let file = format!("<dict><key>my{control}key</key><wrong/></dict>");
+        assert!(!self::message(file.as_bytes()).contains(char::is_control), "{file:?}");
+    }
+    let long = format!("<dict><key>{}</key><wrong/></dict>", "x".repeat(5_000));
+    assert!(message(long.as_bytes()).contains("xxx...`: "));
+}
+
+#[test]
 fn values_of_a_megabyte() {
     let text = "x".repeat(1_000_000);
     for key in ["display_name", "gateway_unique_id", "app_identifier", "support_url"] {

@@ -1,11 +1,13 @@
 //! What is wrong with an expression, and where.
 
+use crate::causes::printable;
+
 /// An expression that cannot be used. Columns count characters from 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RuleError {
     /// The text does not continue as it must.
-    #[error("column {column}: expected {expected}, got {got}")]
+    #[error("column {column}: expected {expected}, got {}", printable(got))]
     Expected {
         /// Where.
         column: usize,
@@ -15,7 +17,7 @@ pub enum RuleError {
         got: String,
     },
     /// The vendor's language has it, this gateway does not.
-    #[error("column {column}: {what} cannot be used here: {why}")]
+    #[error("column {column}: {} cannot be used here: {why}", printable(what))]
     Unsupported {
         /// Where.
         column: usize,
@@ -25,7 +27,7 @@ pub enum RuleError {
         why: String,
     },
     /// A list that does not exist.
-    #[error("column {column}: there is no list `{id}`: create it under /gateway/lists first")]
+    #[error("column {column}: there is no list `{}`: create it under /gateway/lists first", printable(id))]
     UnknownList {
         /// Where.
         column: usize,

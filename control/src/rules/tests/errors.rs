@@ -16,6 +16,15 @@ fn identity(text: &str) -> String {
 }
 
 #[test]
+fn what_stands_in_an_expression_does_not_steer_the_terminal_that_shows_it() {
+    assert!(identity("any(identity.\x1b[2J == 1)").contains("got `\\u{1b}`"));
+    for text in ["net.dst.ip == \"\x1b[2J\"", "net.\u{9b}", "net.dst.ip in $a\x07", "net.sni.host matches \"\r(\""] {
+        let message = traffic(text);
+        assert!(!message.contains(char::is_control), "{message:?}");
+    }
+}
+
+#[test]
 fn errors_point_at_the_column_and_say_what_was_expected() {
     for (text, message) in [
         ("net.dst.ip % 10.0.0.1", "column 12: expected a selector, a value or an operator, got `%`"),
