@@ -24,6 +24,7 @@ use tokio::sync::mpsc;
 use vestibule_control::api::device::{Changes, DeviceFacts, Held, RegistrationStatus, SwapRequest, swap_message};
 use vestibule_control::api::pin::http_client;
 use vestibule_control::api::posture::PostureReport;
+use vestibule_control::api::profile::TunnelProtocol;
 use vestibule_control::daemon::device_key::DeviceKey;
 use vestibule_control::daemon::enrol::{Device, fresh_key};
 use vestibule_control::daemon::remote::{Gateway as _, HttpsGateway, Proof, Secret};
@@ -149,7 +150,8 @@ async fn connect(url: &str, pin: &str, proof: &Proof) -> Connected {
         swap_seq: 1,
         registration,
         tunnel_public_key: STANDARD.encode(tunnel),
-        signature: device.key.sign(&swap_message(1, &registration, &tunnel)).unwrap(),
+        tunnel_protocol: TunnelProtocol::Wireguard,
+        signature: device.key.sign(&swap_message(1, &registration, &tunnel, TunnelProtocol::Wireguard)).unwrap(),
         policy_held: None,
         profile_held: None,
         posture: Some(report("6.1.0")),

@@ -67,6 +67,7 @@
 pub mod classify;
 pub mod core;
 pub mod generation;
+pub mod masque;
 pub mod packet;
 pub mod policy;
 pub mod random;

@@ -17,7 +17,7 @@
 //! logs in, and is sent to `redirect_uri?code=&state=`; the daemon trades the code at `/auth/token`.
 
 use super::posture::{PostureReport, PostureSchedule};
-use super::profile::ProfileDocument;
+use super::profile::{ProfileDocument, TunnelProtocol};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -100,8 +100,12 @@ pub struct SwapRequest {
     pub swap_seq: u64,
     /// The registration to swap to.
     pub registration: Uuid,
-    /// Fresh X25519 public key, base64.
+    /// Fresh X25519 public key, base64; over MASQUE the SHA-256 of the SubjectPublicKeyInfo (DER) of the certificate that
+    /// the device will show.
     pub tunnel_public_key: String,
+    /// What the tunnel travels over.
+    #[serde(default)]
+    pub tunnel_protocol: TunnelProtocol,
     /// By the device key over [`swap_message`].
     pub signature: String,
     /// [`SwapResponse::policy_digest`] of the rules that the device holds for this registration, if it holds any.
@@ -120,8 +124,11 @@ pub struct SwapRequest {
 pub struct SwapResponse {
     /// The gateway's X25519 public key, base64.
     pub gateway_public_key: String,
-    /// Where to send datagrams.
+    /// Where to send datagrams, of either protocol.
     pub endpoint: SocketAddr,
+    /// Where tunnels over MASQUE are asked for, if anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub masque: Option<MasqueOffer>,
     /// The device's inner addresses.
     pub addresses: Vec<IpNet>,
     /// What is routed into the tunnel.
@@ -145,6 +152,15 @@ pub struct SwapResponse {
     /// When to report posture.
     #[serde(default)]
     pub posture: PostureSchedule,
+}
+
+/// A gateway's CONNECT-IP proxy (RFC 9484).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MasqueOffer {
+    /// Its URI template.
+    pub template: String,
+    /// The key of its certificate: DER of SubjectPublicKeyInfo, base64.
+    pub public_key: String,
 }
 
 /// The shape of [`PolicyDocument`] that this version writes and reads.
@@ -359,6 +375,15 @@ pub fn enrol_message(nonce: &[u8], tunnel_public_key: &[u8; 32]) -> Vec<u8> {
 
 /// The bytes that [`SwapRequest::signature`] covers.
 #[must_use]
-pub fn swap_message(swap_seq: u64, registration: &Uuid, tunnel_public_key: &[u8; 32]) -> Vec<u8> {
-    [b"vestibule swap v1\0".as_slice(), &swap_seq.to_be_bytes(), registration.as_bytes(), tunnel_public_key].concat()
+pub fn swap_message(
+    swap_seq: u64,
+    registration: &Uuid,
+    tunnel_public_key: &[u8; 32],
+    protocol: TunnelProtocol,
+) -> Vec<u8> {
+    let purpose: &[u8] = match protocol {
+        TunnelProtocol::Wireguard => b"vestibule swap v1\0",
+        TunnelProtocol::Masque => b"vestibule swap masque v1\0",
+    };
+    [purpose, &swap_seq.to_be_bytes(), registration.as_bytes(), tunnel_public_key].concat()
 }

@@ -13,7 +13,7 @@ pub mod ipc;
 mod journal;
 pub mod login;
 mod options;
-mod order;
+pub(crate) mod order;
 mod poll;
 mod posture;
 pub mod remote;

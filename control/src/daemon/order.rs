@@ -2,7 +2,7 @@
 
 use super::{
     device_key::DeviceKeyError,
-    enrol::{Device, fresh_key},
+    enrol::Device,
     held::HeldPolicies,
     posture,
     remote::{Gateway, Meaning, RemoteError, Secret},
@@ -12,20 +12,20 @@ use super::{
 use crate::{
     api::{
         device::{Held, SwapRequest, SwapResponse, swap_message},
-        profile::ProfileDocument,
+        profile::{ProfileDocument, TunnelProtocol},
     },
     crypto::RandomError,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use std::{net::IpAddr, sync::Arc};
+pub(crate) use transport::{Generation, Transport, TunnelKey};
 use uuid::Uuid;
-use vestibule_engine::generation::{GenerationConfig, GenerationId, PrivateKey, PublicKey};
 use vestibule_engine::policy::Policy;
+
+mod transport;
 
 /// Orders sent before a gateway that always knows a greater number is given up.
 const ATTEMPTS: usize = 5;
-/// Seconds between keepalives of an idle tunnel: shorter than the 30 s after which common NATs forget a flow.
-const KEEPALIVE: u16 = 25;
 
 /// Why a swap could not be ordered.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +45,12 @@ pub(crate) enum OrderError {
         /// What came.
         got: String,
     },
+    /// No key could be made for a tunnel.
+    #[error("no certificate could be made for the tunnel")]
+    Certificate(#[from] rcgen::Error),
+    /// What the tunnel's TLS is made of does not fit.
+    #[error("the tunnel's TLS settings")]
+    Tls(#[from] rustls::Error),
     /// No random bytes.
     #[error(transparent)]
     Random(#[from] RandomError),
@@ -69,10 +75,8 @@ impl OrderError {
 pub(crate) struct Order {
     /// Its number; the generation has the same.
     pub(crate) swap_seq: u64,
-    /// Our key.
-    pub(crate) private_key: PrivateKey,
-    /// The gateway's key.
-    pub(crate) peer_public_key: PublicKey,
+    /// What the tunnel travels over, with the keys for it.
+    pub(crate) transport: Transport,
     /// Where the gateway is: never through the tunnel.
     pub(crate) bypass: Vec<IpAddr>,
     /// The rules of the identity.
@@ -95,23 +99,10 @@ impl Order {
         }
     }
 
-    /// The generation that answers it. The receiver index is still to be drawn.
+    /// The generation that answers it. A receiver index is still to be drawn.
     #[must_use]
-    pub(crate) fn generation(&self, identity: &str) -> GenerationConfig {
-        GenerationConfig {
-            id: GenerationId(self.swap_seq),
-            swap_seq: self.swap_seq,
-            identity: identity.into(),
-            private_key: self.private_key.clone(),
-            peer_public_key: self.peer_public_key,
-            preshared_key: None,
-            endpoint: Some(self.answer.endpoint),
-            persistent_keepalive: Some(KEEPALIVE),
-            policy: Arc::clone(&self.policy),
-            // The gateway never initiates, so there is no timestamp of its to remember.
-            last_handshake: [0; 12],
-            index: 0,
-        }
+    pub(crate) fn generation(&self, identity: &str) -> Generation {
+        self.transport.generation((self.swap_seq, identity, &self.policy), self.answer.endpoint)
     }
 }
 
@@ -126,18 +117,20 @@ pub(crate) async fn order(
     (held, profiles): (&HeldPolicies, &HeldProfiles),
     registration: Uuid,
     bearer: &Secret,
-    adapter_mtu: u16,
+    (adapter_mtu, forced): (u16, Option<TunnelProtocol>),
 ) -> Result<Order, OrderError> {
     let mut attempts = 0;
+    let mut protocol = forced.or(profiles.protocol(registration)).unwrap_or_default();
     loop {
         let swap_seq = store.next_swap_seq()?;
-        let private_key = fresh_key()?;
-        let public = private_key.public().0;
+        let key = TunnelKey::fresh(protocol)?;
+        let public = key.public()?;
         let request = SwapRequest {
             swap_seq,
             registration,
             tunnel_public_key: BASE64_STANDARD.encode(public),
-            signature: device.key.sign(&swap_message(swap_seq, &registration, &public))?,
+            tunnel_protocol: protocol,
+            signature: device.key.sign(&swap_message(swap_seq, &registration, &public, protocol))?,
             policy_held: held.digest(registration),
             profile_held: profiles.digest(registration),
             posture: Some(posture::report()),
@@ -156,8 +149,16 @@ pub(crate) async fn order(
                 };
                 // A change that left these rules alone is no news of them.
                 answer.policy_version = answer.policy_version.max(policy_version);
+                // The profile may have come with this answer, and a gateway may not know MASQUE.
+                let wished = forced.unwrap_or(profile.settings.tunnel_protocol);
+                let wanted = if answer.masque.is_some() { wished } else { TunnelProtocol::Wireguard };
+                if wanted != protocol && attempts < ATTEMPTS {
+                    tracing::info!(?wanted, "ordering again for the tunnel protocol");
+                    protocol = wanted;
+                    continue;
+                }
                 let addresses = gateway.addresses().await;
-                return accept(swap_seq, private_key, (policy, profile), answer, addresses, adapter_mtu);
+                return accept(swap_seq, key, (policy, profile), answer, addresses, adapter_mtu);
             }
             Err(error) => match error.meaning() {
                 Meaning::SwapSeqStale(seen) if attempts < ATTEMPTS => {
@@ -172,15 +173,13 @@ pub(crate) async fn order(
 
 fn accept(
     swap_seq: u64,
-    private_key: PrivateKey,
+    key: TunnelKey,
     (policy, profile): (Arc<Policy>, Arc<ProfileDocument>),
     mut answer: SwapResponse,
     mut bypass: Vec<IpAddr>,
     adapter_mtu: u16,
 ) -> Result<Order, OrderError> {
     let refuse = |expected, got| Err(OrderError::Answer { expected, got });
-    let key = BASE64_STANDARD.decode(&answer.gateway_public_key).ok().and_then(|key| <[u8; 32]>::try_from(key).ok());
-    let Some(key) = key else { return refuse("a public key of 32 bytes in base64", answer.gateway_public_key) };
     if answer.addresses.is_empty() {
         return refuse("at least one inner address", "none".into());
     }
@@ -198,5 +197,6 @@ fn accept(
     bypass.push(answer.endpoint.ip());
     bypass.sort_unstable();
     bypass.dedup();
-    Ok(Order { swap_seq, private_key, peer_public_key: PublicKey(key), bypass, policy, profile, answer })
+    let transport = key.transport(&answer)?;
+    Ok(Order { swap_seq, transport, bypass, policy, profile, answer })
 }

@@ -1,5 +1,6 @@
 //! The packet worker as the daemon steers it: one peer, the gateway, and its generations.
 
+use super::order::Generation;
 use crate::crypto::{RandomError, random};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{sync::oneshot, time::Instant};
@@ -60,7 +61,13 @@ impl Tunnel {
     ///
     /// # Errors
     /// See [`TunnelError`].
-    pub(crate) fn prepare(&self, config: &GenerationConfig) -> Result<(), TunnelError> {
+    pub(crate) fn prepare(&self, generation: Generation) -> Result<(), TunnelError> {
+        let config = match generation {
+            Generation::WireGuard(config) => config,
+            Generation::Masque(config) => {
+                return Ok(self.handle.with(move |engine, now| engine.prepare_masque(GATEWAY, config, now))??);
+            }
+        };
         let mut draws = 0;
         loop {
             let [_, index @ ..] = random::<4>()?;
@@ -135,6 +142,7 @@ impl Tunnel {
             ("engine.commits", &engine.commits),
             ("engine.retired", &engine.retired),
             ("engine.control_sent", &engine.control_sent),
+            ("engine.holds_expired", &engine.holds_expired),
         ];
         let stages = self.handle.counters().snapshot();
         let mut all: BTreeMap<String, u64> =

@@ -23,6 +23,9 @@ pub struct Options {
     /// Seconds of the control run without swaps.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub control: u32,
+    /// What tunnels travel over; the gateway's default device profile says so.
+    #[arg(long, value_enum, default_value_t)]
+    pub transport: Transport,
     /// Writes the verdict as JSON to this file.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -49,6 +52,26 @@ pub struct Options {
     pub megabytes: u32,
 }
 
+/// What tunnels travel over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Transport {
+    /// WireGuard.
+    #[default]
+    Wireguard,
+    /// MASQUE: CONNECT-IP over HTTP/3.
+    Masque,
+}
+
+impl Transport {
+    /// As profiles call it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Wireguard => "wireguard",
+            Self::Masque => "masque",
+        }
+    }
+}
+
 impl Options {
     /// The same options, as arguments for the demo inside the sandbox. What concerns files stays outside.
     pub(super) fn arguments(&self) -> Vec<OsString> {
@@ -66,6 +89,7 @@ impl Options {
         for (name, value) in numbers {
             arguments.extend([name.into(), value.to_string().into()]);
         }
+        arguments.extend(["--transport".into(), self.transport.name().into()]);
         if self.bare {
             arguments.push("--bare".into());
         }
@@ -94,7 +118,19 @@ mod tests {
     #[test]
     fn the_sandbox_gets_the_same_numbers() {
         let mut given = ["demo", "--swaps", "7", "--rate", "500", "--tcp-rate", "3", "--spacing", "9"].to_vec();
-        given.extend(["--control", "2", "--pairs", "4", "--rules", "8", "--megabytes", "6", "--cost"]);
+        given.extend([
+            "--control",
+            "2",
+            "--pairs",
+            "4",
+            "--rules",
+            "8",
+            "--megabytes",
+            "6",
+            "--transport",
+            "masque",
+            "--cost",
+        ]);
         let options = Command::parse_from(&given).options;
         let passed = options.arguments();
         let again = Command::parse_from(std::iter::once("demo".into()).chain(passed.clone())).options;

@@ -11,6 +11,7 @@ use super::profiles::Profiles;
 use super::store::{Order, Registration, Store, StoreError};
 use super::tls::Tls;
 use super::{PlainPeer, clock, dataplane};
+use crate::api::profile::TunnelProtocol;
 use crate::crypto::sha256;
 use crate::rules::{Subject, access_domain};
 use ipnet::{IpNet, Ipv4Net};
@@ -28,6 +29,8 @@ pub(super) struct Settings {
     pub(super) account_id: String,
     /// Where devices send datagrams; an unspecified address means "where you reached the API".
     pub(super) endpoint: SocketAddr,
+    /// The certificate's key, for tunnels over MASQUE: DER of SubjectPublicKeyInfo, base64.
+    pub(super) masque_public_key: String,
     pub(super) addresses: Ipv4Net,
     pub(super) routes: Vec<IpNet>,
     pub(super) mtu: u16,
@@ -283,6 +286,7 @@ impl App {
                 subject,
                 swap_seq: 1,
                 tunnel_key: peer.key,
+                protocol: TunnelProtocol::Wireguard,
                 addresses: peer.addresses.clone(),
                 endpoint: peer.endpoint,
                 last_handshake: last_handshake.unwrap_or_default(),
@@ -307,6 +311,7 @@ pub(super) fn tunnel_of(order: Order, subject: Subject) -> Tunnel {
         subject,
         swap_seq: order.swap_seq,
         tunnel_key: order.tunnel_key,
+        protocol: order.protocol,
         endpoint: None,
         last_handshake: order.last_handshake,
     }

@@ -1,6 +1,7 @@
 //! The engine, as the API sees it: which generation carries whom, and the orders that change it.
 
 use super::store::Millis;
+use crate::api::profile::TunnelProtocol;
 use crate::crypto::{RandomError, random};
 use crate::rules::Subject;
 use ipnet::IpNet;
@@ -12,7 +13,7 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 use vestibule_engine::core::{Counters, Engine, PeerId, PeerKind, PrepareError};
-use vestibule_engine::generation::{GenerationConfig, GenerationId, PrivateKey, PublicKey};
+use vestibule_engine::generation::{GenerationConfig, GenerationId, MasqueConfig, MasqueEnd, PrivateKey, PublicKey};
 use vestibule_engine::policy::Policy;
 use vestibule_platform::runtime::{Handle, StopReason, Stopped};
 
@@ -58,7 +59,9 @@ pub(super) struct Tunnel {
     /// Whom its packets are judged for.
     pub(super) subject: Subject,
     pub(super) swap_seq: u64,
+    /// Over MASQUE it names the client's public key.
     pub(super) tunnel_key: [u8; 32],
+    pub(super) protocol: TunnelProtocol,
     pub(super) addresses: Vec<IpNet>,
     pub(super) endpoint: Option<SocketAddr>,
     pub(super) last_handshake: [u8; 12],
@@ -143,6 +146,23 @@ impl DataPlane {
     }
 
     async fn try_prepare(&self, id: GenerationId, tunnel: &Tunnel, policy: &Arc<Policy>) -> Result<(), DataPlaneError> {
+        let (peer, addresses) = (tunnel.peer, tunnel.addresses.clone());
+        let kind = if tunnel.owner.is_some() { PeerKind::Device } else { PeerKind::Plain };
+        if tunnel.protocol == TunnelProtocol::Masque {
+            let config = MasqueConfig {
+                id,
+                swap_seq: tunnel.swap_seq,
+                identity: tunnel.subject.email().into(),
+                policy: Arc::clone(policy),
+                end: MasqueEnd::Gateway { client_key: tunnel.tunnel_key },
+            };
+            self.with(move |engine, now| {
+                engine.set_peer(peer, kind, addresses);
+                engine.prepare_masque(peer, config, now)
+            })
+            .await??;
+            return Ok(());
+        }
         let [a, b, c] = random::<3>()?;
         let config = GenerationConfig {
             id,
@@ -157,8 +177,6 @@ impl DataPlane {
             last_handshake: tunnel.last_handshake,
             index: u32::from_be_bytes([0, a, b, c]),
         };
-        let (peer, addresses) = (tunnel.peer, tunnel.addresses.clone());
-        let kind = if tunnel.owner.is_some() { PeerKind::Device } else { PeerKind::Plain };
         self.with(move |engine, now| {
             engine.set_peer(peer, kind, addresses);
             engine.prepare(peer, config, now)

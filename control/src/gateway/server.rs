@@ -25,8 +25,9 @@ use ipnet::{IpNet, Ipv4Net};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::{sync::Arc, time::Duration};
 use tokio::task::JoinHandle;
-use vestibule_engine::core::{Engine, EngineConfig};
+use vestibule_engine::core::{Engine, EngineConfig, MasqueServer};
 use vestibule_engine::generation::PrivateKey;
+use vestibule_engine::masque::request::UriTemplate;
 use vestibule_engine::random::Seed;
 use vestibule_platform::netcfg::Applied;
 use zeroize::Zeroizing;
@@ -104,7 +105,7 @@ impl Gateway {
         let private_key = tunnel_key(&directory)?;
         let domain = access_domain(&made.name);
         let authorities = Authorities::read(&store.certificates().await?, &domain);
-        let (tls, pin) = Tls::open(&options, &authorities)?;
+        let (tls, certificate) = Tls::open(&options, &authorities)?;
         let asked = options.https;
         let listening = |cause| GatewayError::Listen { address: asked, cause };
         let listener = TcpListener::bind(options.https).map_err(listening)?;
@@ -113,7 +114,7 @@ impl Gateway {
         // It comes back when the gateway stands.
         directory.remove(FACTS)?;
 
-        let engine = engine(&private_key)?;
+        let engine = engine(&private_key, certificate.masque)?;
         let counters = engine.counters();
         let address = gateway_address(options.addresses)?;
         let host::Started { options, worker, events, tunnel, host } = host::start(options, engine, address).await?;
@@ -121,6 +122,7 @@ impl Gateway {
         let routes =
             if options.routes.is_empty() { vec![IpNet::V4(options.addresses)] } else { options.routes.clone() };
         let settings = Settings {
+            masque_public_key: STANDARD.encode(&certificate.public_key),
             organization: made.name.clone(),
             account_id: made.account_id.clone(),
             endpoint,
@@ -134,7 +136,7 @@ impl Gateway {
             account_id: made.account_id,
             https,
             url: url(https),
-            certificate_sha256: pin,
+            certificate_sha256: certificate.pin,
             endpoint,
             tunnel_public_key: STANDARD.encode(private_key.public().0),
             address: IpNet::from(IpAddr::V4(address)),
@@ -250,13 +252,21 @@ fn step(error: super::app::StepError) -> GatewayError {
     }
 }
 
-fn engine(private_key: &PrivateKey) -> Result<Engine, GatewayError> {
+/// An engine for tunnels of both protocols.
+fn engine(private_key: &PrivateKey, tls: Arc<rustls::ServerConfig>) -> Result<Engine, GatewayError> {
     let seed = Seed::new(random()?);
     let config = EngineConfig {
         max_flows: MAX_FLOWS,
         ..EngineConfig::new(private_key.clone(), seed, std::time::SystemTime::now())
     };
-    Ok(Engine::new(config, std::time::Instant::now()))
+    let now = std::time::Instant::now();
+    let mut engine = Engine::new(config, now);
+    let masque = |cause| GatewayError::Tunnel { step: "MASQUE", cause };
+    // Only the path counts: where the gateway is, devices know.
+    let template = UriTemplate::well_known("gateway.invalid");
+    let templates = vec![template.map_err(std::io::Error::other).map_err(masque)?];
+    engine.serve_masque(MasqueServer { tls, templates }, now).map_err(std::io::Error::other).map_err(masque)?;
+    Ok(engine)
 }
 
 /// The tunnel's static key: a secret file of its own, not the database.

@@ -8,6 +8,7 @@ use crate::api::device::{
     SwapRequest, enrol_message, swap_message,
 };
 use crate::api::pin::http_client;
+use crate::api::profile::TunnelProtocol;
 use crate::crypto::random;
 use crate::rules::Person;
 use aws_lc_rs::rand::SystemRandom;
@@ -229,11 +230,21 @@ impl TestDevice {
     }
 
     pub(crate) fn swap_request(&self, registration: Uuid, swap_seq: u64, tunnel: [u8; 32]) -> SwapRequest {
-        let signature = self.sign(&swap_message(swap_seq, &registration, &tunnel));
+        self.swap_request_over(registration, swap_seq, (tunnel, TunnelProtocol::Wireguard))
+    }
+
+    pub(crate) fn swap_request_over(
+        &self,
+        registration: Uuid,
+        swap_seq: u64,
+        (tunnel, tunnel_protocol): ([u8; 32], TunnelProtocol),
+    ) -> SwapRequest {
+        let signature = self.sign(&swap_message(swap_seq, &registration, &tunnel, tunnel_protocol));
         SwapRequest {
             swap_seq,
             registration,
             tunnel_public_key: STANDARD.encode(tunnel),
+            tunnel_protocol,
             signature,
             policy_held: None,
             profile_held: None,

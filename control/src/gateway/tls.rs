@@ -14,6 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ConfigBuilder, ServerConfig, WantsVerifier};
 use std::{path::Path, sync::Arc};
+use vestibule_engine::masque::session::tls;
 
 /// The server's certificate, and the TLS configuration that is in force.
 pub(super) struct Tls {
@@ -22,9 +23,18 @@ pub(super) struct Tls {
     live: RustlsConfig,
 }
 
+/// What else the certificate is for.
+pub(super) struct Certificate {
+    pub(super) pin: Pin,
+    /// DER of SubjectPublicKeyInfo.
+    pub(super) public_key: Vec<u8>,
+    /// Tunnels over MASQUE are served with it.
+    pub(super) masque: Arc<ServerConfig>,
+}
+
 impl Tls {
-    /// Reads or makes the certificate; its pin too.
-    pub(super) fn open(options: &Options, authorities: &Authorities) -> Result<(Self, Pin), GatewayError> {
+    /// Reads or makes the certificate.
+    pub(super) fn open(options: &Options, authorities: &Authorities) -> Result<(Self, Certificate), GatewayError> {
         let (certificate, key) = match &options.certificate {
             Some((certificate, key)) => (certificate.clone(), key.clone()),
             None => {
@@ -37,7 +47,7 @@ impl Tls {
             }
         };
         let chain = read_chain(&certificate)?;
-        let pin = chain.first().map(Pin::of).ok_or_else(|| GatewayError::Content {
+        let first = chain.first().ok_or_else(|| GatewayError::Content {
             path: certificate.clone(),
             expected: "at least one certificate (PEM)".to_owned(),
         })?;
@@ -45,12 +55,14 @@ impl Tls {
             path: key.clone(),
             expected: format!("a private key (PEM), got: {error}"),
         })?;
+        let (pin, public_key) = (Pin::of(first), tls::public_key(first)?);
+        let masque = Arc::new(tls::server(tls::Identity { chain: chain.clone(), key: key.clone_key() })?);
         let certified = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider())?;
         let certificate = Arc::new(SingleCertAndKey::from(certified));
         let provider = Arc::new(aws_lc_rs::default_provider());
         let versions = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
         let live = RustlsConfig::from_config(config(versions.clone(), &certificate, authorities));
-        Ok((Self { versions, certificate, live }, pin))
+        Ok((Self { versions, certificate, live }, Certificate { pin, public_key, masque }))
     }
 
     /// From the next connection on callers are asked for certificates of these authorities; nobody is when there are none.

@@ -38,7 +38,9 @@ impl Engine {
         let Some(&slot) = self.slots.get(&peer) else { return false };
         let Some(active) = &mut self.peers[slot].active else { return false };
         active.endpoint = Some(endpoint);
-        active.session.resume_keepalive(now);
+        if let Some(session) = active.transport.wireguard() {
+            session.resume_keepalive(now);
+        }
         self.arm(slot, now);
         true
     }
@@ -47,8 +49,8 @@ impl Engine {
     /// takes a new generation: there is none, or its session is boringtun's.
     pub fn set_keepalive(&mut self, peer: PeerId, seconds: Option<u16>, now: Instant) -> bool {
         let Some(&slot) = self.slots.get(&peer) else { return false };
-        let active = self.peers[slot].active.as_mut();
-        let changed = active.is_some_and(|active| active.session.set_persistent_keepalive(seconds, now));
+        let session = self.peers[slot].active.as_mut().and_then(|active| active.transport.wireguard());
+        let changed = session.is_some_and(|session| session.set_persistent_keepalive(seconds, now));
         self.arm(slot, now);
         changed
     }
@@ -57,7 +59,8 @@ impl Engine {
     /// stands under the new one. False as for [`Self::set_keepalive`].
     pub fn set_preshared_key(&mut self, peer: PeerId, key: Option<&PrivateKey>) -> bool {
         let Some(&slot) = self.slots.get(&peer) else { return false };
-        self.peers[slot].active.as_mut().is_some_and(|active| active.session.set_preshared_key(key))
+        let session = self.peers[slot].active.as_mut().and_then(|active| active.transport.wireguard());
+        session.is_some_and(|session| session.set_preshared_key(key))
     }
 
     /// Prepares `config` as the successor of the active generation: the greatest handshake timestamp seen, and the

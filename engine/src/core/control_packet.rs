@@ -1,11 +1,12 @@
-//! Inner control packets: the marker of a commit and its acknowledgement.
+//! Inner control packets: the marker of a commit and its acknowledgement, and the end of an old generation's packets.
 //!
 //! They travel inside the tunnel as IPv4 packets of protocol 253 (experiments, RFC 3692) from and to the dummy address
 //! 192.0.0.8 (RFC 7600), so that any WireGuard implementation treats them as packets, and none is ever forwarded.
 
 use std::net::{IpAddr, Ipv4Addr};
 
-const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 8);
+/// From and to which they travel.
+pub(crate) const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 8);
 const PROTOCOL: u8 = 253;
 const MAGIC: [u8; 5] = *b"VSTB\x01";
 /// Length of either packet in bytes.
@@ -26,6 +27,11 @@ pub(crate) enum ControlPacket {
     /// Gateway: committed.
     Acknowledgement {
         /// Of this order.
+        swap_seq: u64,
+    },
+    /// Either: nothing more follows under the generation that carries it, which answered this order.
+    End {
+        /// The order.
         swap_seq: u64,
     },
 }
@@ -49,6 +55,7 @@ impl ControlPacket {
                 old_counter: u64::from_be_bytes(*packet[40..].first_chunk()?),
             }),
             2 => Some(Self::Acknowledgement { swap_seq }),
+            3 => Some(Self::End { swap_seq }),
             _ => None,
         }
     }
@@ -72,8 +79,8 @@ impl ControlPacket {
                 packet[36..40].copy_from_slice(&old_receiver.to_be_bytes());
                 packet[40..48].copy_from_slice(&old_counter.to_be_bytes());
             }
-            Self::Acknowledgement { swap_seq } => {
-                packet[25] = 2;
+            Self::Acknowledgement { swap_seq } | Self::End { swap_seq } => {
+                packet[25] = if matches!(self, Self::End { .. }) { 3 } else { 2 };
                 packet[28..36].copy_from_slice(&swap_seq.to_be_bytes());
             }
         }
@@ -86,10 +93,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_kinds_survive_the_wire() {
+    fn all_kinds_survive_the_wire() {
         for packet in [
             ControlPacket::Marker { swap_seq: u64::MAX - 1, old_receiver: 0xdead_beef, old_counter: 77 },
             ControlPacket::Acknowledgement { swap_seq: 12 },
+            ControlPacket::End { swap_seq: 13 },
         ] {
             assert_eq!(ControlPacket::parse(&packet.encode()), Some(packet));
             assert_eq!(ControlPacket::parse(&packet.encode()[..47]), None);

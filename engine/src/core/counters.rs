@@ -75,7 +75,9 @@ pub struct Counters {
     pub commits: Counter,
     /// Generations retired.
     pub retired: Counter,
-    /// Markers and acknowledgements sent.
+    /// Times that packets of a new generation were held back for the end of the old one, and it did not come in time.
+    pub holds_expired: Counter,
+    /// Markers, acknowledgements and ends sent.
     pub control_sent: Counter,
     drops: [Counter; DropReason::ALL.len()],
     generations: Mutex<BTreeMap<GenerationId, Arc<GenerationCounters>>>,

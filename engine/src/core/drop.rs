@@ -49,11 +49,19 @@ pub enum DropReason {
     StaleControl,
     /// Met congestion on the way, and its transport cannot be told of it but by a loss (RFC 6040).
     CongestionExperienced,
+    /// Longer than the tunnel carries; its sender was told what fits.
+    TooBig,
+    /// The tunnel's send queue is full.
+    QueueFull,
+    /// What a tunnel must not carry: outside its routes or its scope, link-local, at the end of its hop limit.
+    NotCarried,
+    /// It came through a tunnel that belongs to no generation.
+    NoTunnel,
 }
 
 impl DropReason {
     /// All reasons, in counter order.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 26] = [
         Self::Malformed,
         Self::NoRoute,
         Self::NoGeneration,
@@ -76,6 +84,10 @@ impl DropReason {
         Self::StaleHandshake,
         Self::StaleControl,
         Self::CongestionExperienced,
+        Self::TooBig,
+        Self::QueueFull,
+        Self::NotCarried,
+        Self::NoTunnel,
     ];
 
     /// The name used in metrics and logs.
@@ -104,6 +116,10 @@ impl DropReason {
             Self::StaleHandshake => "stale_handshake",
             Self::StaleControl => "stale_control",
             Self::CongestionExperienced => "congestion_experienced",
+            Self::TooBig => "too_big",
+            Self::QueueFull => "queue_full",
+            Self::NotCarried => "not_carried",
+            Self::NoTunnel => "no_tunnel",
         }
     }
 }

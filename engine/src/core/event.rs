@@ -95,6 +95,9 @@ pub enum PrepareError {
     /// Two peers cannot share a static key.
     #[error("the public key already belongs to another peer")]
     KeyInUse,
+    /// A device connects over MASQUE and a gateway is connected to.
+    #[error("the peer is at the wrong end for this tunnel: devices connect to gateways")]
+    WrongEnd,
 }
 
 /// Why `commit` refused.

@@ -48,7 +48,8 @@ impl Engine {
         if stage == Stage::Draining || kind == PeerKind::Gateway {
             return Err(DropReason::UnexpectedHandshake);
         }
-        let initiation = self.responder.authenticate(knock, message, generation.session.shared());
+        let session = generation.transport.wireguard().ok_or(DropReason::UnexpectedHandshake)?;
+        let initiation = self.responder.authenticate(knock, message, session.shared());
         let initiation = initiation.ok_or(DropReason::HandshakeRefused)?;
         // WireGuard paper, section 5.1: the timestamp must be greater than any seen from this key before.
         let timestamp = initiation.timestamp;
@@ -56,7 +57,7 @@ impl Engine {
             return Err(DropReason::StaleHandshake);
         }
         let mut reply = [0; 148];
-        match generation.session.respond(initiation, source.ip(), message, &mut reply, now) {
+        match session.respond(initiation, source.ip(), message, &mut reply, now) {
             Opened::Reply(len) => {
                 generation.last_handshake = timestamp;
                 generation.counters.rx_bytes.add(message.len() as u64);
@@ -89,7 +90,8 @@ impl Engine {
             return Err(DropReason::UnexpectedHandshake);
         }
         let mut reply = [0; 148];
-        match generation.session.answered(source.ip(), message, &mut reply, now) {
+        let session = generation.transport.wireguard().ok_or(DropReason::UnexpectedHandshake)?;
+        match session.answered(source.ip(), message, &mut reply, now) {
             Opened::Reply(len) => {
                 // The library answers with a keepalive, which confirms the new keys to the peer.
                 generation.answered(now);
@@ -115,8 +117,9 @@ impl Engine {
         let Some((_, generation)) = self.peers[slot].generation(id) else { return };
         let room = &mut self.scratch[..];
         loop {
-            let ecn = generation.session.waiting_ecn();
-            let sealed = generation.session.seal_waiting(room, now);
+            let Some(session) = generation.transport.wireguard() else { break };
+            let ecn = session.waiting_ecn();
+            let sealed = session.seal_waiting(room, now);
             let Some(Sealed::Data { len, receiver, counter }) = sealed else { break };
             self.transmits.push_with(destination, len, |datagram| {
                 datagram.copy_from_slice(&room[..len]);
@@ -150,6 +153,7 @@ impl Engine {
         {
             send::initiate(generation, &mut self.transmits, &self.counters, now);
         }
+        self.renew_masque(slot, now);
         self.arm(slot, now);
     }
 }

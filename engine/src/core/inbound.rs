@@ -1,8 +1,8 @@
-//! Inbound: socket -> WireGuard -> classify -> policy -> adapter.
+//! Inbound: socket -> WireGuard | MASQUE -> classify -> policy -> adapter.
 //!
 //! 1. The socket lends a batch of datagrams; one may hold many segments (GRO), of several generations.
 //! 2. Each segment's receiver index names the generation, whose keys open it, and the segments after it that are for
-//!    the same session, into the deliveries' arena.
+//!    the same session, into the deliveries' arena. QUIC packets go to the MASQUE endpoint instead (`masque/carry.rs`).
 //! 3. What a router has marked outside is marked inside (ECN, `packet/ecn.rs`).
 //! 4. The identity whose key opened the packet judges it; a denied one is answered through the tunnel.
 //! 5. What is allowed joins its flow's super-packet for the adapter.
@@ -11,7 +11,7 @@ use super::control_packet::{CONTROL_LEN, ControlPacket};
 use super::judge::{Judge, Judged, Walk};
 use super::peer::{Peer, Stage};
 use super::{DropReason, Engine, Event, PeerKind, send};
-use crate::generation::GenerationId;
+use crate::generation::{GenerationId, HOLD_MOST};
 use crate::packet::header::Headers;
 use crate::packet::rewrite::rewrite;
 use crate::packet::{Datagrams, Ecn, answer};
@@ -54,6 +54,7 @@ impl Engine {
         }
         // Traffic first: handshakes wait until it has passed.
         self.answer_knocks(now);
+        self.flush_masque(now);
         self.deliveries.finish();
     }
 
@@ -66,7 +67,10 @@ impl Engine {
         now: Instant,
     ) -> Result<usize, DropReason> {
         let segment = &segments[..stride.min(segments.len())];
-        match Message::parse(segment).ok_or(DropReason::NotWireGuard)? {
+        let Some(message) = Message::parse(segment) else {
+            return self.quic_packets(segments, stride, (source, ecn), now).ok_or(DropReason::NotWireGuard);
+        };
+        match message {
             Message::Data { receiver, counter } => {
                 let found = self.indices.find(receiver).ok_or(DropReason::UnknownIndex)?;
                 if let Some(taken) = self.open_group(found, receiver, segments, stride, (source, ecn), now) {
@@ -94,7 +98,8 @@ impl Engine {
     ) -> Option<usize> {
         let (_, generation) = self.peers[slot].generation(id)?;
         let limit = generation.drain.and_then(|drain| drain.limit).filter(|(session, _)| *session == receiver);
-        let opening = generation.session.opening(receiver, now)?;
+        let session = generation.transport.wireguard()?;
+        let opening = session.opening(receiver, now)?;
         let (base, mut room) = self.deliveries.open(segments.len().min(GROUP * stride));
         let mut at = base;
         let mut batch: [Open<'_>; GROUP] =
@@ -143,7 +148,7 @@ impl Engine {
         }
         if let Some(newest) = newest {
             generation.counters.rx_bytes.add(bytes as u64);
-            generation.session.received(receiver, now, data);
+            session.received(receiver, now, data);
             self.heard((slot, id), (receiver, newest), source, now);
         }
         if ecn.changes_inner() {
@@ -185,7 +190,8 @@ impl Engine {
             return Err(DropReason::PastMarker);
         }
         let (start, room) = self.deliveries.open(segment.len());
-        let opened = match generation.session.open(source.ip(), segment, room, now) {
+        let session = generation.transport.wireguard().ok_or(DropReason::UnknownIndex)?;
+        let opened = match session.open(source.ip(), segment, room, now) {
             Opened::Packet(len) => Some(start..start + len),
             Opened::Keepalive => None,
             Opened::Replayed => return Err(DropReason::Replayed),
@@ -229,7 +235,13 @@ impl Engine {
     }
 
     /// An inner packet lies opened in the deliveries' arena.
-    fn opened(&mut self, slot: usize, id: GenerationId, range: Range<usize>, now: Instant) -> Result<(), DropReason> {
+    pub(super) fn opened(
+        &mut self,
+        slot: usize,
+        id: GenerationId,
+        range: Range<usize>,
+        now: Instant,
+    ) -> Result<(), DropReason> {
         let packet = self.deliveries.packet(range.clone());
         let mut headers = Headers::parse(packet).map_err(|_| DropReason::Malformed)?;
         let kind = self.peers[slot].kind;
@@ -239,12 +251,19 @@ impl Engine {
                 *control.filter(|_| headers.total_len == CONTROL_LEN).ok_or(DropReason::StaleControl)?;
             return if self.handle_control(slot, id, &control, now) { Ok(()) } else { Err(DropReason::StaleControl) };
         }
-        let (mut stage, _) = self.peers[slot].generation(id).ok_or(DropReason::UnknownIndex)?;
+        let (mut stage, generation) = self.peers[slot].generation(id).ok_or(DropReason::UnknownIndex)?;
+        // What was sent before the end may come after it, but not for long.
+        if generation.ended_at.is_some_and(|ended| now > ended + HOLD_MOST) {
+            return Err(DropReason::PastMarker);
+        }
         if stage == Stage::Preparing {
             if kind != PeerKind::Device || !self.commit_from_device(slot, id, now) {
                 return Err(DropReason::NotCommitted);
             }
             stage = Stage::Active;
+        }
+        if stage == Stage::Active && self.hold(slot, id, range.clone(), now) {
+            return Ok(());
         }
         if self.routes.owner(headers.source) != Some(slot) {
             return Err(DropReason::SourceNotAllowed);
@@ -310,7 +329,15 @@ impl Engine {
     /// Sends the answer in `scratch` back through the tunnel.
     pub(super) fn seal_answer(&mut self, slot: usize, len: usize, now: Instant) {
         let Peer { active: Some(active), kind, .. } = &mut self.peers[slot] else { return };
-        let sealed = send::seal(active, *kind, &self.scratch[..len], &mut self.transmits, &self.counters, now);
+        let sealed = send::seal(
+            active,
+            *kind,
+            &self.scratch[..len],
+            self.masque.as_deref_mut(),
+            &mut self.transmits,
+            &self.counters,
+            now,
+        );
         match sealed {
             Ok(()) => self.counters.answers.add(1),
             Err(reason) => self.counters.dropped(reason),

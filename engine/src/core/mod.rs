@@ -13,10 +13,13 @@ mod deadlines;
 mod drop;
 mod event;
 mod handshake;
+mod hold;
 mod inbound;
 mod index;
 mod judge;
 mod knocks;
+mod marker;
+mod masque;
 mod outbound;
 mod peer;
 mod routes;
@@ -31,6 +34,7 @@ pub use configure::PeerStatistics;
 pub use counters::{Counter, Counters, GenerationCounters};
 pub use drop::DropReason;
 pub use event::{CommitError, Event, PrepareError};
+pub use masque::MasqueServer;
 
 use crate::classify::{FlowTable, FragmentTable};
 use crate::generation::{GenerationId, PrivateKey, PublicKey};
@@ -104,6 +108,7 @@ pub struct Engine {
     flows: FlowTable,
     fragments: FragmentTable,
     knocks: knocks::Knocks,
+    masque: Option<Box<masque::Masque>>,
     transmits: TransmitQueue,
     deliveries: DeliveryQueue,
     events: VecDeque<Event>,
@@ -141,6 +146,7 @@ impl Engine {
             flows: FlowTable::new(config.max_flows, hash_seed),
             fragments: FragmentTable::new(MAX_FRAGMENTED, hash_seed),
             knocks: knocks::Knocks::default(),
+            masque: None,
             transmits: TransmitQueue::new(),
             deliveries: DeliveryQueue::default(),
             events: VecDeque::new(),
@@ -208,6 +214,7 @@ impl Engine {
         let addresses = std::mem::take(&mut self.peers[slot].addresses);
         self.routes.remove(slot, &addresses);
         self.peers[slot].ended = Traffic::default();
+        self.peers[slot].holding = None;
     }
 
     /// Tells the adapter's MTU in bytes (1280, IPv6's least, unless told): padding never makes a packet longer.

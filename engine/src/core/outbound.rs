@@ -1,9 +1,10 @@
-//! Outbound: adapter -> classify -> policy -> WireGuard -> socket.
+//! Outbound: adapter -> classify -> policy -> WireGuard | MASQUE -> socket.
 //!
 //! 1. The adapter lends a batch of frames; each is one packet or one super-packet of a single flow.
 //! 2. The headers are parsed once, the destination names the peer (cryptokey routing). Control packets are ours alone.
 //! 3. The flow's verdict is looked up once per frame; a denied one is answered back to the adapter.
-//! 4. The frame is cut into packets, and all are sealed from where they lie straight into the batch for the socket.
+//! 4. The frame is cut into packets, and all are sealed from where they lie straight into the batch for the socket; or
+//!    QUIC gets them, which makes such batches itself (`masque/carry.rs`).
 
 use super::control_packet::ControlPacket;
 use super::judge::{Judge, Judged, Walk};
@@ -22,6 +23,7 @@ impl Engine {
                 self.counters.dropped(reason);
             }
         }
+        self.flush_masque(now);
         self.deliveries.finish();
     }
 
@@ -68,6 +70,9 @@ impl Engine {
         }
 
         let cut = Cut::new(frame, &headers).map_err(|_| DropReason::Malformed)?;
+        if active.transport.is_masque() {
+            return self.carry_frame(slot, &cut, &headers, now);
+        }
         let sealed =
             seal::seal_frame(active, &cut, self.mtu, &mut self.staging, &mut self.transmits, &self.counters, now);
         let outcome = sealed.unwrap_or_else(|| self.seal_one_by_one(slot, &cut, now));
@@ -88,7 +93,7 @@ impl Engine {
             start.copy_from_slice(head.bytes());
             end[..rest.len()].copy_from_slice(rest);
             let packet = &self.scratch[..head.bytes().len() + rest.len()];
-            if let Err(reason) = send::seal(active, *kind, packet, &mut self.transmits, &self.counters, now) {
+            if let Err(reason) = send::seal(active, *kind, packet, None, &mut self.transmits, &self.counters, now) {
                 // The caller counts the last.
                 if let Err(former) = std::mem::replace(&mut last, Err(reason)) {
                     self.counters.dropped(former);

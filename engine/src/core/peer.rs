@@ -1,6 +1,7 @@
 //! A peer and its generations.
 
 use super::configure::Traffic;
+use super::hold::Holding;
 use super::sweep::Sweeping;
 use super::{PeerId, PeerKind};
 use crate::generation::{Generation, GenerationId};
@@ -38,6 +39,8 @@ pub(crate) struct Peer {
     pub(crate) sweeping: Option<Sweeping>,
     /// Of the generations that have ended.
     pub(crate) ended: Traffic,
+    /// Packets of the active generation that wait for the end of the one before.
+    pub(super) holding: Option<Box<Holding>>,
 }
 
 impl Peer {
@@ -53,6 +56,7 @@ impl Peer {
             highest_seq: 0,
             sweeping: None,
             ended: Traffic::default(),
+            holding: None,
         }
     }
 

@@ -40,7 +40,8 @@ pub(crate) fn seal_frame(
 ) -> Option<Result<(), DropReason>> {
     let count = cut.count();
     let Some(endpoint) = generation.endpoint else { return Some(Err(DropReason::NoSession)) };
-    let sealing = generation.session.sealing(now)?;
+    let session = generation.transport.wireguard()?;
+    let sealing = session.sealing(now)?;
     let first = sealing.reserve(count as u64)?;
     let ecn = cut.ecn();
     let (mut number, mut sent, mut copied) = (0, 0, 0);
@@ -59,7 +60,7 @@ pub(crate) fn seal_frame(
         }
     }
     generation.last_sealed = Some((sealing.receiver(), first + count as u64 - 1));
-    generation.session.sent_data(now, false);
+    session.sent_data(now, false);
     let bytes = (count - 1) * cut.packet_len(0) + cut.packet_len(count - 1);
     generation.counters.sealed.add(count as u64);
     generation.counters.sealed_bytes.add(bytes as u64);

@@ -1,11 +1,12 @@
 //! The swap: `prepare -> ready -> commit -> drain -> retire`, or `abort` (DESIGN: "The swap").
 
-use super::control_packet::ControlPacket;
+use super::hold::Holding;
 use super::peer::{Peer, Stage};
 use super::sweep::Sweeping;
 use super::{CommitError, Engine, Event, PeerId, PeerKind, PrepareError, send};
 use crate::generation::{
-    DRAIN_EARLY, DRAIN_MAX, DRAIN_MIN, Drain, Generation, GenerationConfig, GenerationId, MAX_DRAINING, Marker,
+    Bundle, DRAIN_EARLY, DRAIN_MAX, DRAIN_MIN, Drain, Generation, GenerationConfig, GenerationId, MAX_DRAINING, Marker,
+    Transport,
 };
 use crate::policy::Policy;
 use crate::wireguard::Role;
@@ -20,21 +21,13 @@ impl Engine {
     /// # Errors
     /// Unknown peer, index in use, a key of another peer, or `swap_seq` not above every one seen.
     pub fn prepare(&mut self, peer: PeerId, config: GenerationConfig, now: Instant) -> Result<(), PrepareError> {
-        let &slot = self.slots.get(&peer).ok_or(PrepareError::UnknownPeer(peer))?;
-        let kind = self.peers[slot].kind;
+        let (slot, kind) = self.admit_order(peer, config.swap_seq)?;
         if self.indices.contains(config.index) {
             return Err(PrepareError::IndexInUse(config.index));
-        }
-        let seen = self.peers[slot].highest_seq;
-        if kind != PeerKind::Plain && config.swap_seq <= seen {
-            return Err(PrepareError::StaleOrder { got: config.swap_seq, seen });
         }
         let answers = kind != PeerKind::Gateway;
         if answers && self.initiators.get(&config.peer_public_key.0).is_some_and(|(owner, _)| *owner != slot) {
             return Err(PrepareError::KeyInUse);
-        }
-        if let Some(stale) = self.peers[slot].preparing.take() {
-            self.end(stale);
         }
         let limiter = answers.then(|| self.responder.session_limiter());
         let role = match kind {
@@ -44,30 +37,50 @@ impl Engine {
         };
         let session =
             self.sessions.open(&config, self.responder.public_key_of(&config.private_key), role, limiter, now);
-        let mut generation = Box::new(Generation::new(peer, &config, session, &self.counters, now));
+        let transport = Transport::WireGuard(session);
+        let mut generation = Box::new(Generation::new(peer, &Bundle::from(&config), transport, &self.counters, now));
+        generation.endpoint = config.endpoint;
+        generation.index = Some(config.index & 0x00ff_ffff);
+        generation.peer_public_key = config.peer_public_key;
         // Greatest handshake timestamps are kept per static key, not per generation.
         let known = self.peers[slot].generations().filter(|known| known.peer_public_key == config.peer_public_key);
         let greatest = known.map(|known| known.last_handshake).max().unwrap_or_default();
-        generation.last_handshake = generation.last_handshake.max(greatest);
+        generation.last_handshake = config.last_handshake.max(greatest);
         self.indices.insert(config.index, slot, config.id);
         if answers {
             self.initiators.insert(config.peer_public_key.0, (slot, config.id));
         }
-        self.peers[slot].highest_seq = seen.max(config.swap_seq);
-        match kind {
-            PeerKind::Gateway => {
-                send::initiate(&mut generation, &mut self.transmits, &self.counters, now);
-                self.peers[slot].preparing = Some(generation);
-            }
-            PeerKind::Device => self.peers[slot].preparing = Some(generation),
-            PeerKind::Plain => {
-                generation.ready = true;
-                self.peers[slot].preparing = Some(generation);
-                self.switch(slot, now);
-            }
+        if kind == PeerKind::Gateway {
+            send::initiate(&mut generation, &mut self.transmits, &self.counters, now);
+        }
+        self.place(slot, generation, now);
+        Ok(())
+    }
+
+    /// Whether a new order may come; the peer's slot and kind.
+    pub(super) fn admit_order(&self, peer: PeerId, got: u64) -> Result<(usize, PeerKind), PrepareError> {
+        let &slot = self.slots.get(&peer).ok_or(PrepareError::UnknownPeer(peer))?;
+        let Peer { kind, highest_seq: seen, .. } = self.peers[slot];
+        if kind != PeerKind::Plain && got <= seen {
+            return Err(PrepareError::StaleOrder { got, seen });
+        }
+        Ok((slot, kind))
+    }
+
+    /// Puts a new generation in its place; one that still prepares gives way.
+    pub(super) fn place(&mut self, slot: usize, mut generation: Box<Generation>, now: Instant) {
+        if let Some(stale) = self.peers[slot].preparing.take() {
+            self.end(stale);
+        }
+        let peer = &mut self.peers[slot];
+        peer.highest_seq = peer.highest_seq.max(generation.swap_seq);
+        let plain = peer.kind == PeerKind::Plain;
+        generation.ready |= plain;
+        peer.preparing = Some(generation);
+        if plain {
+            self.switch(slot, now);
         }
         self.look_at(slot, now);
-        Ok(())
     }
 
     /// Makes a ready generation the one that everything leaves under, from the next batch on. The former one drains.
@@ -83,14 +96,16 @@ impl Engine {
         if let Some(retry_after) = self.drain_full(slot, now) {
             return Err(CommitError::DrainingFull { retry_after });
         }
-        let old = self.peers[slot].active.as_ref().and_then(|active| active.last_sealed);
+        let replaces = self.peers[slot].active.is_some();
         self.switch(slot, now);
         if self.peers[slot].kind == PeerKind::Gateway {
+            let old = self.peers[slot].draining.last().filter(|_| replaces).and_then(|old| old.last_sealed);
             if let Some(active) = &mut self.peers[slot].active {
                 active.marker = Some(Marker::new(old, active.rtt, now));
             }
             self.send_marker(slot, now);
         }
+        self.flush_masque(now);
         Ok(())
     }
 
@@ -99,11 +114,12 @@ impl Engine {
         let Some(&slot) = self.slots.get(&peer) else { return };
         if let Some(aborted) = self.peers[slot].preparing.take_if(|preparing| preparing.id == generation) {
             self.end(aborted);
+            self.flush_closed();
         }
     }
 
     /// Ends a generation at once, whatever its state (revocation). Its keys are dropped.
-    pub fn retire(&mut self, peer: PeerId, generation: GenerationId, _now: Instant) {
+    pub fn retire(&mut self, peer: PeerId, generation: GenerationId, now: Instant) {
         let Some(&slot) = self.slots.get(&peer) else { return };
         let Peer { active, preparing, draining, .. } = &mut self.peers[slot];
         let retired = active.take_if(|g| g.id == generation).or_else(|| preparing.take_if(|g| g.id == generation));
@@ -113,6 +129,7 @@ impl Engine {
         });
         if let Some(retired) = retired {
             self.end(retired);
+            self.flush_masque(now);
         }
     }
 
@@ -153,8 +170,13 @@ impl Engine {
     /// The one step in which everything moves: generation, identity, epoch.
     fn switch(&mut self, slot: usize, now: Instant) {
         let epoch = self.next_epoch();
+        // From an earlier swap: whoever overtakes it does not wait for it.
+        self.let_go(slot, now);
+        self.send_end(slot, now);
         let peer = &mut self.peers[slot];
         let Some(next) = peer.preparing.take() else { return };
+        let old = peer.active.as_ref().filter(|_| peer.kind != PeerKind::Plain);
+        peer.holding = old.and_then(|old| Holding::between(old, &next));
         let committed = (next.id, next.swap_seq);
         let rtt = next.rtt;
         let previous = peer.active.replace(next);
@@ -204,65 +226,15 @@ impl Engine {
         None
     }
 
-    /// Tells the gateway that everything after this leaves under the new generation.
-    pub(super) fn send_marker(&mut self, slot: usize, now: Instant) {
-        let Peer { active: Some(active), kind, .. } = &mut self.peers[slot] else { return };
-        let Some(marker) = active.marker else { return };
-        let packet = ControlPacket::Marker {
-            swap_seq: active.swap_seq,
-            old_receiver: marker.old_receiver,
-            old_counter: marker.old_counter,
-        };
-        // A lost marker is sent again, so that the outcome needs no look here.
-        if send::seal(active, *kind, &packet.encode(), &mut self.transmits, &self.counters, now).is_ok() {
-            self.counters.control_sent.add(1);
-        }
-        self.deadlines.arm(slot, marker.resend_at);
-        self.arm(slot, now);
-    }
-
-    /// An inner control packet, opened by generation `id`.
-    pub(super) fn handle_control(&mut self, slot: usize, id: GenerationId, packet: &[u8], now: Instant) -> bool {
-        let Some(control) = ControlPacket::parse(packet) else { return false };
-        let peer = &mut self.peers[slot];
-        let (peer_id, kind) = (peer.id, peer.kind);
-        let Some((stage, generation)) = peer.generation(id) else { return false };
-        match (kind, control) {
-            (PeerKind::Device, ControlPacket::Marker { swap_seq, old_receiver, old_counter }) => {
-                if generation.swap_seq != swap_seq || stage == Stage::Draining {
-                    return false;
-                }
-                if stage == Stage::Preparing && !self.commit_from_device(slot, id, now) {
-                    return false;
-                }
-                let Peer { active: Some(active), draining, .. } = &mut self.peers[slot] else { return false };
-                let old = draining.iter_mut().find(|old| old.index == old_receiver >> 8);
-                if let Some(drain) = old.and_then(|old| old.drain.as_mut()) {
-                    drain.limit.get_or_insert((old_receiver, old_counter));
-                }
-                let answer = ControlPacket::Acknowledgement { swap_seq }.encode();
-                if send::seal(active, kind, &answer, &mut self.transmits, &self.counters, now).is_ok() {
-                    self.counters.control_sent.add(1);
-                }
-                true
-            }
-            (PeerKind::Gateway, ControlPacket::Acknowledgement { swap_seq }) => {
-                if stage != Stage::Active || generation.swap_seq != swap_seq {
-                    return false;
-                }
-                if generation.marker.take().is_some() {
-                    self.events.push_back(Event::Acknowledged { peer: peer_id, generation: id });
-                }
-                true
-            }
-            _ => false,
-        }
-    }
-
     /// The end of a generation: its session, and with it every key, is dropped.
     pub(super) fn end(&mut self, ended: impl Borrow<Generation>) {
         let generation = ended.borrow();
-        self.indices.remove(generation.index);
+        if let Some(index) = generation.index {
+            self.indices.remove(index);
+        }
+        if let Some(masque) = &mut self.masque {
+            masque.end(generation);
+        }
         let key = generation.peer_public_key.0;
         if self.initiators.get(&key).is_some_and(|(_, id)| *id == generation.id) {
             self.initiators.remove(&key);

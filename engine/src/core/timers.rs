@@ -2,7 +2,7 @@
 
 use super::peer::Peer;
 use super::{DropReason, Engine, Event, PeerKind, send};
-use crate::generation::{Generation, PREPARE_TIMEOUT};
+use crate::generation::{Generation, PREPARE_TIMEOUT, Transport};
 use crate::wireguard::Sealed;
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,13 @@ impl Engine {
     /// When [`Self::handle_deadline`] wants to be called next.
     #[must_use]
     pub fn poll_deadline(&self) -> Option<Instant> {
-        self.deadlines.next().into_iter().chain(self.knocks.due()).chain(self.housekeeping.at).min()
+        self.deadlines
+            .next()
+            .into_iter()
+            .chain(self.knocks.due())
+            .chain(self.housekeeping.at)
+            .chain(self.masque_deadline())
+            .min()
     }
 
     /// Timers: call when the deadline has come (early calls are harmless).
@@ -50,6 +56,8 @@ impl Engine {
                 continue;
             }
             self.end_drains(slot, now);
+            self.expire_hold(slot, now);
+            self.connect_masque(slot, now);
             self.run_preparing(slot, now);
             self.run_active(slot, now);
             if self.peers[slot].sweeping.is_some() {
@@ -65,6 +73,7 @@ impl Engine {
             let pause = if expired == 0 && seen == self.housekeeping.seen { QUIET } else { SECOND };
             self.housekeeping = Housekeeping { at: (!self.flows.is_empty()).then(|| now + pause), seen };
         }
+        self.run_masque(now);
     }
 
     /// After a generation has come: whatever is due for its peer.
@@ -78,7 +87,7 @@ impl Engine {
     pub(super) fn arm(&mut self, slot: usize, now: Instant) {
         let peer = &self.peers[slot];
         let sessions = peer.active.iter().chain(&peer.preparing);
-        if let Some(at) = sessions.filter_map(|generation| generation.session.deadline()).min() {
+        if let Some(at) = sessions.filter_map(|generation| generation.deadline(now)).min() {
             self.deadlines.arm(slot, at);
         }
         let soon = now + SECOND;
@@ -101,7 +110,9 @@ impl Engine {
         let kind = *kind;
         if kind != PeerKind::Gateway {
             // The gateway keeps an order until the device follows it or sends another.
-            let _ = preparing.session.tick(&mut self.scratch, now, false);
+            if let Some(session) = preparing.transport.wireguard() {
+                let _ = session.tick(&mut self.scratch, now, false);
+            }
             return;
         }
         if !preparing.ready && now >= preparing.prepared_at + PREPARE_TIMEOUT {
@@ -112,16 +123,18 @@ impl Engine {
             self.events.push_back(Event::Failed { peer, generation });
             return;
         }
+        let id = preparing.id;
         run_session(preparing, kind, &mut self.scratch, &mut self.transmits, &self.counters, now);
         if preparing.retries().is_some_and(|at| at <= now) {
             send::initiate(preparing, &mut self.transmits, &self.counters, now);
         }
+        self.judge_ready(slot, id, now);
     }
 
     fn run_active(&mut self, slot: usize, now: Instant) {
         let Peer { active: Some(active), kind, .. } = &mut self.peers[slot] else { return };
         run_session(active, *kind, &mut self.scratch, &mut self.transmits, &self.counters, now);
-        if *kind == PeerKind::Gateway && !active.session.is_native() && active.wants_rekey(now) {
+        if *kind == PeerKind::Gateway && !active.transport.keeps_time() && active.wants_rekey(now) {
             send::initiate(active, &mut self.transmits, &self.counters, now);
         }
         if let Some(marker) = &mut active.marker {
@@ -139,14 +152,15 @@ impl Engine {
 impl Peer {
     /// When something is due for this peer.
     fn next_deadline(&self, now: Instant) -> Option<Instant> {
-        let sessions = self.active.iter().chain(&self.preparing).filter_map(|generation| generation.session.deadline());
+        let sessions = self.active.iter().chain(&self.preparing).filter_map(|generation| generation.deadline(now));
         let marker = self.active.iter().filter_map(|active| Some(active.marker?.resend_at));
         let trying = self.preparing.iter().filter(|preparing| self.kind == PeerKind::Gateway && !preparing.ready);
         let trying = trying
             .flat_map(|preparing| std::iter::once(preparing.prepared_at + PREPARE_TIMEOUT).chain(preparing.retries()));
         let drains = self.draining.iter().map(|old| old.drain.map_or(now, |drain| drain.until));
         let sweep = self.sweeping.iter().map(|_| now + SLICE_PAUSE);
-        sessions.chain(marker).chain(trying).chain(drains).chain(sweep).min()
+        let holding = self.holding.iter().filter_map(|holding| holding.deadline());
+        sessions.chain(marker).chain(holding).chain(trying).chain(drains).chain(sweep).min()
     }
 }
 
@@ -159,8 +173,10 @@ fn run_session(
     counters: &super::Counters,
     now: Instant,
 ) {
-    if generation.session.is_native() {
-        while let Ok(len @ 1..) = generation.session.tick(room, now, generation.endpoint.is_some()) {
+    if generation.transport.keeps_time() {
+        let reachable = generation.endpoint.is_some();
+        let tick = |transport: &mut Transport, room: &mut [u8]| transport.wireguard()?.tick(room, now, reachable).ok();
+        while let Some(len @ 1..) = tick(&mut generation.transport, room) {
             let Some(endpoint) = generation.endpoint else { return };
             transmits.push(endpoint, &room[..len]);
             generation.counters.tx_bytes.add(len as u64);
@@ -169,10 +185,12 @@ fn run_session(
                 generation.initiated(now);
             }
         }
-        counters.dropped_many(DropReason::GivenUp, generation.session.take_given_up());
+        let given_up = generation.transport.wireguard().map_or(0, |session| session.take_given_up());
+        counters.dropped_many(DropReason::GivenUp, given_up);
         return;
     }
-    match generation.session.tick(room, now, true) {
+    let Some(session) = generation.transport.wireguard() else { return };
+    match session.tick(room, now, true) {
         Ok(0) => {}
         Ok(len) => {
             let initiation = room[0] == 1;
@@ -184,7 +202,8 @@ fn run_session(
             // A device paces its own attempts (see `RENEW_LATER`). The library believes that it has sent something; a
             // keepalive in its place keeps the gateway's library from beginning a handshake of its own.
             if initiation && kind == PeerKind::Gateway && now < generation.retry_at() {
-                if let Sealed::Data { len, .. } = generation.session.seal(&[], room, now) {
+                let sealed = generation.transport.wireguard().map(|session| session.seal(&[], room, now));
+                if let Some(Sealed::Data { len, .. }) = sealed {
                     transmits.push(endpoint, &room[..len]);
                     generation.counters.tx_bytes.add(len as u64);
                 }

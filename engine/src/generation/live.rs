@@ -1,6 +1,6 @@
 //! A generation while it lives.
 
-use super::{GenerationConfig, GenerationId, PublicKey};
+use super::{GenerationConfig, GenerationId, MasqueConfig, MasqueTunnel, PublicKey};
 use crate::core::{Counters, GenerationCounters, PeerId};
 use crate::policy::Policy;
 use crate::wireguard::Session;
@@ -64,16 +64,79 @@ impl Marker {
     }
 }
 
+/// What carries a generation's packets.
+#[expect(clippy::large_enum_variant, reason = "a session is the rule, and lies beside its generation in memory")]
+pub(crate) enum Transport {
+    WireGuard(Session),
+    Masque(Box<MasqueTunnel>),
+}
+
+impl Transport {
+    pub(crate) fn wireguard(&mut self) -> Option<&mut Session> {
+        match self {
+            Self::WireGuard(session) => Some(session),
+            Self::Masque(_) => None,
+        }
+    }
+
+    pub(crate) fn masque(&mut self) -> Option<&mut MasqueTunnel> {
+        match self {
+            Self::Masque(tunnel) => Some(tunnel),
+            Self::WireGuard(_) => None,
+        }
+    }
+
+    pub(crate) fn is_masque(&self) -> bool {
+        matches!(self, Self::Masque(_))
+    }
+
+    /// True of what we have written ourselves and keeps its own times; boringtun's sessions are told when to initiate.
+    pub(crate) fn keeps_time(&self) -> bool {
+        match self {
+            Self::WireGuard(session) => session.is_native(),
+            Self::Masque(_) => true,
+        }
+    }
+
+    fn is_later(&self, one: u32, other: u32) -> bool {
+        match self {
+            Self::WireGuard(session) => session.is_later(one, other),
+            Self::Masque(_) => false,
+        }
+    }
+}
+
+/// What every generation has, whatever carries it.
+pub(crate) struct Bundle<'a> {
+    pub(crate) id: GenerationId,
+    pub(crate) swap_seq: u64,
+    pub(crate) identity: &'a Arc<str>,
+    pub(crate) policy: &'a Arc<Policy>,
+}
+
+impl<'a> From<&'a GenerationConfig> for Bundle<'a> {
+    fn from(config: &'a GenerationConfig) -> Self {
+        Self { id: config.id, swap_seq: config.swap_seq, identity: &config.identity, policy: &config.policy }
+    }
+}
+
+impl<'a> From<&'a MasqueConfig> for Bundle<'a> {
+    fn from(config: &'a MasqueConfig) -> Self {
+        Self { id: config.id, swap_seq: config.swap_seq, identity: &config.identity, policy: &config.policy }
+    }
+}
+
 /// One generation with its session.
 pub(crate) struct Generation {
     pub(crate) peer: PeerId,
     pub(crate) id: GenerationId,
     pub(crate) swap_seq: u64,
     pub(crate) policy: Arc<Policy>,
-    pub(crate) session: Session,
+    pub(crate) transport: Transport,
     pub(crate) endpoint: Option<SocketAddr>,
-    /// Upper 24 bits of its receiver indices.
-    pub(crate) index: u32,
+    /// Upper 24 bits of its receiver indices; `None` where there are none.
+    pub(crate) index: Option<u32>,
+    /// All zeros without WireGuard.
     pub(crate) peer_public_key: PublicKey,
     /// Greatest handshake timestamp seen from that key.
     pub(crate) last_handshake: [u8; 12],
@@ -86,6 +149,8 @@ pub(crate) struct Generation {
     pub(crate) last_sealed: Option<(u32, u64)>,
     pub(crate) marker: Option<Marker>,
     pub(crate) drain: Option<Drain>,
+    /// When the peer said that nothing more comes under this generation.
+    pub(crate) ended_at: Option<Instant>,
     /// Our receiver index of the newest session whose handshake both ends have completed.
     pub(crate) completed: Option<u32>,
     initiated_at: Option<Instant>,
@@ -101,28 +166,29 @@ pub(crate) struct Generation {
 impl Generation {
     pub(crate) fn new(
         peer: PeerId,
-        config: &GenerationConfig,
-        session: Session,
+        bundle: &Bundle<'_>,
+        transport: Transport,
         counters: &Counters,
         now: Instant,
     ) -> Self {
         Self {
             peer,
-            id: config.id,
-            swap_seq: config.swap_seq,
-            policy: Arc::clone(&config.policy),
-            session,
-            endpoint: config.endpoint,
-            index: config.index & 0x00ff_ffff,
-            peer_public_key: config.peer_public_key,
-            last_handshake: config.last_handshake,
-            counters: counters.open_generation(config.id, &config.identity),
+            id: bundle.id,
+            swap_seq: bundle.swap_seq,
+            policy: Arc::clone(bundle.policy),
+            transport,
+            endpoint: None,
+            index: None,
+            peer_public_key: PublicKey([0; 32]),
+            last_handshake: [0; 12],
+            counters: counters.open_generation(bundle.id, bundle.identity),
             prepared_at: now,
             ready: false,
             rtt: Duration::ZERO,
             last_sealed: None,
             marker: None,
             drain: None,
+            ended_at: None,
             completed: None,
             initiated_at: None,
             established_at: None,
@@ -130,6 +196,14 @@ impl Generation {
             retry_pause: RETRY_MIN,
             attempts: 0,
             newest: None,
+        }
+    }
+
+    /// When its transport wants to be looked at.
+    pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
+        match &self.transport {
+            Transport::WireGuard(session) => session.deadline(),
+            Transport::Masque(tunnel) => tunnel.deadline(self.ready, now),
         }
     }
 
@@ -154,7 +228,7 @@ impl Generation {
 
     /// The same, before the first answer: `None` when there is nothing to try again.
     pub(crate) fn retries(&self) -> Option<Instant> {
-        (!self.ready && !self.session.is_native()).then_some(self.retry_at)
+        (!self.ready && !self.transport.keeps_time()).then_some(self.retry_at)
     }
 
     /// Notes that the peer answered our handshake.
@@ -174,7 +248,7 @@ impl Generation {
 
     /// True when an authentic packet is the first of a session that the peer has just confirmed.
     pub(crate) fn begins_session(&self, receiver: u32) -> bool {
-        self.newest.is_none_or(|(session, _)| session != receiver && self.session.is_later(receiver, session))
+        self.newest.is_none_or(|(session, _)| session != receiver && self.transport.is_later(receiver, session))
     }
 
     /// True when an authentic packet is the newest of this generation, which lets it move the endpoint.
@@ -182,7 +256,7 @@ impl Generation {
         let newer = match self.newest {
             None => true,
             Some((same, greatest)) if same == receiver => counter > greatest,
-            Some((other, _)) => self.session.is_later(receiver, other),
+            Some((other, _)) => self.transport.is_later(receiver, other),
         };
         if newer {
             self.newest = Some((receiver, counter));

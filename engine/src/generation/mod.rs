@@ -2,8 +2,11 @@
 //! `prepare -> ready -> commit -> drain -> retire` (or `abort`).
 
 mod live;
+mod masque;
 
-pub(crate) use live::{Drain, Generation, Marker};
+pub(crate) use live::{Bundle, Drain, Generation, Marker, Transport};
+pub(crate) use masque::MasqueTunnel;
+pub use masque::{MasqueConfig, MasqueEnd, MasqueGateway};
 
 use crate::policy::Policy;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -48,7 +51,7 @@ impl std::fmt::Debug for PrivateKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PublicKey(pub [u8; 32]);
 
-/// Everything that makes one generation.
+/// Everything that makes one generation over WireGuard. [`MasqueConfig`] is its like over MASQUE.
 #[derive(Clone, Debug)]
 pub struct GenerationConfig {
     /// Its id.
@@ -75,6 +78,11 @@ pub struct GenerationConfig {
     pub index: u32,
 }
 
+/// How long a receiver holds the packets of a new generation back at most for the end of the old one, when they travel by
+/// different ways.
+pub const HOLD_MOST: Duration = Duration::from_millis(50);
+/// Most bytes that it holds.
+pub const HOLD_BYTES: usize = 4 << 20;
 /// How long drain lasts at least and at most: `max(3 RTT, DRAIN_MIN)`, at most `DRAIN_MAX`.
 pub const DRAIN_MIN: Duration = Duration::from_secs(1);
 /// See [`DRAIN_MIN`].

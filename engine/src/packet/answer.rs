@@ -25,8 +25,10 @@ const REDIRECT_V6: u8 = 137;
 pub fn deny(packet: &[u8], headers: &Headers, answerer: Option<IpAddr>, out: &mut [u8]) -> Option<usize> {
     match headers.transport {
         Transport::Tcp(tcp) if headers.fragment == Fragment::Whole => refuse(&tcp, headers, out),
-        _ if headers.source.is_ipv4() => error(packet, headers, answerer, Message { kind: 3, code: 13, value: 0 }, out),
-        _ => error(packet, headers, answerer, Message { kind: 1, code: 1, value: 0 }, out),
+        _ if headers.source.is_ipv4() => {
+            icmp_error(packet, headers, answerer, IcmpMessage { kind: 3, code: 13, value: 0 }, out)
+        }
+        _ => icmp_error(packet, headers, answerer, IcmpMessage { kind: 1, code: 1, value: 0 }, out),
     }
 }
 
@@ -36,7 +38,7 @@ pub fn deny(packet: &[u8], headers: &Headers, answerer: Option<IpAddr>, out: &mu
 pub fn too_big(packet: &[u8], headers: &Headers, mtu: u16, out: &mut [u8]) -> Option<usize> {
     let value = u32::from(mtu);
     let (kind, code) = if headers.source.is_ipv4() { (3, 4) } else { (2, 0) };
-    error(packet, headers, None, Message { kind, code, value }, out)
+    icmp_error(packet, headers, None, IcmpMessage { kind, code, value }, out)
 }
 
 /// Writes a TCP RST that closes a live flow, as if `source` had sent it, and returns its length; 0 if `out` is too
@@ -79,18 +81,21 @@ fn write_reset(
     Some(packet.len())
 }
 
-struct Message {
-    kind: u8,
-    code: u8,
+/// What an ICMP or ICMPv6 error says.
+#[derive(Clone, Copy)]
+pub(crate) struct IcmpMessage {
+    pub(crate) kind: u8,
+    pub(crate) code: u8,
     /// The 32 bits after the checksum.
-    value: u32,
+    pub(crate) value: u32,
 }
 
-fn error(
+/// Writes the error `message` about `packet`; see [`deny`] for when there is none.
+pub(crate) fn icmp_error(
     packet: &[u8],
     headers: &Headers,
     answerer: Option<IpAddr>,
-    message: Message,
+    message: IcmpMessage,
     out: &mut [u8],
 ) -> Option<usize> {
     let bytes = packet.get(..headers.total_len)?;
@@ -123,7 +128,7 @@ fn error(
 }
 
 /// Writes an IP header for `len` bytes of transport; returns the packet and where its transport header starts.
-fn write_ip(
+pub(crate) fn write_ip(
     source: IpAddr,
     destination: IpAddr,
     protocol: u8,

@@ -68,6 +68,12 @@ impl<'a> Cut<'a> {
         Ok(Self { bytes, plan: None })
     }
 
+    /// The frame as it was lent.
+    #[must_use]
+    pub fn frame(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     /// How many packets the frame becomes; at least one.
     #[must_use]
     pub fn count(&self) -> usize {

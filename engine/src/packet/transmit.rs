@@ -10,6 +10,8 @@ pub const MAX_SEGMENTS: usize = 64;
 pub const MAX_BATCH: usize = 65_507;
 /// The arena grows by this many bytes.
 const GROWTH: usize = 1 << 16;
+/// Buffers of ready batches that are kept for the next ones.
+const MAX_SPARE: usize = 64;
 
 /// Datagrams of equal size and ECN field for one destination, back to back; the last one may be shorter.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +41,7 @@ impl<'a> Transmit<'a> {
 }
 
 /// Where a batch lies in the arena.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Batch {
     destination: SocketAddr,
     ecn: Ecn,
@@ -47,8 +49,10 @@ struct Batch {
     start: usize,
     end: usize,
     count: usize,
-    /// A shorter datagram was its last.
+    /// A shorter datagram was its last, or it came ready.
     closed: bool,
+    /// Its bytes, when they came ready and so are not in the arena.
+    ready: Option<Vec<u8>>,
 }
 
 /// Datagrams in the order in which they must leave, back to back in one arena. It is reused as soon as all are sent, and
@@ -59,6 +63,8 @@ pub struct TransmitQueue {
     arena: Vec<u8>,
     /// Where the next datagram goes.
     used: usize,
+    /// Buffers of ready batches that have left, empty.
+    spare: Vec<Vec<u8>>,
 }
 
 impl TransmitQueue {
@@ -74,7 +80,7 @@ impl TransmitQueue {
             destination: batch.destination,
             ecn: batch.ecn,
             segment: batch.segment,
-            bytes: &self.arena[batch.start..batch.end],
+            bytes: batch.ready.as_deref().unwrap_or(&self.arena[batch.start..batch.end]),
             count: batch.count,
         })
     }
@@ -94,12 +100,18 @@ impl TransmitQueue {
     /// Bytes of memory held, for datagrams that wait and for those to come.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.arena.len()
+        let ready = self.batches.iter().filter_map(|batch| batch.ready.as_ref());
+        self.arena.len() + ready.chain(&self.spare).map(Vec::capacity).sum::<usize>()
     }
 
     /// Takes the first `count` batches off the queue.
     pub fn release(&mut self, count: usize) {
-        self.batches.drain(..count.min(self.batches.len()));
+        for batch in self.batches.drain(..count.min(self.batches.len())) {
+            if let Some(mut buffer) = batch.ready.filter(|_| self.spare.len() < MAX_SPARE) {
+                buffer.clear();
+                self.spare.push(buffer);
+            }
+        }
         let Some(first) = self.batches.front() else {
             self.used = 0;
             return;
@@ -166,6 +178,38 @@ impl TransmitQueue {
         })
     }
 
+    /// An empty buffer for [`Self::push_ready`], which has room when such batches have left before.
+    #[must_use]
+    pub fn buffer(&mut self) -> Vec<u8> {
+        self.spare.pop().unwrap_or_default()
+    }
+
+    /// Takes a buffer back that was not needed.
+    pub fn give_back(&mut self, buffer: Vec<u8>) {
+        self.spare.push(buffer);
+    }
+
+    /// Appends a batch that was made elsewhere: datagrams of `segment` bytes each, the last of which may be shorter. No
+    /// other datagram joins it, and its bytes do not move. False, and nothing is appended, unless a batch may be so.
+    pub fn push_ready(&mut self, destination: SocketAddr, ecn: Ecn, segment: usize, bytes: Vec<u8>) -> bool {
+        let count = bytes.len().div_ceil(segment.max(1));
+        if segment == 0 || bytes.is_empty() || count > MAX_SEGMENTS || bytes.len() > MAX_BATCH {
+            return false;
+        }
+        let (start, end) = (self.used, self.used);
+        self.batches.push_back(Batch {
+            destination,
+            ecn,
+            segment,
+            start,
+            end,
+            count,
+            closed: true,
+            ready: Some(bytes),
+        });
+        true
+    }
+
     /// `len` bytes behind the last datagram.
     fn room(&mut self, len: usize) -> &mut [u8] {
         let end = self.used + len;
@@ -185,7 +229,10 @@ impl TransmitQueue {
                 last.count += 1;
                 last.closed = len < last.segment;
             }
-            _ => self.batches.push_back(Batch { destination, ecn, segment: len, start, end, count: 1, closed: false }),
+            _ => {
+                let batch = Batch { destination, ecn, segment: len, start, end, count: 1, closed: false, ready: None };
+                self.batches.push_back(batch);
+            }
         }
     }
 }
@@ -276,6 +323,24 @@ mod tests {
         assert!(queue.reserve(to(1), Ecn::Ce, MAX_BATCH + 1, 1).is_empty());
     }
 
+    #[test]
+    fn a_ready_batch_stands_alone_and_leaves_its_buffer() {
+        let mut queue = TransmitQueue::new();
+        queue.push(to(1), &[1; 100]);
+        assert!(queue.push_ready(to(1), Ecn::Ect0, 100, vec![2; 250]));
+        queue.push(to(1), &[3; 50]);
+        let shape: Vec<_> = queue.batches().map(|t| (t.segment, t.datagrams(), t.ecn, t.bytes().to_vec())).collect();
+        let expected =
+            [(100, 1, Ecn::NotEct, vec![1; 100]), (100, 3, Ecn::Ect0, vec![2; 250]), (50, 1, Ecn::NotEct, vec![3; 50])];
+        assert_eq!(shape, expected);
+        queue.release(2);
+        assert!(queue.buffer().capacity() >= 250);
+        for (segment, bytes) in [(0, vec![1]), (10, vec![]), (1000, vec![0; 65_508]), (10, vec![0; 641])] {
+            assert!(!queue.push_ready(to(1), Ecn::NotEct, segment, bytes));
+        }
+        assert_eq!(queue.len(), 1);
+    }
+
     proptest! {
         /// Whatever is pushed, reserved and released in whatever order: the queue is a queue.
         #[test]
@@ -295,6 +360,14 @@ mod tests {
                     stamp = stamp.wrapping_add(1);
                     queue.push(to(port), &vec![stamp; len]);
                     expected.push_back((port, Ecn::NotEct, vec![stamp; len]));
+                }
+                if count == 1 {
+                    stamp = stamp.wrapping_add(1);
+                    let mut bytes = queue.buffer();
+                    prop_assert!(bytes.is_empty());
+                    bytes.resize(len * 2 + 1, stamp);
+                    prop_assert!(queue.push_ready(to(port), ecn, len, bytes));
+                    expected.extend([len, len, 1].map(|len| (port, ecn, vec![stamp; len])));
                 }
                 let leaving: usize = queue.batches().take(released).map(|batch| batch.datagrams()).sum();
                 queue.release(released);

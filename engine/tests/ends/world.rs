@@ -1,12 +1,17 @@
 //! A device and a gateway in one process, joined by a lossless wire that the test can hold up.
 
 use crate::ends::{Batch, Wire};
+use rustls::pki_types::PrivateKeyDer;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
-use vestibule_engine::core::{Engine, EngineConfig, Event, PeerId, PeerKind};
-use vestibule_engine::generation::{GenerationConfig, GenerationId, PrivateKey};
+use vestibule_engine::core::{Engine, EngineConfig, Event, MasqueServer, PeerId, PeerKind};
+use vestibule_engine::generation::{
+    GenerationConfig, GenerationId, MasqueConfig, MasqueEnd, MasqueGateway, PrivateKey,
+};
+use vestibule_engine::masque::request::{Credentials, UriTemplate};
+use vestibule_engine::masque::session::tls;
 use vestibule_engine::policy::{Action, AddressSet, Clause, Policy, Rule};
 use vestibule_engine::random::Seed;
 use vestibule_engine::wireguard::SessionBackend;
@@ -16,12 +21,22 @@ pub(crate) const DIRECTORY: [u8; 4] = [10, 20, 0, 10];
 pub(crate) const INTRANET: [u8; 4] = [10, 20, 0, 80];
 pub(crate) const AT: PeerId = PeerId(1);
 
+/// What the next generation travels over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    WireGuard,
+    Masque,
+}
+
 /// Flags of TCP.
 pub(crate) const SYN: u8 = 0x02;
 pub(crate) const SYN_ACK: u8 = 0x12;
 pub(crate) const ACK: u8 = 0x10;
 
 pub(crate) struct World {
+    pub(crate) way: Way,
+    /// The gateway's key, once it serves MASQUE.
+    server_key: Option<Vec<u8>>,
     pub(crate) device: Engine,
     pub(crate) gateway: Engine,
     pub(crate) gateway_key: PrivateKey,
@@ -50,6 +65,11 @@ impl World {
         Self::with([SessionBackend::Native; 2])
     }
 
+    /// A world whose generations travel over `way` until it is changed.
+    pub(crate) fn over(way: Way) -> Self {
+        Self { way, ..Self::new() }
+    }
+
     /// Whose sessions the device and the gateway keep.
     pub(crate) fn with(backends: [SessionBackend; 2]) -> Self {
         let now = Instant::now();
@@ -63,6 +83,8 @@ impl World {
         device.set_peer(AT, PeerKind::Gateway, vec!["0.0.0.0/0".parse().unwrap()]);
         gateway.set_peer(AT, PeerKind::Device, vec!["100.96.0.2/32".parse().unwrap()]);
         Self {
+            way: Way::WireGuard,
+            server_key: None,
             device,
             gateway,
             gateway_key,
@@ -79,6 +101,9 @@ impl World {
 
     /// Order and prepare at both ends; returns the new generation.
     pub(crate) fn order(&mut self, directory_only: bool) -> GenerationId {
+        if self.way == Way::Masque {
+            return self.order_masque(directory_only);
+        }
         self.seq += 1;
         let key = PrivateKey::new([self.seq as u8 + 100; 32]);
         let id = GenerationId(self.seq);
@@ -99,6 +124,42 @@ impl World {
         let at_device = make(&key, &self.gateway_key, Some(address(1)));
         self.gateway.prepare(AT, at_gateway, self.now).unwrap();
         self.device.prepare(AT, at_device, self.now).unwrap();
+        id
+    }
+
+    fn order_masque(&mut self, directory_only: bool) -> GenerationId {
+        self.seq += 1;
+        let id = GenerationId(self.seq);
+        let template = UriTemplate::well_known("gateway.example").unwrap();
+        let (gateway, now) = (&mut self.gateway, self.now);
+        let server_key = self.server_key.get_or_insert_with(|| {
+            let server = identity("gateway.example");
+            let key = tls::public_key(&server.chain[0]).unwrap();
+            let tls = Arc::new(tls::server(server).unwrap());
+            gateway.serve_masque(MasqueServer { tls, templates: vec![template.clone()] }, now).unwrap();
+            key
+        });
+        let client = identity("device");
+        let make = |end| MasqueConfig {
+            id,
+            swap_seq: id.0,
+            identity: "someone@example.com".into(),
+            policy: policy(directory_only),
+            end,
+        };
+        let at_gateway =
+            make(MasqueEnd::Gateway { client_key: tls::key_id(&tls::public_key(&client.chain[0]).unwrap()) });
+        let trust = tls::Trust::Keys(vec![server_key.clone()]);
+        let at_device = make(MasqueEnd::Device(Box::new(MasqueGateway {
+            address: address(1),
+            server_name: "gateway.example".to_owned(),
+            tls: Arc::new(tls::client(trust, Some(client)).unwrap()),
+            template,
+            credentials: Credentials::None,
+            addresses: vec!["100.96.0.2/32".parse().unwrap()],
+        })));
+        self.gateway.prepare_masque(AT, at_gateway, self.now).unwrap();
+        self.device.prepare_masque(AT, at_device, self.now).unwrap();
         id
     }
 
@@ -176,6 +237,13 @@ impl World {
         assert_eq!((self.device.active(AT), self.gateway.active(AT)), (Some(id), Some(id)));
         id
     }
+}
+
+/// A certificate of its own and its P-256 key.
+fn identity(name: &str) -> tls::Identity {
+    let signed = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(signed.signing_key.serialize_der()).unwrap();
+    tls::Identity { chain: vec![signed.cert.into()], key }
 }
 
 pub(crate) fn udp(from: [u8; 4], to: [u8; 4], ports: (u16, u16), payload: &[u8]) -> Vec<u8> {

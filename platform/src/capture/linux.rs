@@ -105,7 +105,11 @@ impl Tap {
     }
 }
 
-/// Passes IPv4 UDP to `port` whose payload, or its last 148 bytes, begins like an initiation.
+/// The first word of a QUIC Initial: a long header's first byte, and three bytes of version 1.
+const QUIC_INITIAL: u32 = 0xc000_0000;
+const QUIC_INITIAL_MASK: u32 = 0xf0ff_ffff;
+
+/// Passes IPv4 UDP to `port` whose payload begins like a QUIC Initial, or it or its last 148 bytes like an initiation.
 fn filter(port: u16) -> Vec<libc::sock_filter> {
     const LOAD_WORD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_IND;
     const LOAD_HALF: u32 = libc::BPF_LD | libc::BPF_H;
@@ -115,14 +119,16 @@ fn filter(port: u16) -> Vec<libc::sock_filter> {
     let instruction = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
     vec![
         instruction(LOAD_BYTE, 0, 0, 9), // protocol
-        instruction(EQUALS, 0, 14, u32::from(libc::IPPROTO_UDP as u8)),
+        instruction(EQUALS, 0, 16, u32::from(libc::IPPROTO_UDP as u8)),
         instruction(LOAD_HALF | libc::BPF_ABS, 0, 0, 6), // fragment offset
-        instruction(ANY_SET, 12, 0, 0x1fff),
+        instruction(ANY_SET, 14, 0, 0x1fff),
         instruction(libc::BPF_LDX | libc::BPF_B | libc::BPF_MSH, 0, 0, 0), // X = IPv4 header's length
         instruction(LOAD_HALF | libc::BPF_IND, 0, 0, 2),                   // destination port
-        instruction(EQUALS, 0, 9, u32::from(port)),
+        instruction(EQUALS, 0, 11, u32::from(port)),
         instruction(LOAD_WORD, 0, 0, 8), // first bytes of the payload
-        instruction(EQUALS, 6, 0, INITIATION_TYPE),
+        instruction(EQUALS, 8, 0, INITIATION_TYPE),
+        instruction(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, 0, 0, QUIC_INITIAL_MASK),
+        instruction(EQUALS, 6, 0, QUIC_INITIAL),
         instruction(LOAD_HALF | libc::BPF_IND, 0, 0, 4), // UDP length
         instruction(libc::BPF_ALU | libc::BPF_SUB | libc::BPF_K, 0, 0, INITIATION as u32),
         instruction(libc::BPF_ALU | libc::BPF_ADD | libc::BPF_X, 0, 0, 0),

@@ -1,4 +1,4 @@
-//! Sees WireGuard handshakes on the wire, from outside the engine.
+//! Sees handshakes of WireGuard and QUIC on the wire, from outside the engine.
 
 #[cfg(target_os = "linux")]
 #[path = "linux.rs"]
@@ -15,11 +15,13 @@ const INITIATION: usize = 148;
 const COOKIE_MAC: usize = 16;
 /// Its first four bytes: type 1, three zeros.
 const INITIATION_TYPE: u32 = 0x0100_0000;
+/// QUIC's version 1.
+const QUIC_V1: [u8; 4] = [0, 0, 0, 1];
 
 /// Initiations kept whole.
 const RECORDED: usize = 8;
 
-/// Counts the distinct handshake initiations that arrive at one UDP port of one interface (IPv4).
+/// Counts the distinct handshakes that are begun at one UDP port of one interface (IPv4).
 #[derive(Debug)]
 pub struct Initiations {
     tap: imp::Tap,
@@ -52,7 +54,7 @@ impl Initiations {
         })
     }
 
-    /// Distinct initiations so far: those that differ in sender index or ephemeral key.
+    /// Distinct ones so far: WireGuard's differ in sender index or ephemeral key, QUIC's in the client's connection ID.
     #[must_use]
     pub fn count(&self) -> usize {
         self.seen.len()
@@ -72,6 +74,24 @@ impl Initiations {
     }
 }
 
+/// Names the QUIC handshake (RFC 9000 section 17.2.2) that a client's datagram belongs to, by the connection ID that the
+/// client chose; `None` for other datagrams.
+#[must_use]
+pub fn quic_handshake(datagram: &[u8]) -> Option<[u8; 36]> {
+    let (first, rest) = datagram.split_first()?;
+    let (version, rest) = rest.split_first_chunk()?;
+    // A long header, and of its types an Initial.
+    if first & 0xf0 != 0xc0 || *version != QUIC_V1 {
+        return None;
+    }
+    let (len, rest) = rest.split_first()?;
+    let (len, rest) = rest.get(usize::from(*len)..)?.split_first()?;
+    let id = rest.get(..usize::from(*len)).filter(|id| id.len() <= 20)?;
+    let mut key = [0xff; 36];
+    key[..id.len()].copy_from_slice(id);
+    Some(key)
+}
+
 /// The initiations, by sender index and ephemeral key, in an IPv4 packet that may hold several datagrams of one send
 /// (segmentation offload): all are of equal size but the last, so an initiation is the first or the last of them.
 fn initiations(packet: &[u8]) -> Vec<([u8; 36], Vec<u8>)> {
@@ -79,6 +99,7 @@ fn initiations(packet: &[u8]) -> Vec<([u8; 36], Vec<u8>)> {
     let Some(payload) = packet.get(header + 8..) else { return Vec::new() };
     let Some(last) = payload.len().checked_sub(INITIATION) else { return Vec::new() };
     let mut found: Vec<([u8; 36], Vec<u8>)> = Vec::new();
+    found.extend(quic_handshake(payload).map(|key| (key, Vec::new())));
     for start in [0, last] {
         let message = &payload[start..start + INITIATION];
         // Where the last 148 bytes are the tail of a longer datagram, a counter in its header may look like the type.
@@ -125,6 +146,25 @@ mod tests {
         assert_eq!(keys(&packet(&[&initiation(7), &short])), [[7; 36]]);
         assert_eq!(keys(&packet(&[&data, &data, &initiation(9)])), [[9; 36]]);
         assert_eq!(keys(&packet(&[&initiation(1), &initiation(2)])), [[1; 36], [2; 36]]);
+    }
+
+    #[test]
+    fn a_quic_client_s_initials_are_one_handshake() {
+        let initial = |first: u8, version: u8, id: u8, len: usize| {
+            let mut datagram = vec![first, 0, 0, 0, version, 4, 1, 2, 3, 4, 8];
+            datagram.extend([id; 8]);
+            datagram.resize(len, 0x55);
+            datagram
+        };
+        let expected = |id: u8| [vec![id; 8], vec![0xff; 28]].concat();
+        assert_eq!(keys(&packet(&[&initial(0xc3, 1, 7, 1350), &initial(0xc1, 1, 7, 1350)])), [&expected(7)[..]]);
+        assert_eq!(keys(&packet(&[&initial(0xc0, 1, 8, 1350)])), [&expected(8)[..]]);
+        for other in [initial(0x43, 1, 7, 1350), initial(0xe3, 1, 7, 1350), initial(0xc3, 2, 7, 1350)] {
+            assert!(keys(&packet(&[&other])).is_empty(), "not an Initial of version 1");
+        }
+        for cut in 0..19 {
+            assert_eq!(quic_handshake(&initial(0xc3, 1, 7, 1350)[..cut]), None);
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::{
         poll::{News, poll},
         posture::PostureTask,
         remote::{Gateway, Meaning},
-        settings::split_routes,
+        settings::{Sources, split_routes},
     },
     registration::{ActivationId, Event},
 };
@@ -40,9 +40,12 @@ impl<G: Gateway> Driver<G> {
         };
         let (gateway, device, store) = (self.gateway.clone(), self.device.clone(), self.store.clone());
         let (held, profiles) = (self.held.clone(), self.profiles.clone());
-        let (inputs, mtu, secret) = (self.inputs.clone(), self.settings.mtu, bearer.clone());
+        let (inputs, secret) = (self.inputs.clone(), bearer.clone());
+        let sources =
+            Sources { mdm: self.configuration.mdm(), organization: Some(&organization), ..Sources::default() };
+        let tunnel = (self.settings.mtu, sources.forced_protocol());
         let task = tokio::spawn(async move {
-            let result = order(&*gateway, &device, &store, (&held, &profiles), registration, &secret, mtu).await;
+            let result = order(&*gateway, &device, &store, (&held, &profiles), registration, &secret, tunnel).await;
             let _ = inputs.send(Input::Ordered { activation, result: result.map(Box::new) });
         });
         let target = Target { activation, registration, identity, organization, bearer };
@@ -65,7 +68,7 @@ impl<G: Gateway> Driver<G> {
                 return self.bring_up_failed(&chain(&error));
             }
         };
-        if let Err(error) = self.tunnel.prepare(&order.generation(&next.target.identity)) {
+        if let Err(error) = self.tunnel.prepare(order.generation(&next.target.identity)) {
             return self.bring_up_failed(&chain(&error));
         }
         // The address of the emergency signal is asked beside the tunnel, whose rules may not let it through.

@@ -1,7 +1,7 @@
 //! The profiles that the device holds, also across restarts: a locked switch is locked before anything is connected.
 
 use super::super::store::Store;
-use crate::api::profile::ProfileDocument;
+use crate::api::profile::{ProfileDocument, TunnelProtocol};
 use crate::causes::chain;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -46,6 +46,11 @@ impl HeldProfiles {
     /// What to tell the gateway in an order.
     pub(crate) fn digest(&self, registration: Uuid) -> Option<String> {
         self.stored().held.get(&registration).map(|held| held.digest.clone())
+    }
+
+    /// The tunnel protocol of the profile that is held for a registration.
+    pub(crate) fn protocol(&self, registration: Uuid) -> Option<TunnelProtocol> {
+        self.stored().held.get(&registration).map(|held| held.document.settings.tunnel_protocol)
     }
 
     /// The profile of the gateway's answer: the one it sent, or the one held under `digest`.

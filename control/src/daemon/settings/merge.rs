@@ -85,13 +85,17 @@ impl Sheet {
     }
 }
 
+fn protocol_of(entry: &OrganizationConfig) -> Option<TunnelProtocol> {
+    entry.warp_tunnel_protocol.map(|protocol| match protocol {
+        mdm::TunnelProtocol::Masque => TunnelProtocol::Masque,
+        mdm::TunnelProtocol::Wireguard => TunnelProtocol::Wireguard,
+    })
+}
+
 impl Sources<'_> {
     /// The settings in force.
     pub(crate) fn settle(&self) -> Effective {
-        let entry = self.mdm.and_then(|mdm| {
-            let named = self.organization.and_then(|name| mdm.organization(name));
-            named.or_else(|| mdm.configs.first())
-        });
+        let entry = self.entry();
         let absent = OrganizationConfig::default();
         let entry = entry.unwrap_or(&absent);
         let mut sheet = Sheet::default();
@@ -103,6 +107,16 @@ impl Sources<'_> {
         self.account(&mut sheet, entry);
         effective.settings = sheet.0;
         effective
+    }
+
+    fn entry(&self) -> Option<&OrganizationConfig> {
+        let mdm = self.mdm?;
+        self.organization.and_then(|name| mdm.organization(name)).or_else(|| mdm.configs.first())
+    }
+
+    /// The tunnel protocol that the file says, whatever a profile does.
+    pub(crate) fn forced_protocol(&self) -> Option<TunnelProtocol> {
+        self.entry().and_then(protocol_of)
     }
 
     fn local(&self, sheet: &mut Sheet) {
@@ -152,13 +166,8 @@ impl Sources<'_> {
         sheet.except(!carried, "the tunnel is used as in `warp_tunnel_only`");
         let port = profile.and_then(|profile| profile.service_mode_v2.port);
         sheet.both(("proxy_port", ""), entry.proxy_port.map(Some), port.map(Some), None, NotYet);
-        let protocol = entry.warp_tunnel_protocol.map(|protocol| match protocol {
-            mdm::TunnelProtocol::Masque => TunnelProtocol::Masque,
-            mdm::TunnelProtocol::Wireguard => TunnelProtocol::Wireguard,
-        });
         let wanted = profile.map(|profile| profile.tunnel_protocol);
-        let protocol = sheet.both(("tunnel_protocol", ""), protocol, wanted, TunnelProtocol::Wireguard, Yes);
-        sheet.except(protocol == TunnelProtocol::Masque, "wireguard is used");
+        sheet.both(("tunnel_protocol", ""), protocol_of(entry), wanted, TunnelProtocol::default(), Yes);
         let split = profile.map(|profile| profile.split_tunnel.clone());
         let split_tunnel = sheet.both(("split_tunnel", ""), None, split, SplitTunnel::default(), Yes);
         sheet.except(has_hosts(&split_tunnel), "entries that are hosts; addresses are");

@@ -333,7 +333,7 @@ impl Gateway for TwinGateway {
             let tunnel = key(&request.tunnel_public_key);
             verify(
                 &state.device_key,
-                &swap_message(request.swap_seq, &request.registration, &tunnel),
+                &swap_message(request.swap_seq, &request.registration, &tunnel, request.tunnel_protocol),
                 &request.signature,
             );
             if request.swap_seq <= state.highest {
@@ -362,6 +362,7 @@ impl Gateway for TwinGateway {
         Ok(SwapResponse {
             gateway_public_key: BASE64_STANDARD.encode(self.key.public().0),
             endpoint: self.endpoint,
+            masque: None,
             addresses: vec!["100.96.0.2/32".parse().unwrap()],
             routes,
             mtu: 1420,

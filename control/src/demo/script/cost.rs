@@ -7,7 +7,7 @@ use super::{
         device::{Device, Paths},
         hosts::{Host, Service},
         kernel::Kernel,
-        options::Options,
+        options::{Options, Transport},
         scene::{Scene, SceneError},
         stage::{DIRECTORY, Stage},
         timeline::Timeline,
@@ -41,9 +41,9 @@ const WARM_UP_MEGABYTES: u32 = 100;
 pub(super) fn run(options: &Options, timeline: &Timeline, verdict: &mut Verdict) -> Result<(), Stopped> {
     timeline.chapter("What rules and swaps cost");
     let spacing = Duration::from_millis(u64::from(options.spacing));
-    let mut without = Ends::start("without", 0)?;
+    let mut without = Ends::start("without", 0, options.transport)?;
     timeline.note("a gateway and a device with two rules, whose identity stays");
-    let mut with = Ends::start("with", options.rules)?;
+    let mut with = Ends::start("with", options.rules, options.transport)?;
     let (rules, pace) = (options.rules, options.spacing);
     timeline.note(format_args!("another gateway and device with {rules} more rules, and a swap every {pace} ms"));
     without.load(WARM_UP_MEGABYTES, None)?;
@@ -135,13 +135,13 @@ struct Ends {
 
 impl Ends {
     /// Starts both with so many rules, and registers a user whose log-on is a swap from then on.
-    fn start(name: &str, rules: u32) -> Result<Self, Stopped> {
+    fn start(name: &str, rules: u32, transport: Transport) -> Result<Self, Stopped> {
         let room = PathBuf::from(format!("/run/vestibule-demo-{name}"));
         let stage = Stage::build_in(room, super::INNER).map_err(SceneError::from)?;
         let paths = Paths::below(&stage.room);
         let mut kernel = Kernel::start(stage)?;
         let (gateway, admin) = take_seat(&kernel)?;
-        let token = setup::organisation(&admin)?;
+        let token = setup::organisation(&admin, transport)?;
         // Before the device comes: it would be told of each.
         add_rules(&admin, rules)?;
         paths.write_mdm(&token, true)?;

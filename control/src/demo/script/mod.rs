@@ -116,7 +116,7 @@ fn prepare<'a>(options: &'a Options, timeline: &'a Timeline) -> Result<World<'a>
     let mut kernel = Kernel::start(stage)?;
     timeline.note("the gateway runs");
     let (gateway, admin) = take_seat(&kernel)?;
-    let token = setup::organisation(&admin)?;
+    let token = setup::organisation(&admin, options.transport)?;
     timeline.note("service token, enrolment policies, two accounts and two rules made over the REST API");
     paths.write_mdm(&token, false)?;
     kernel.boot(&paths.command(&gateway))?;
@@ -146,7 +146,7 @@ fn prepare_userspace<'a>(options: &'a Options, timeline: &'a Timeline, room: &Ro
     let secret = fs::read_to_string(&gateway.admin_token_file).map_err(SceneError::from)?;
     let seat = |work: Box<dyn FnOnce() + Send>| thread::Builder::new().spawn(work).map(|_| ());
     let admin = Admin::seat(&gateway, secret.trim().to_owned(), seat).map_err(SceneError::from)?;
-    let token = setup::organisation(&admin)?;
+    let token = setup::organisation(&admin, options.transport)?;
     timeline.note("service token, enrolment policies, two accounts and two rules made over the REST API");
     paths.write_mdm(&token, false)?;
     userspace.boot(&paths)?;

@@ -4,6 +4,7 @@ use super::{
     super::{
         admin::Admin,
         device::Token,
+        options::Transport,
         stage::{DIRECTORY, ECHO_PORT},
     },
     Stopped,
@@ -35,7 +36,8 @@ pub(super) const BOB: Person =
     Person { user: "bob", email: "bob@mycompany.example", name: "Bob", password: "a quite different sentence" };
 
 /// Makes everything that the walk needs; returns the token for the MDM file.
-pub(super) fn organisation(admin: &Admin) -> Result<Token, Stopped> {
+pub(super) fn organisation(admin: &Admin, transport: Transport) -> Result<Token, Stopped> {
+    admin.call(Method::PATCH, "devices/policy", Some(json!({ "tunnel_protocol": transport.name() })))?;
     let wish = json!({ "name": "Pre-login", "duration": "8760h" });
     let made = admin.call(Method::POST, "access/service_tokens", Some(wish))?;
     let text = |field: &str| made[field].as_str().unwrap_or_default().to_owned();

@@ -63,7 +63,7 @@ pub(super) fn run(options: &Options, timeline: &Timeline, verdict: &mut Verdict)
     let paths = Paths::below(&stage.room);
     let mut kernel = Kernel::start(stage)?;
     let (gateway, admin) = take_seat(&kernel)?;
-    let token = setup::organisation(&admin)?;
+    let token = setup::organisation(&admin, options.transport)?;
 
     // The device boots while the gateway is down.
     kernel.kill_gateway();

@@ -8,11 +8,12 @@ use std::{
 };
 use vestibule_engine::packet::{Datagrams, TransmitQueue};
 use vestibule_platform::{
+    capture::quic_handshake,
     socket::{ReceiveReport, SendReport, Socket},
     wait::{Bell, OsHandle, Waitable},
 };
 
-/// Sender index and ephemeral key of each initiation sent. Clones are the same counter.
+/// What tells each handshake begun from the others. Clones are the same counter.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Initiations(Arc<Mutex<HashSet<[u8; 36]>>>);
 
@@ -26,6 +27,9 @@ impl Initiations {
         if let (148, [1, 0, 0, 0]) = (datagram.len(), &datagram[..4.min(datagram.len())])
             && let Ok(key) = datagram[4..40].try_into()
         {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
+        }
+        if let Some(key) = quic_handshake(datagram) {
             self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
         }
     }

@@ -2,7 +2,7 @@
 
 use super::signature::verify;
 use super::{Answer, DeviceError, bearer, binary, body};
-use crate::api::device::{SwapRequest, SwapResponse, swap_message};
+use crate::api::device::{MasqueOffer, SwapRequest, SwapResponse, swap_message};
 use crate::gateway::app::{App, inner, tunnel_of};
 use crate::gateway::clock;
 use crate::gateway::store::{Device, Followed, Order, OrderOutcome};
@@ -34,7 +34,11 @@ pub(super) async fn swap(State(app): State<Arc<App>>, headers: HeaderMap, bytes:
             "the registration's device is gone: enrol again",
         ));
     };
-    verify(&device.public_key, &swap_message(request.swap_seq, &request.registration, &tunnel_key), &signature)?;
+    verify(
+        &device.public_key,
+        &swap_message(request.swap_seq, &request.registration, &tunnel_key, request.tunnel_protocol),
+        &signature,
+    )?;
     bearer::standing(&registration)?;
 
     if let Some(report) = request.posture.clone() {
@@ -44,7 +48,11 @@ pub(super) async fn swap(State(app): State<Arc<App>>, headers: HeaderMap, bytes:
     let now = clock::now();
     let steering = app.steering.lock().await;
     let followed = followed(&app, &device).await?;
-    match app.store.order(&device.id, &registration.id, stored_seq, &tunnel_key, followed.as_ref(), now).await {
+    match app
+        .store
+        .order(&device.id, &registration.id, stored_seq, (&tunnel_key, request.tunnel_protocol), followed.as_ref(), now)
+        .await
+    {
         Ok(OrderOutcome::Stored) => {}
         Ok(OrderOutcome::Stale { seen }) => return Err(DeviceError::stale(request.swap_seq, seen)),
         Ok(OrderOutcome::NotStanding) => {
@@ -71,13 +79,19 @@ pub(super) async fn swap(State(app): State<Arc<App>>, headers: HeaderMap, bytes:
         registration: registration.id,
         swap_seq: request.swap_seq,
         tunnel_key,
+        protocol: request.tunnel_protocol,
         last_handshake: [0; 12],
     };
     app.plane.prepare(tunnel_of(order, subject), &rules.policy, now).await?;
     drop(steering);
+    let endpoint = endpoint(app.settings.endpoint, &headers);
     Ok(Json(SwapResponse {
         gateway_public_key: STANDARD.encode(app.plane.public_key()),
-        endpoint: endpoint(app.settings.endpoint, &headers),
+        endpoint,
+        masque: Some(MasqueOffer {
+            template: format!("https://{endpoint}/.well-known/masque/ip/{{target}}/{{ipproto}}/"),
+            public_key: app.settings.masque_public_key.clone(),
+        }),
         addresses,
         routes: app.settings.routes.clone(),
         mtu: app.settings.mtu,

@@ -2,8 +2,13 @@
 
 use super::registrations::uuid;
 use super::{Device, Millis, Store, StoreError, devices, fixed};
+use crate::api::profile::TunnelProtocol;
 use sqlx::{Row as _, Sqlite, Transaction};
 use uuid::Uuid;
+
+/// Values of `swap_orders.protocol`, whose table knows no others.
+const WIREGUARD: &str = "wireguard";
+const MASQUE: &str = "masque";
 
 /// A stored order that may be taken up again after a restart.
 #[derive(Clone, Debug)]
@@ -12,6 +17,7 @@ pub(crate) struct Order {
     pub(crate) registration: Uuid,
     pub(crate) swap_seq: u64,
     pub(crate) tunnel_key: [u8; 32],
+    pub(crate) protocol: TunnelProtocol,
     /// Greatest TAI64N seen from `tunnel_key`; zeros if none.
     pub(crate) last_handshake: [u8; 12],
 }
@@ -47,7 +53,7 @@ impl Store {
         device_id: &str,
         registration: &Uuid,
         swap_seq: i64,
-        tunnel_key: &[u8; 32],
+        (tunnel_key, protocol): (&[u8; 32], TunnelProtocol),
         followed: Option<&Followed>,
         now: Millis,
     ) -> Result<OrderOutcome, StoreError> {
@@ -74,15 +80,19 @@ impl Store {
             record(&mut write, device_id, followed, now).await?;
         }
         sqlx::query(
-            "INSERT INTO swap_orders (device_id, swap_seq, registration_id, tunnel_key, ordered_at) \
-             VALUES (?, ?, ?, ?, ?) ON CONFLICT (device_id) DO UPDATE SET swap_seq = excluded.swap_seq, \
-             registration_id = excluded.registration_id, tunnel_key = excluded.tunnel_key, \
+            "INSERT INTO swap_orders (device_id, swap_seq, registration_id, tunnel_key, protocol, ordered_at) \
+             VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (device_id) DO UPDATE SET swap_seq = excluded.swap_seq, \
+             registration_id = excluded.registration_id, tunnel_key = excluded.tunnel_key, protocol = excluded.protocol, \
              ordered_at = excluded.ordered_at, committed_at = NULL",
         )
         .bind(device_id)
         .bind(swap_seq)
         .bind(registration.to_string())
         .bind(tunnel_key.as_slice())
+        .bind(match protocol {
+            TunnelProtocol::Wireguard => WIREGUARD,
+            TunnelProtocol::Masque => MASQUE,
+        })
         .bind(now)
         .execute(&mut *write)
         .await?;
@@ -99,7 +109,7 @@ impl Store {
     pub(crate) async fn standing_orders(&self) -> Result<Vec<Order>, StoreError> {
         let rows = sqlx::query(
             "SELECT devices.*, swap_orders.registration_id, swap_orders.swap_seq, swap_orders.tunnel_key, \
-             handshakes.timestamp FROM swap_orders \
+             swap_orders.protocol, handshakes.timestamp FROM swap_orders \
              JOIN registrations ON registrations.id = swap_orders.registration_id \
              JOIN devices ON devices.id = swap_orders.device_id \
              LEFT JOIN handshakes ON handshakes.tunnel_key = swap_orders.tunnel_key \
@@ -114,6 +124,10 @@ impl Store {
                 registration: uuid(row.try_get("registration_id")?)?,
                 swap_seq: row.try_get::<i64, _>("swap_seq")?.unsigned_abs(),
                 tunnel_key: fixed(row.try_get("tunnel_key")?, "swap_orders.tunnel_key")?,
+                protocol: match row.try_get("protocol")? {
+                    MASQUE => TunnelProtocol::Masque,
+                    _ => TunnelProtocol::Wireguard,
+                },
                 last_handshake: match timestamp {
                     Some(timestamp) => fixed(&timestamp, "handshakes.timestamp")?,
                     None => [0; 12],
@@ -261,7 +275,12 @@ mod tests {
         let followed = |swap_seq| Followed { registration, swap_seq, email: "ada@example.com".to_owned() };
         let order = |seq, key, followed: Option<Followed>| {
             let (store, device) = (&store, &device);
-            async move { store.order(device, &registration, seq, &[key; 32], followed.as_ref(), 9).await.unwrap() }
+            async move {
+                store
+                    .order(device, &registration, seq, (&[key; 32], TunnelProtocol::Masque), followed.as_ref(), 9)
+                    .await
+                    .unwrap()
+            }
         };
         assert_eq!(order(1, 1, None).await, OrderOutcome::Stored);
         assert_eq!(store.swap_count().await.unwrap(), 0);
@@ -274,6 +293,7 @@ mod tests {
         assert_eq!(order(3, 4, None).await, OrderOutcome::Stale { seen: 3 });
         let standing = store.standing_orders().await.unwrap();
         assert_eq!((standing.len(), standing[0].swap_seq, standing[0].tunnel_key), (1, 3, [3; 32]));
+        assert_eq!(standing[0].protocol, TunnelProtocol::Masque);
         store.revoke_registration(&registration, Some(12), 12).await.unwrap();
         assert!(store.standing_orders().await.unwrap().is_empty(), "what was revoked is not taken up again");
         assert_eq!(order(4, 5, None).await, OrderOutcome::NotStanding);

@@ -1,7 +1,9 @@
 //! Both ends of a tunnel: a device's engine swaps, and the gateway writes it down.
 
 use crate::api::device::{EnrolResponse, SwapResponse};
+use crate::api::profile::TunnelProtocol;
 use crate::crypto::random;
+use crate::daemon::order::{Generation, TunnelKey};
 use crate::gateway::testing::{Directory, TestDevice, TestGateway};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use crossbeam_channel::Receiver;
@@ -10,7 +12,7 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use vestibule_engine::core::{Engine, EngineConfig, Event, PeerId, PeerKind};
-use vestibule_engine::generation::{GenerationConfig, GenerationId, PrivateKey, PublicKey};
+use vestibule_engine::generation::{GenerationConfig, GenerationId, PrivateKey};
 use vestibule_engine::policy::{Action, Policy};
 use vestibule_engine::random::Seed;
 use vestibule_platform::adapter::memory::{MemoryHost, pair};
@@ -24,43 +26,40 @@ struct Plane {
     worker: Handle,
     events: Receiver<Event>,
     host: MemoryHost,
+    protocol: TunnelProtocol,
 }
 
 impl Plane {
-    fn new(gateway: &TestGateway) -> Self {
+    fn new(gateway: &TestGateway, protocol: TunnelProtocol) -> Self {
         let config =
             EngineConfig::new(PrivateKey::new(random().unwrap()), Seed::new(random().unwrap()), SystemTime::now());
         let engine = Engine::new(config, Instant::now());
         let (adapter, host) = pair(256, 1420);
         let socket = gateway.network.bind("192.0.2.2:0".parse().unwrap()).unwrap();
         let (worker, events) = Worker::spawn(engine, adapter, socket, "device").unwrap();
-        Self { worker, events, host }
+        Self { worker, events, host, protocol }
     }
 
     /// Orders a swap and carries it out: true when the gateway has acknowledged it.
     async fn swap(&self, gateway: &TestGateway, device: &TestDevice, enrolled: &EnrolResponse, seq: u64) -> bool {
-        let key = PrivateKey::new(random().unwrap());
-        let request = device.swap_request(enrolled.registration.id, seq, key.public().0);
+        let key = TunnelKey::fresh(self.protocol).unwrap();
+        let tunnel = (key.public().unwrap(), self.protocol);
+        let request = device.swap_request_over(enrolled.registration.id, seq, tunnel);
         let (status, answer) = gateway.device("/swap", Some(&enrolled.token), json!(request)).await;
         assert_eq!(status, StatusCode::OK, "{answer}");
         let order: SwapResponse = serde_json::from_value(answer).unwrap();
-        let config = GenerationConfig {
-            id: GenerationId(seq),
-            swap_seq: seq,
-            identity: Arc::from(enrolled.registration.email.as_str()),
-            private_key: key,
-            peer_public_key: PublicKey(STANDARD.decode(&order.gateway_public_key).unwrap().try_into().unwrap()),
-            preshared_key: None,
-            endpoint: Some(order.endpoint),
-            persistent_keepalive: None,
-            policy: Arc::new(Policy::compile(Vec::new(), Action::Allow)),
-            last_handshake: [0; 12],
-            index: u32::try_from(seq).unwrap(),
-        };
+        let policy = Arc::new(Policy::compile(Vec::new(), Action::Allow));
+        let transport = key.transport(&order).unwrap();
+        let generation = transport.generation((seq, &enrolled.registration.email, &policy), order.endpoint);
         self.worker
             .with(move |engine, now| {
                 engine.set_peer(PEER, PeerKind::Gateway, vec!["0.0.0.0/0".parse().unwrap()]);
-                engine.prepare(PEER, config, now)
+                match generation {
+                    Generation::WireGuard(config) => {
+                        engine.prepare(PEER, GenerationConfig { index: seq as u32, ..config }, now)
+                    }
+                    Generation::Masque(config) => engine.prepare_masque(PEER, config, now),
+                }
             })
             .unwrap()
             .unwrap();
@@ -102,49 +101,53 @@ async fn until(gateway: &TestGateway, wanted: impl Fn(&serde_json::Value) -> boo
 
 #[tokio::test(flavor = "multi_thread")]
 async fn swaps_are_counted_and_a_revocation_ends_the_tunnel_at_once() {
-    let directory = Directory::new("swaps");
-    let gateway = TestGateway::start(&directory).await;
-    let token = gateway.enrolling_token().await;
-    let device = TestDevice::new();
-    let enrolled = device.enrol(&gateway, &token).await;
-    let plane = Plane::new(&gateway);
-    for seq in 1..=3 {
-        assert!(plane.swap(&gateway, &device, &enrolled, seq).await, "swap {seq}");
-    }
-    let status = until(&gateway, |status| status["swaps"] == 3).await;
-    assert_eq!(status["devices"][0]["identity"], "non_identity@mycompany.cloudflareaccess.com");
-    assert_eq!(status["devices"][0]["address"], "100.96.0.2");
-    until(&gateway, |status| status["devices"][0]["last_handshake_at"].is_string()).await;
+    for protocol in [TunnelProtocol::Wireguard, TunnelProtocol::Masque] {
+        let directory = Directory::new(&format!("swaps-{protocol:?}"));
+        let gateway = TestGateway::start(&directory).await;
+        let token = gateway.enrolling_token().await;
+        let device = TestDevice::new();
+        let enrolled = device.enrol(&gateway, &token).await;
+        let plane = Plane::new(&gateway, protocol);
+        for seq in 1..=3 {
+            assert!(plane.swap(&gateway, &device, &enrolled, seq).await, "swap {seq}");
+        }
+        let status = until(&gateway, |status| status["swaps"] == 3).await;
+        assert_eq!(status["devices"][0]["identity"], "non_identity@mycompany.cloudflareaccess.com");
+        assert_eq!(status["devices"][0]["address"], "100.96.0.2");
+        until(&gateway, |status| status["devices"][0]["last_handshake_at"].is_string()).await;
 
-    let path = format!("/devices/registrations/revoke?id={}", enrolled.registration.id);
-    gateway.did(Method::POST, &path, None).await;
-    let status = until(&gateway, |status| status["devices"][0]["generations"] == json!([])).await;
-    assert_eq!(status["devices"][0]["identity"], json!(null));
+        let path = format!("/devices/registrations/revoke?id={}", enrolled.registration.id);
+        gateway.did(Method::POST, &path, None).await;
+        let status = until(&gateway, |status| status["devices"][0]["generations"] == json!([])).await;
+        assert_eq!(status["devices"][0]["identity"], json!(null));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_restart_the_highest_order_is_taken_up_again_and_counted_once() {
-    let directory = Directory::new("again");
-    let gateway = TestGateway::start(&directory).await;
-    let token = gateway.enrolling_token().await;
-    let device = TestDevice::new();
-    let enrolled = device.enrol(&gateway, &token).await;
-    let plane = Plane::new(&gateway);
-    assert!(plane.swap(&gateway, &device, &enrolled, 1).await);
-    until(&gateway, |status| status["swaps"] == 1).await;
-    until(&gateway, |status| status["devices"][0]["last_handshake_at"].is_string()).await;
-    let network = gateway.network.clone();
-    gateway.stop().await;
+    for protocol in [TunnelProtocol::Wireguard, TunnelProtocol::Masque] {
+        let directory = Directory::new(&format!("again-{protocol:?}"));
+        let gateway = TestGateway::start(&directory).await;
+        let token = gateway.enrolling_token().await;
+        let device = TestDevice::new();
+        let enrolled = device.enrol(&gateway, &token).await;
+        let plane = Plane::new(&gateway, protocol);
+        assert!(plane.swap(&gateway, &device, &enrolled, 1).await);
+        until(&gateway, |status| status["swaps"] == 1).await;
+        until(&gateway, |status| status["devices"][0]["last_handshake_at"].is_string()).await;
+        let network = gateway.network.clone();
+        gateway.stop().await;
 
-    let gateway = TestGateway::start_on(&directory, network, |_| {}).await;
-    let status = gateway.status().await;
-    assert_eq!(status["devices"][0]["generations"][0]["stage"], "preparing", "{status:#}");
-    assert_eq!(status["devices"][0]["generations"][0]["swap_seq"], 1);
-    assert_eq!(status["swaps"], 1);
-    // A replay of an older order, or the same one again, is as stale as before.
-    assert_eq!(device.order(&gateway, &enrolled, 1).await.0, StatusCode::CONFLICT);
-    assert!(plane.swap(&gateway, &device, &enrolled, 2).await, "and a newer one goes on as ever");
-    until(&gateway, |status| status["swaps"] == 2).await;
+        let gateway = TestGateway::start_on(&directory, network, |_| {}).await;
+        let status = gateway.status().await;
+        assert_eq!(status["devices"][0]["generations"][0]["stage"], "preparing", "{status:#}");
+        assert_eq!(status["devices"][0]["generations"][0]["swap_seq"], 1);
+        assert_eq!(status["swaps"], 1);
+        // A replay of an older order, or the same one again, is as stale as before.
+        assert_eq!(device.order(&gateway, &enrolled, 1).await.0, StatusCode::CONFLICT);
+        assert!(plane.swap(&gateway, &device, &enrolled, 2).await, "and a newer one goes on as ever");
+        until(&gateway, |status| status["swaps"] == 2).await;
+    }
 }
 
 /// A UDP packet of the device, to port 53 of a server behind the gateway.
@@ -174,25 +177,31 @@ async fn delivered(plane: &Plane, gateway: &TestGateway, patience: Duration) -> 
 /// WireGuard notices a silent peer after 10 s and tries again after 5 s more.
 #[tokio::test(flavor = "multi_thread")]
 async fn traffic_survives_a_restart_of_the_gateway_under_the_keys_that_the_device_has() {
-    let directory = Directory::new("survives");
-    let gateway = TestGateway::start(&directory).await;
-    let token = gateway.enrolling_token().await;
-    let device = TestDevice::new();
-    let enrolled = device.enrol(&gateway, &token).await;
-    let plane = Plane::new(&gateway);
-    assert!(plane.swap(&gateway, &device, &enrolled, 1).await);
-    assert_eq!(delivered(&plane, &gateway, Duration::from_millis(500)).await, None, "no rule lets it pass");
-    let allow = json!({ "name": "names", "action": "allow", "traffic": "net.dst.port == 53" });
-    gateway.did(Method::POST, "/gateway/rules", Some(allow)).await;
-    assert!(delivered(&plane, &gateway, SOON).await.is_some(), "the new rule reaches the running tunnel");
-    until(&gateway, |status| status["swaps"] == 1).await;
-    let network = gateway.network.clone();
-    gateway.stop().await;
+    for protocol in [TunnelProtocol::Wireguard, TunnelProtocol::Masque] {
+        let directory = Directory::new(&format!("survives-{protocol:?}"));
+        let gateway = TestGateway::start(&directory).await;
+        let token = gateway.enrolling_token().await;
+        let device = TestDevice::new();
+        let enrolled = device.enrol(&gateway, &token).await;
+        let plane = Plane::new(&gateway, protocol);
+        assert!(plane.swap(&gateway, &device, &enrolled, 1).await);
+        assert_eq!(delivered(&plane, &gateway, Duration::from_millis(500)).await, None, "no rule lets it pass");
+        let allow = json!({ "name": "names", "action": "allow", "traffic": "net.dst.port == 53" });
+        gateway.did(Method::POST, "/gateway/rules", Some(allow)).await;
+        assert!(delivered(&plane, &gateway, SOON).await.is_some(), "the new rule reaches the running tunnel");
+        until(&gateway, |status| status["swaps"] == 1).await;
+        let network = gateway.network.clone();
+        gateway.stop().await;
 
-    let gateway = TestGateway::start_on(&directory, network, |_| {}).await;
-    assert!(delivered(&plane, &gateway, Duration::from_secs(40)).await.is_some(), "no new order was given");
-    let status = until(&gateway, |status| status["devices"][0]["generations"][0]["stage"] == "active").await;
-    assert_eq!((&status["swaps"], &status["devices"][0]["generations"][0]["swap_seq"]), (&json!(1), &json!(1)));
+        let gateway = TestGateway::start_on(&directory, network, |_| {}).await;
+        if protocol == TunnelProtocol::Masque {
+            // As the daemon does when the gateway answers again.
+            plane.worker.with(|engine, now| engine.rekey(PEER, now)).unwrap();
+        }
+        assert!(delivered(&plane, &gateway, Duration::from_secs(40)).await.is_some(), "no new order was given");
+        let status = until(&gateway, |status| status["devices"][0]["generations"][0]["stage"] == "active").await;
+        assert_eq!((&status["swaps"], &status["devices"][0]["generations"][0]["swap_seq"]), (&json!(1), &json!(1)));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

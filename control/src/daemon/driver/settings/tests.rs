@@ -7,6 +7,7 @@ use crate::{
     },
     daemon::{
         ipc::{Answer, Origin, Request, SettingView, SettingsView, State},
+        settings::Sources,
         twin::{MDM, TestDevice, World},
     },
 };
@@ -102,6 +103,27 @@ async fn the_file_beats_the_profile_and_the_profile_beats_the_default() {
     assert_eq!(setting(&view, "mtu").origin, Origin::User);
 }
 
+#[test]
+fn the_file_s_tunnel_protocol_beats_the_profile_s() {
+    let file = |protocol: &str| {
+        let key = format!("<key>warp_tunnel_protocol</key><string>{protocol}</string>");
+        format!("<dict><key>organization</key><string>mycompany</string>{key}</dict>")
+    };
+    let profile = profile(ProfileSettings { tunnel_protocol: TunnelProtocol::Masque, ..ProfileSettings::default() });
+    for (text, forced) in [
+        (file("wireguard"), Some(TunnelProtocol::Wireguard)),
+        (file("masque"), Some(TunnelProtocol::Masque)),
+        ("<dict><key>organization</key><string>mycompany</string></dict>".to_owned(), None),
+    ] {
+        let mdm = crate::mdm::parse("mdm.xml", text.as_bytes()).unwrap();
+        let sources = Sources { mdm: Some(&mdm), profile: Some(&profile), ..Sources::default() };
+        assert_eq!(sources.forced_protocol(), forced);
+        let shown = sources.settle().settings.into_iter().find(|setting| setting.name == "tunnel_protocol").unwrap();
+        assert_eq!(shown.value, serde_json::json!(forced.unwrap_or(TunnelProtocol::Masque)));
+        assert!(shown.enforced);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_profile_turns_a_switch_on_again_after_its_seconds() {
     let world = world("auto", ProfileSettings { auto_connect: 1, ..ProfileSettings::default() });
@@ -138,7 +160,7 @@ async fn split_tunnels_are_routes_and_what_is_not_carried_is_said() {
     let status = device.until("the one route", |status| status.routes == only).await;
     assert!(status.last_error.unwrap().message.contains("service mode \"proxy\" is not carried"));
     let view = self::settings(&device).await;
-    for name in ["split_tunnel", "service_mode_v2", "tunnel_protocol"] {
+    for name in ["split_tunnel", "service_mode_v2"] {
         let shown = setting(&view, name);
         assert!(!shown.enforced && shown.note.unwrap().starts_with("not enforced yet: "), "{name}");
     }

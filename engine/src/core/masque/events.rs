@@ -1,0 +1,149 @@
+//! What the QUIC endpoint tells: tunnels asked for, opened, given addresses, and lost.
+
+use super::Owner;
+use crate::core::peer::Stage;
+use crate::core::{self, Engine};
+use crate::generation::{GenerationId, MasqueEnd, MasqueTunnel, PublicKey};
+use crate::masque::capsule::RequestedAddress;
+use crate::masque::ip::Scope;
+use crate::masque::request::{Answer, Incoming, Target};
+use crate::masque::session::{Event, TunnelId, tls};
+use ipnet::IpNet;
+use quinn_proto::ConnectionHandle;
+use std::time::Instant;
+
+impl Engine {
+    /// Handles all that the endpoint has to tell.
+    pub(super) fn masque_events(&mut self, now: Instant) {
+        while let Some(event) = self.masque.as_mut().and_then(|masque| masque.endpoint.poll_event()) {
+            match event {
+                Event::Requested(tunnel, incoming) => self.tunnel_requested(tunnel, &incoming, now),
+                Event::AddressesRequested(tunnel, requests) => self.addresses_requested(tunnel, &requests, now),
+                Event::Opened(tunnel) => self.tunnel_opened(tunnel, now),
+                Event::Assigned(id, changes) => {
+                    self.with_tunnel(id, now, |tunnel| tunnel.assigned(&changes.added, &changes.removed));
+                }
+                Event::RoutesAdvertised(id, _) => self.with_tunnel(id, now, |tunnel| tunnel.routed = true),
+                Event::MtuChanged(id, mtu) => self.with_tunnel(id, now, |tunnel| tunnel.mtu = mtu),
+                Event::Ended(tunnel, _) => self.connection_lost(tunnel.connection, now),
+                Event::Closed(connection, _) => self.connection_lost(connection, now),
+                Event::Connected(_) => {}
+            }
+        }
+    }
+
+    /// A client asks: whose key is it?
+    fn tunnel_requested(&mut self, id: TunnelId, incoming: &Incoming, now: Instant) {
+        let Some(masque) = &mut self.masque else { return };
+        let chain = masque.endpoint.peer_certificates(id.connection);
+        let client = chain.and_then(|chain| Some(tls::key_id(&tls::public_key(chain.first()?).ok()?)));
+        let owner = client.and_then(|client| masque.clients.get(&client).copied());
+        // What drains is not begun anew.
+        let owner = owner
+            .filter(|(slot, id)| self.peers[*slot].generation(*id).is_some_and(|(stage, _)| stage != Stage::Draining));
+        let targets = match &incoming.target {
+            Target::Any => Some(None),
+            Target::Prefix(prefix) => Some(Some(vec![*prefix])),
+            Target::Name(_) => None,
+        };
+        let scope = targets.and_then(|targets| Scope::new(targets, incoming.protocol).ok());
+        let (Some((slot, generation)), Some(scope)) = (owner, scope) else {
+            // Not a client of ours, or nothing that we resolve or match by.
+            let status = if owner.is_some() { 501 } else { 403 };
+            masque.endpoint.refuse(id, &Answer::refused(status), now);
+            return;
+        };
+        let addresses = &self.peers[slot].addresses;
+        let of = |v4: bool| addresses.iter().any(|prefix| prefix.addr().is_ipv4() == v4);
+        let routes = scope.routes(of(true), of(false));
+        masque.endpoint.accept(id, scope, now);
+        masque.endpoint.assign(id, addresses, now);
+        masque.endpoint.advertise(id, routes, now);
+        masque.tunnels.insert(id, (slot, generation));
+        masque.connections.insert(id.connection, (slot, generation));
+        self.tunnel_stands((slot, generation), id, now);
+        self.confirm(slot, generation);
+        if let Some(client) = client {
+            // There is no timestamp in it; that there was one is worth knowing.
+            let peer_public_key = PublicKey(client);
+            self.events.push_back(core::Event::HandshakeSeen { peer_public_key, timestamp: [0; 12] });
+        }
+    }
+
+    fn addresses_requested(&mut self, id: TunnelId, requests: &[RequestedAddress], now: Instant) {
+        let Some(masque) = &mut self.masque else { return };
+        let Some((slot, _)) = masque.tunnels.get(&id).copied() else { return };
+        let addresses = &self.peers[slot].addresses;
+        let decide = |request: &RequestedAddress| -> Option<IpNet> {
+            let wanted = request.prefix;
+            let same = addresses.iter().filter(|own| own.addr().is_ipv4() == wanted.addr().is_ipv4());
+            let any = wanted.addr().is_unspecified();
+            same.copied().find(|own| any || own == &wanted)
+        };
+        masque.endpoint.answer_addresses(id, requests, decide, now);
+    }
+
+    /// Our request was accepted.
+    fn tunnel_opened(&mut self, id: TunnelId, now: Instant) {
+        let Some(masque) = &mut self.masque else { return };
+        let Some(owner) = masque.connections.get(&id.connection).copied() else { return };
+        masque.tunnels.insert(id, owner);
+        self.tunnel_stands(owner, id, now);
+    }
+
+    /// A tunnel is open; one that the generation had before is given up.
+    fn tunnel_stands(&mut self, (slot, id): Owner, tunnel: TunnelId, now: Instant) {
+        let Some(masque) = &mut self.masque else { return };
+        let Some((_, generation)) = self.peers[slot].generation(id) else { return };
+        let Some(transport) = generation.transport.masque() else { return };
+        if let Some(former) = transport.connection.filter(|former| *former != tunnel.connection) {
+            masque.close(former);
+        }
+        transport.opened(tunnel, now);
+        if let MasqueEnd::Device(gateway) = &transport.end {
+            masque.endpoint.request_addresses(tunnel, &gateway.addresses, now);
+        }
+        if let Some((address, rtt)) = masque.endpoint.path(tunnel.connection) {
+            generation.endpoint = Some(address);
+            generation.rtt = rtt;
+        }
+        self.counters.handshakes.add(1);
+        self.look_at(slot, now);
+    }
+
+    fn with_tunnel(&mut self, id: TunnelId, now: Instant, note: impl FnOnce(&mut MasqueTunnel)) {
+        let Some((slot, generation)) = self.masque.as_ref().and_then(|masque| masque.tunnels.get(&id).copied()) else {
+            return;
+        };
+        if let Some((_, generation)) = self.peers[slot].generation(generation)
+            && let Some(tunnel) = generation.transport.masque()
+        {
+            note(tunnel);
+        }
+        self.judge_ready(slot, generation, now);
+    }
+
+    /// A device's generation is ready once its tunnel may carry its traffic.
+    pub(in crate::core) fn judge_ready(&mut self, slot: usize, id: GenerationId, now: Instant) {
+        let mtu = self.mtu;
+        let Some((_, generation)) = self.peers[slot].generation(id) else { return };
+        if generation.transport.masque().is_some_and(|tunnel| tunnel.is_ready(mtu, now)) {
+            self.confirm(slot, id);
+        }
+    }
+
+    /// A connection, or the only tunnel in it, is gone: a device tries again.
+    fn connection_lost(&mut self, connection: ConnectionHandle, now: Instant) {
+        let Some(masque) = &mut self.masque else { return };
+        let Some((slot, id)) = masque.connections.get(&connection).copied() else { return };
+        masque.close(connection);
+        let Some((_, generation)) = self.peers[slot].generation(id) else { return };
+        if let Some(tunnel) = generation.transport.masque() {
+            tunnel.renewing.take_if(|renewing| *renewing == connection);
+            if tunnel.connection == Some(connection) {
+                tunnel.lost(now);
+            }
+        }
+        self.look_at(slot, now);
+    }
+}

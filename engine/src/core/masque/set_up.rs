@@ -1,0 +1,97 @@
+//! What control calls.
+
+use super::Masque;
+use crate::core::peer::Peer;
+use crate::core::{Engine, PeerId, PeerKind, PrepareError};
+use crate::generation::{Bundle, Generation, MasqueConfig, MasqueEnd, MasqueTunnel, Transport};
+use crate::masque::request::UriTemplate;
+use crate::masque::session::ConnectError;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What a gateway serves tunnels with.
+#[derive(Clone, Debug)]
+pub struct MasqueServer {
+    /// Its certificate and key ([`crate::masque::session::tls::server`]).
+    pub tls: Arc<rustls::ServerConfig>,
+    /// Paths of tunnels ([`UriTemplate::check_for_gateway`]).
+    pub templates: Vec<UriTemplate>,
+}
+
+impl Engine {
+    /// Lets devices connect over MASQUE, on the socket that WireGuard has. Call it once, before the first
+    /// [`Self::prepare_masque`]: tunnels that exist are forgotten.
+    ///
+    /// # Errors
+    /// The TLS settings do not fit QUIC.
+    pub fn serve_masque(&mut self, server: MasqueServer, now: Instant) -> Result<(), ConnectError> {
+        self.masque = Some(Box::new(Masque::new(Some(server), &mut self.sessions.random, now)?));
+        Ok(())
+    }
+
+    /// Starts a generation over MASQUE beside the active one, whatever that one travels over. All else is as for
+    /// [`Self::prepare`].
+    ///
+    /// # Errors
+    /// Unknown peer, a client key of another peer, `swap_seq` not above every one seen, or the wrong end of a tunnel.
+    pub fn prepare_masque(&mut self, peer: PeerId, config: MasqueConfig, now: Instant) -> Result<(), PrepareError> {
+        let (slot, kind) = self.admit_order(peer, config.swap_seq)?;
+        let connects = matches!(config.end, MasqueEnd::Device(_));
+        if (kind == PeerKind::Gateway && !connects) || (kind == PeerKind::Device && connects) {
+            return Err(PrepareError::WrongEnd);
+        }
+        let masque = match &mut self.masque {
+            Some(masque) => masque,
+            empty => {
+                let made = Masque::new(None, &mut self.sessions.random, now);
+                empty.insert(Box::new(made.map_err(|_| PrepareError::WrongEnd)?))
+            }
+        };
+        if let MasqueEnd::Gateway { client_key } = &config.end {
+            if masque.clients.get(client_key).is_some_and(|(owner, _)| *owner != slot) {
+                return Err(PrepareError::KeyInUse);
+            }
+            masque.clients.insert(*client_key, (slot, config.id));
+        }
+        let transport = Transport::Masque(Box::new(MasqueTunnel::new(config.end.clone(), now)));
+        let generation = Generation::new(peer, &Bundle::from(&config), transport, &self.counters, now);
+        self.place(slot, Box::new(generation), now);
+        self.connect_masque(slot, now);
+        self.flush_masque(now);
+        Ok(())
+    }
+
+    /// Tries the connections that are due for a peer's generations.
+    pub(in crate::core) fn connect_masque(&mut self, slot: usize, now: Instant) {
+        let Some(masque) = &mut self.masque else { return };
+        let Peer { active, preparing, .. } = &mut self.peers[slot];
+        for generation in active.iter_mut().chain(preparing) {
+            let id = generation.id;
+            let Some(tunnel) = generation.transport.masque() else { continue };
+            let Some(gateway) = tunnel.wants_connection(now) else { continue };
+            let begun = masque.connect(gateway, (slot, id), now);
+            self.counters.handshakes_sent.add(begun.iter().len() as u64);
+            tunnel.connecting(begun, now);
+        }
+    }
+
+    /// When QUIC wants to be looked at.
+    pub(in crate::core) fn masque_deadline(&self) -> Option<Instant> {
+        self.masque.as_ref()?.endpoint.poll_deadline()
+    }
+
+    /// Makes an active tunnel anew: the gateway may have forgotten it. It is in use until the new one stands.
+    pub(in crate::core) fn renew_masque(&mut self, slot: usize, now: Instant) {
+        let (Some(masque), Some(active)) = (&mut self.masque, &mut self.peers[slot].active) else { return };
+        let id = active.id;
+        let Some(tunnel) = active.transport.masque().filter(|tunnel| tunnel.tunnel.is_some()) else { return };
+        if let Some(former) = tunnel.renewing.take() {
+            masque.close(former);
+        }
+        if let MasqueEnd::Device(gateway) = &tunnel.end {
+            tunnel.renewing = masque.connect(gateway, (slot, id), now);
+            self.counters.handshakes_sent.add(tunnel.renewing.iter().len() as u64);
+        }
+        masque.flush(&mut self.transmits, now);
+    }
+}

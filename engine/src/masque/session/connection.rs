@@ -1,0 +1,226 @@
+//! One QUIC connection with HTTP/3 on it.
+
+use super::event::{Event, TunnelId};
+use super::tunnel::{Phase, Tunnel};
+use super::{ConnectionError, Settings, TunnelError};
+use crate::masque::ip::{Role, Scope, inner_mtu};
+use crate::masque::request::{Outgoing, UriTemplate};
+use bytes::{Bytes, BytesMut};
+use h3wire::{H3Code, StreamId as H3Stream, UniKind};
+use quinn_proto::{ConnectionHandle, Dir, StreamEvent, VarInt};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+pub(super) struct Connection {
+    pub(super) handle: ConnectionHandle,
+    pub(super) quic: quinn_proto::Connection,
+    pub(super) h3: h3wire::Connection,
+    pub(super) role: Role,
+    pub(super) grease: bool,
+    /// See [`super::Settings::talk`].
+    pub(super) talk: Option<IpAddr>,
+    pub(super) tunnels: BTreeMap<u64, Tunnel>,
+    pub(super) uni_wanted: VecDeque<UniKind>,
+    /// Requests that wait for the peer's settings, in the order of their streams.
+    pub(super) requests: VecDeque<(u64, Outgoing, Scope)>,
+    pub(super) next_request: u64,
+    pub(super) readable: BTreeSet<u64>,
+    pub(super) templates: Arc<[UriTemplate]>,
+    /// Payloads of DATAGRAM capsules.
+    pub(super) packets: VecDeque<(u64, Bytes)>,
+    pub(super) pool: BytesMut,
+    /// It waits in the endpoint's queue of those that may have something to send.
+    pub(super) sending: bool,
+    over: bool,
+}
+
+impl Connection {
+    pub(super) fn new(
+        handle: ConnectionHandle,
+        quic: quinn_proto::Connection,
+        role: Role,
+        settings: &Settings,
+        templates: Arc<[UriTemplate]>,
+    ) -> Self {
+        let mut config = h3wire::Config::default();
+        config.enable_connect_protocol = role == Role::Gateway;
+        config.h3_datagram = true;
+        config.grease = settings.grease;
+        config.max_encoded_field_section_size = 16 << 10;
+        let h3_role = if role == Role::Client { h3wire::Role::Client } else { h3wire::Role::Server };
+        Self {
+            handle,
+            quic,
+            h3: h3wire::Connection::new(h3_role, config),
+            role,
+            grease: settings.grease,
+            talk: settings.talk,
+            tunnels: BTreeMap::new(),
+            uni_wanted: VecDeque::new(),
+            requests: VecDeque::new(),
+            next_request: 0,
+            readable: BTreeSet::new(),
+            templates,
+            packets: VecDeque::new(),
+            pool: BytesMut::new(),
+            sending: false,
+            over: false,
+        }
+    }
+
+    pub(super) fn id(&self, stream: u64) -> TunnelId {
+        TunnelId { connection: self.handle, stream }
+    }
+
+    /// Moves everything that can move.
+    pub(super) fn drive(&mut self, now: Instant, events: &mut VecDeque<Event>) {
+        loop {
+            let mut moved = self.quic_events(now, events);
+            self.read(now, events);
+            self.http_events(now, events);
+            moved |= self.act(now, events);
+            self.probe(now, events);
+            self.refresh_mtu(now, events);
+            self.write();
+            if !moved && !self.act(now, events) {
+                break;
+            }
+        }
+        // What ended in good order is forgotten once its last byte was handed over.
+        self.tunnels.retain(|_, tunnel| !tunnel.ended);
+    }
+
+    fn quic_events(&mut self, now: Instant, events: &mut VecDeque<Event>) -> bool {
+        let mut moved = false;
+        while let Some(event) = self.quic.poll() {
+            moved = true;
+            match event {
+                quinn_proto::Event::Connected => events.push_back(Event::Connected(self.handle)),
+                quinn_proto::Event::ConnectionLost { reason } => {
+                    self.h3.transport_closed();
+                    self.ended(ConnectionError::Quic(reason), events);
+                }
+                quinn_proto::Event::Stream(StreamEvent::Opened { dir }) => {
+                    while let Some(id) = self.quic.streams().accept(dir) {
+                        self.readable.insert(id.into());
+                    }
+                }
+                quinn_proto::Event::Stream(StreamEvent::Readable { id }) => {
+                    self.readable.insert(id.into());
+                }
+                quinn_proto::Event::Stream(StreamEvent::Stopped { id, error_code }) => {
+                    let code = H3Code(error_code.into_inner());
+                    // An error closes the connection, which follows as an action.
+                    let _ = self.h3.stop_sending_received(H3Stream(id.into()), code);
+                }
+                quinn_proto::Event::Stream(StreamEvent::Available { dir: Dir::Bi }) => self.send_requests(now, events),
+                // Writing and datagrams are tried at every turn.
+                _ => {}
+            }
+        }
+        moved
+    }
+
+    pub(super) fn http_events(&mut self, now: Instant, events: &mut VecDeque<Event>) {
+        while let Some(event) = self.h3.poll_event() {
+            match event {
+                h3wire::Event::Headers { stream, block, kind } => {
+                    self.head(stream, block, kind, now, events);
+                    self.h3.release(block);
+                }
+                h3wire::Event::Finished(stream) => self.finished(stream, events),
+                h3wire::Event::StreamAborted { stream, code, source } => {
+                    // Those we aborted ourselves are forgotten already.
+                    if let Some(tunnel) = self.tunnels.remove(&stream.0).filter(|t| t.phase != Phase::Closing) {
+                        let code = code.0;
+                        let error = match source {
+                            h3wire::AbortSource::Local => TunnelError::Aborted { code },
+                            _ => TunnelError::Reset { code },
+                        };
+                        events.push_back(Event::Ended(tunnel.id, Some(error)));
+                    }
+                }
+                // Half a tunnel is none.
+                h3wire::Event::SendStopped { stream, code } => {
+                    let error = TunnelError::Reset { code: code.0 };
+                    self.abort(stream.0, error, events);
+                }
+                h3wire::Event::PeerSettings => self.settings(now, events),
+                h3wire::Event::GoAway { .. } | h3wire::Event::UniStream { .. } | h3wire::Event::Closed { .. } => {}
+            }
+        }
+    }
+
+    /// RFC 9297 section 2.1.1: HTTP datagrams without QUIC's are a contradiction.
+    fn settings(&mut self, now: Instant, events: &mut VecDeque<Event>) {
+        let promised = self.h3.peer_settings().is_some_and(|settings| settings.h3_datagram);
+        if promised && self.quic.datagrams().max_size().is_none() {
+            let reason = "H3_DATAGRAM without max_datagram_frame_size";
+            let code = H3Code::SETTINGS_ERROR.0;
+            let wire = VarInt::from_u64(code).unwrap_or(VarInt::MAX);
+            self.quic.close(now, wire, Bytes::from_static(reason.as_bytes()));
+            self.h3.transport_closed();
+            self.ended(ConnectionError::Http3 { code, reason }, events);
+            return;
+        }
+        self.send_requests(now, events);
+    }
+
+    /// Aborts a tunnel's stream, and tells.
+    pub(super) fn abort(&mut self, stream: u64, error: TunnelError, events: &mut VecDeque<Event>) {
+        let code = error.code();
+        if let Some(tunnel) = self.tunnels.remove(&stream).filter(|tunnel| tunnel.phase != Phase::Closing) {
+            events.push_back(Event::Ended(tunnel.id, Some(error)));
+        }
+        // It fails when the stream is gone.
+        let _ = self.h3.abort(H3Stream(stream), code);
+    }
+
+    /// Ends a tunnel in good order.
+    pub(super) fn close(&mut self, stream: u64, events: &mut VecDeque<Event>) {
+        let Some(tunnel) = self.tunnels.get_mut(&stream).filter(|tunnel| tunnel.phase != Phase::Closing) else {
+            return;
+        };
+        events.push_back(Event::Ended(tunnel.id, None));
+        let was = std::mem::replace(&mut tunnel.phase, Phase::Closing);
+        if was == Phase::Requested {
+            let _ = self.h3.abort(H3Stream(stream), H3Code::REQUEST_CANCELLED);
+        }
+    }
+
+    /// Tells, once, that the connection is over.
+    pub(super) fn ended(&mut self, error: ConnectionError, events: &mut VecDeque<Event>) {
+        if std::mem::replace(&mut self.over, true) {
+            return;
+        }
+        let connection = self.handle;
+        let waiting = std::mem::take(&mut self.requests).into_iter();
+        let waiting = waiting.map(|(stream, ..)| TunnelId { connection, stream });
+        let open = std::mem::take(&mut self.tunnels).into_values();
+        let ended = open.filter(|tunnel| tunnel.phase != Phase::Closing).map(|tunnel| tunnel.id).chain(waiting);
+        events.extend(ended.map(|id| Event::Ended(id, Some(TunnelError::Connection))));
+        events.push_back(Event::Closed(self.handle, error));
+    }
+
+    fn refresh_mtu(&mut self, now: Instant, events: &mut VecDeque<Event>) {
+        let in_datagrams = self.h3.peer_settings().is_some_and(|settings| settings.h3_datagram);
+        let room = if in_datagrams { self.quic.datagrams().max_size() } else { Some(usize::from(u16::MAX)) };
+        let mut narrow = Vec::new();
+        for (stream, tunnel) in &mut self.tunnels {
+            if let Err(error) = tunnel.set_mtu(inner_mtu(room.unwrap_or(0), *stream), events) {
+                narrow.push((*stream, error));
+            }
+        }
+        for (stream, error) in narrow {
+            self.abort(stream, error, events);
+        }
+        self.http_events(now, events);
+    }
+
+    pub(super) fn deadline(&mut self) -> Option<Instant> {
+        let probes = self.tunnels.values().filter_map(Tunnel::deadline).min();
+        self.quic.poll_timeout().into_iter().chain(probes).min()
+    }
+}

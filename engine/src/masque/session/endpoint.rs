@@ -1,0 +1,319 @@
+//! All connections of one UDP socket.
+
+use super::SendError;
+use super::connection::Connection;
+use super::event::{Event, Transmit, TunnelId};
+use super::settings::{ConnectError, EndpointConfig, Settings};
+use super::tunnel::Origin;
+use crate::masque::ip::Role;
+use crate::masque::request::UriTemplate;
+use crate::packet::{Cut, Ecn, Headers, MAX_BATCH, MAX_SEGMENTS};
+use crate::random::Random;
+use bytes::{Bytes, BytesMut};
+use quinn_proto::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn_proto::{ClientConfig, ConnectionHandle, DatagramEvent, EcnCodepoint, Incoming, ServerConfig};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// From so many unfinished handshakes on, clients must prove their address first (a stateless Retry).
+const HALF_OPEN_RETRY: usize = 256;
+/// So many unfinished handshakes are held; further ones are refused.
+const HALF_OPEN_MOST: usize = 4096;
+
+/// QUIC connections and the tunnels in them; sans-IO.
+pub struct Endpoint {
+    quic: quinn_proto::Endpoint,
+    pub(super) transport: Arc<quinn_proto::TransportConfig>,
+    settings: Settings,
+    templates: Arc<[UriTemplate]>,
+    pub(super) connections: BTreeMap<ConnectionHandle, (Connection, Option<Instant>)>,
+    half_open: BTreeSet<ConnectionHandle>,
+    deadlines: BTreeSet<(Instant, ConnectionHandle)>,
+    sending: VecDeque<ConnectionHandle>,
+    receiving: VecDeque<ConnectionHandle>,
+    /// Answers to datagrams that belong to no connection.
+    responses: VecDeque<(Transmit, Vec<u8>)>,
+    pub(super) events: VecDeque<Event>,
+}
+
+impl Endpoint {
+    /// A new endpoint.
+    ///
+    /// # Errors
+    /// The settings contradict each other.
+    pub fn new(config: EndpointConfig) -> Result<Self, ConnectError> {
+        let transport = config.settings.transport().map_err(ConnectError::Settings)?;
+        let server = match config.server {
+            Some(tls) => {
+                let crypto = QuicServerConfig::try_from(tls).map_err(ConnectError::Tls)?;
+                let mut server = ServerConfig::with_crypto(Arc::new(crypto));
+                server.transport_config(Arc::clone(&transport));
+                Some(Arc::new(server))
+            }
+            None => None,
+        };
+        let seed = Random::new(&config.seed).bytes::<32>();
+        let mut endpoint = quinn_proto::EndpointConfig::default();
+        // Never less than what Ethernet carries; the call fails only below 1200.
+        let _ = endpoint.max_udp_payload_size(config.settings.max_mtu.max(1472));
+        // The bit tells QUIC from WireGuard on a socket that carries both.
+        endpoint.grease_quic_bit(false);
+        Ok(Self {
+            quic: quinn_proto::Endpoint::new(Arc::new(endpoint), server, true, Some(*seed)),
+            transport,
+            settings: config.settings,
+            templates: config.templates.into(),
+            connections: BTreeMap::new(),
+            half_open: BTreeSet::new(),
+            deadlines: BTreeSet::new(),
+            sending: VecDeque::new(),
+            receiving: VecDeque::new(),
+            responses: VecDeque::new(),
+            events: VecDeque::new(),
+        })
+    }
+
+    /// Begins a connection to a gateway; `server_name` is what its certificate is checked for.
+    ///
+    /// # Errors
+    /// It cannot be tried.
+    pub fn connect(
+        &mut self,
+        remote: SocketAddr,
+        server_name: &str,
+        tls: Arc<rustls::ClientConfig>,
+        now: Instant,
+    ) -> Result<ConnectionHandle, ConnectError> {
+        let crypto = QuicClientConfig::try_from(tls).map_err(ConnectError::Tls)?;
+        let mut config = ClientConfig::new(Arc::new(crypto));
+        config.transport_config(Arc::clone(&self.transport));
+        let (handle, quic) = self.quic.connect(now, config, remote, server_name).map_err(ConnectError::Quic)?;
+        self.add(handle, quic, Role::Client, now);
+        Ok(handle)
+    }
+
+    /// Queues a packet for the peer. A forwarded one's hop limit falls by one in place.
+    ///
+    /// # Errors
+    /// It is lost; [`SendError::Refused`] tells what its sender should be told.
+    pub fn send(&mut self, tunnel: TunnelId, packet: &mut [u8], origin: Origin) -> Result<(), SendError> {
+        let (connection, _) = self.connections.get_mut(&tunnel.connection).ok_or(SendError::NotOpen)?;
+        connection.send(tunnel.stream, packet, origin)?;
+        self.will_send(tunnel.connection);
+        Ok(())
+    }
+
+    /// Queues the packets of a frame, which this machine wrote or has forwarded already, and returns how many: when the
+    /// queue is full, the rest are lost. `headers` are the frame's own; it is judged once for all of its packets.
+    ///
+    /// # Errors
+    /// All are lost; [`SendError::Refused`] tells what their sender should be told.
+    pub fn send_frame(&mut self, tunnel: TunnelId, headers: &Headers, cut: &Cut<'_>) -> Result<usize, SendError> {
+        let (connection, _) = self.connections.get_mut(&tunnel.connection).ok_or(SendError::NotOpen)?;
+        let sent = connection.send_frame(tunnel.stream, headers, cut)?;
+        self.will_send(tunnel.connection);
+        Ok(sent)
+    }
+
+    fn will_send(&mut self, handle: ConnectionHandle) {
+        if let Some((connection, _)) = self.connections.get_mut(&handle)
+            && !std::mem::replace(&mut connection.sending, true)
+        {
+            self.sending.push_back(handle);
+        }
+    }
+
+    /// Takes a datagram from the socket. Call [`Self::settle`] after a batch of them.
+    pub fn handle_datagram(
+        &mut self,
+        source: SocketAddr,
+        local: Option<IpAddr>,
+        ecn: Ecn,
+        bytes: BytesMut,
+        now: Instant,
+    ) {
+        let mut response = Vec::new();
+        let ecn = EcnCodepoint::from_bits(ecn.bits());
+        match self.quic.handle(now, source, local, ecn, bytes, &mut response) {
+            Some(DatagramEvent::ConnectionEvent(handle, event)) => {
+                if let Some((connection, _)) = self.connections.get_mut(&handle) {
+                    connection.quic.handle_event(event);
+                    if self.receiving.back() != Some(&handle) {
+                        self.receiving.push_back(handle);
+                    }
+                }
+            }
+            Some(DatagramEvent::NewConnection(incoming)) => self.admit(incoming, now),
+            Some(DatagramEvent::Response(transmit)) => self.respond(&transmit, response),
+            None => {}
+        }
+    }
+
+    /// Moves all that a batch of datagrams set going.
+    pub fn settle(&mut self, now: Instant) {
+        let mut touched: Vec<_> = self.receiving.iter().copied().collect();
+        touched.sort_unstable();
+        touched.dedup();
+        self.receiving = touched.iter().copied().collect();
+        for handle in touched {
+            self.touch(handle, now);
+        }
+    }
+
+    /// The next packet that came out of a tunnel.
+    pub fn poll_packet(&mut self, now: Instant) -> Option<(TunnelId, Bytes)> {
+        while let Some(handle) = self.receiving.front().copied() {
+            if let Some((connection, _)) = self.connections.get_mut(&handle)
+                && let Some(packet) = connection.receive()
+            {
+                return Some(packet);
+            }
+            self.receiving.pop_front();
+            // Answers and aborts may have come of it.
+            self.touch(handle, now);
+        }
+        None
+    }
+
+    /// The next thing to know.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Appends the next datagrams to `buffer`, which should be empty.
+    pub fn poll_transmit(&mut self, buffer: &mut Vec<u8>, now: Instant) -> Option<Transmit> {
+        if let Some((transmit, bytes)) = self.responses.pop_front() {
+            buffer.extend_from_slice(&bytes);
+            return Some(transmit);
+        }
+        while let Some(handle) = self.sending.pop_front() {
+            let Some((connection, _)) = self.connections.get_mut(&handle) else { continue };
+            let segments = (MAX_BATCH / usize::from(connection.quic.current_mtu())).clamp(1, MAX_SEGMENTS);
+            if let Some(sent) = connection.quic.poll_transmit(now, segments, buffer) {
+                self.sending.push_back(handle);
+                return Some(transmit(&sent, self.settings.congestion.reacts_to_ecn()));
+            }
+            connection.sending = false;
+            self.update(handle, now);
+        }
+        None
+    }
+
+    /// When [`Self::handle_deadline`] wants to be called.
+    #[must_use]
+    pub fn poll_deadline(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    /// Runs what is due.
+    pub fn handle_deadline(&mut self, now: Instant) {
+        let due: Vec<_> = self.deadlines.iter().take_while(|(at, _)| *at <= now).map(|(_, handle)| *handle).collect();
+        for handle in due {
+            if let Some((connection, _)) = self.connections.get_mut(&handle) {
+                connection.quic.handle_timeout(now);
+            }
+            self.touch(handle, now);
+        }
+    }
+
+    /// Connections that are not forgotten yet.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    fn admit(&mut self, incoming: Incoming, now: Instant) {
+        let mut response = Vec::new();
+        if self.half_open.len() >= HALF_OPEN_MOST {
+            let transmit = self.quic.refuse(incoming, &mut response);
+            return self.respond(&transmit, response);
+        }
+        if self.half_open.len() >= HALF_OPEN_RETRY && incoming.may_retry() {
+            if let Ok(transmit) = self.quic.retry(incoming, &mut response) {
+                self.respond(&transmit, response);
+            }
+            return;
+        }
+        match self.quic.accept(incoming, now, &mut response, None) {
+            Ok((handle, quic)) => self.add(handle, quic, Role::Gateway, now),
+            Err(error) => {
+                if let Some(transmit) = error.response {
+                    self.respond(&transmit, response);
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, handle: ConnectionHandle, quic: quinn_proto::Connection, role: Role, now: Instant) {
+        let connection = Connection::new(handle, quic, role, &self.settings, Arc::clone(&self.templates));
+        self.connections.insert(handle, (connection, None));
+        self.half_open.insert(handle);
+        self.touch(handle, now);
+    }
+
+    fn respond(&mut self, sent: &quinn_proto::Transmit, bytes: Vec<u8>) {
+        self.responses.push_back((transmit(sent, false), bytes));
+    }
+
+    /// Moves a connection on, and will poll it for something to send.
+    pub(super) fn touch(&mut self, handle: ConnectionHandle, now: Instant) {
+        let Some((connection, _)) = self.connections.get_mut(&handle) else { return };
+        connection.drive(now, &mut self.events);
+        if !connection.quic.is_handshaking() {
+            self.half_open.remove(&handle);
+        }
+        if !std::mem::replace(&mut connection.sending, true) {
+            self.sending.push_back(handle);
+        }
+        self.update(handle, now);
+    }
+
+    /// Hands events between the connection and QUIC's endpoint, both ways, and notes the deadline.
+    fn update(&mut self, handle: ConnectionHandle, now: Instant) {
+        let Some((connection, noted)) = self.connections.get_mut(&handle) else { return };
+        while let Some(event) = connection.quic.poll_endpoint_events() {
+            if let Some(back) = self.quic.handle_event(handle, event) {
+                connection.quic.handle_event(back);
+            }
+        }
+        let deadline = connection.deadline();
+        if *noted != deadline {
+            if let Some(old) = *noted {
+                self.deadlines.remove(&(old, handle));
+            }
+            *noted = deadline;
+            self.deadlines.extend(deadline.map(|deadline| (deadline, handle)));
+        }
+        if connection.quic.is_drained() {
+            if let Some(deadline) = deadline {
+                self.deadlines.remove(&(deadline, handle));
+            }
+            // What is left to tell was queued before.
+            connection.drive(now, &mut self.events);
+            self.connections.remove(&handle);
+            self.half_open.remove(&handle);
+        }
+    }
+}
+
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Endpoint").field("connections", &self.connections.len()).finish_non_exhaustive()
+    }
+}
+
+fn transmit(sent: &quinn_proto::Transmit, may_mark: bool) -> Transmit {
+    let ecn = match sent.ecn {
+        Some(codepoint) if may_mark => Ecn::from_tos(codepoint as u8),
+        _ => Ecn::NotEct,
+    };
+    Transmit {
+        destination: sent.destination,
+        source: sent.src_ip,
+        len: sent.size,
+        segment: sent.segment_size.unwrap_or(sent.size),
+        ecn,
+    }
+}

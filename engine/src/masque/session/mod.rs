@@ -1,0 +1,39 @@
+//! IP tunnels over HTTP/3 (RFC 9114, 9220, 9297, 9484): sans-IO, for both ends.
+//!
+//! Feed an [`Endpoint`] UDP datagrams, packets and the time, then drain [`Endpoint::poll_transmit`],
+//! [`Endpoint::poll_packet`] and [`Endpoint::poll_event`], and call [`Endpoint::handle_deadline`] when
+//! [`Endpoint::poll_deadline`] says so. Below lies `quinn-proto`, which with `rustls` draws its own randomness, and
+//! `h3wire`; neither is seen from outside save for their settings.
+//!
+//! By file: `endpoint` (one UDP socket's connections) and `steer` (what is done to them), `connection` (QUIC and HTTP/3
+//! joined) with `streams`, `requests` and `packets`, `tunnel` (one request's addresses, routes and packets), `tls`,
+//! `settings`, `controller`, `budget` (how many capsules are read).
+
+mod budget;
+mod connection;
+mod controller;
+mod endpoint;
+mod error;
+mod event;
+#[cfg(test)]
+mod hostile_tests;
+mod packets;
+#[cfg(test)]
+mod path_tests;
+mod requests;
+mod settings;
+mod steer;
+mod streams;
+#[cfg(test)]
+mod tests;
+pub mod tls;
+mod tunnel;
+#[cfg(test)]
+mod wire;
+
+pub use controller::Congestion;
+pub use endpoint::Endpoint;
+pub use error::{ConnectionError, SendError, TunnelError};
+pub use event::{Event, Transmit, TunnelId};
+pub use settings::{ConnectError, EndpointConfig, InvalidSettings, Settings};
+pub use tunnel::{Counters, Origin};

@@ -1,0 +1,143 @@
+//! Capsules and packets of one connection.
+
+use super::connection::Connection;
+use super::event::{Event, TunnelId};
+use super::tunnel::{Arrival, Origin, Phase};
+use super::{SendError, TunnelError};
+use crate::masque::datagram::Prefix;
+use crate::masque::ip::Refusal;
+use crate::packet::{Cut, Head, Headers};
+use bytes::Bytes;
+use h3wire::{Datagram, H3Code, StreamId as H3Stream};
+use quinn_proto::SendDatagramError;
+use std::collections::VecDeque;
+use std::time::Instant;
+
+/// Packets that came in capsules and wait to be taken; then the oldest are dropped.
+const MAX_PACKETS: usize = 1024;
+/// Room for packets is allocated in pieces of this size: one batch.
+const POOL: usize = 64 << 10;
+
+impl Connection {
+    pub(super) fn read_capsules(&mut self, stream: u64, bytes: &[u8], now: Instant, events: &mut VecDeque<Event>) {
+        let Some(tunnel) = self.tunnels.get_mut(&stream) else { return };
+        let mut payloads = VecDeque::new();
+        let read = tunnel.read(bytes, now, events, &mut payloads);
+        if tunnel.phase == Phase::Open {
+            self.packets.extend(payloads.into_iter().map(|payload| (stream, Bytes::from(payload))));
+            let excess = self.packets.len().saturating_sub(MAX_PACKETS);
+            self.packets.drain(..excess);
+        }
+        if let Err(error) = read {
+            self.abort(stream, error, events);
+        }
+    }
+
+    pub(super) fn finished(&mut self, stream: H3Stream, events: &mut VecDeque<Event>) {
+        let Some(tunnel) = self.tunnels.get_mut(&stream.0) else { return };
+        if let Err(error) = tunnel.finish() {
+            self.abort(stream.0, TunnelError::Capsules(error), events);
+        } else if tunnel.phase != Phase::Closing {
+            tunnel.phase = Phase::Closing;
+            events.push_back(Event::Ended(tunnel.id, None));
+        }
+    }
+
+    pub(super) fn probe(&mut self, now: Instant, events: &mut VecDeque<Event>) {
+        let due: Vec<_> = self.tunnels.iter_mut().map(|(stream, tunnel)| (*stream, tunnel.poll_probe(now))).collect();
+        for (stream, request) in due {
+            match request {
+                // If it is lost, the next one follows.
+                Ok(Some(request)) => drop(self.send_datagram(stream, [&request, &[]])),
+                Ok(None) => {}
+                Err(error) => self.abort(stream, error, events),
+            }
+        }
+    }
+
+    /// Sends a packet into a tunnel.
+    pub(super) fn send(&mut self, stream: u64, packet: &mut [u8], origin: Origin) -> Result<(), SendError> {
+        let tunnel = self.tunnels.get(&stream).filter(|tunnel| tunnel.phase == Phase::Open);
+        tunnel.ok_or(SendError::NotOpen)?.admit(packet, origin).map_err(SendError::Refused)?;
+        self.send_datagram(stream, [packet, &[]])
+    }
+
+    /// Sends a frame's packets into a tunnel; returns how many.
+    pub(super) fn send_frame(&mut self, stream: u64, headers: &Headers, cut: &Cut<'_>) -> Result<usize, SendError> {
+        let tunnel = self.tunnels.get(&stream).filter(|tunnel| tunnel.phase == Phase::Open);
+        let judged = tunnel.ok_or(SendError::NotOpen)?.judge(cut.frame(), headers, cut.packet_len(0));
+        judged.map_err(SendError::Refused)?;
+        let mut head = Head::new();
+        for number in 0..cut.count() {
+            let rest = cut.packet(number, &mut head);
+            match self.send_datagram(stream, [head.bytes(), rest]) {
+                Ok(()) => {}
+                Err(SendError::Full) => return Ok(number),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(cut.count())
+    }
+
+    /// The packet is given in two pieces.
+    fn send_datagram(&mut self, stream: u64, packet: [&[u8]; 2]) -> Result<(), SendError> {
+        let tunnel = self.tunnels.get_mut(&stream).ok_or(SendError::NotOpen)?;
+        let in_datagrams = self.h3.peer_settings().is_some_and(|settings| settings.h3_datagram);
+        if !in_datagrams {
+            return tunnel.send_in_capsule(packet);
+        }
+        // Refused unless the setting was sent and received and our side of the stream is open.
+        self.h3.datagram_prefix(H3Stream(stream), &mut [0; 8]).map_err(|_| SendError::NotOpen)?;
+        let prefix = Prefix::quic(stream);
+        let len = prefix.bytes().len() + packet[0].len() + packet[1].len();
+        if self.pool.capacity() < len {
+            self.pool.reserve(POOL.max(len));
+        }
+        self.pool.extend_from_slice(prefix.bytes());
+        self.pool.extend_from_slice(packet[0]);
+        self.pool.extend_from_slice(packet[1]);
+        match self.quic.datagrams().send(self.pool.split().freeze(), false) {
+            Ok(()) => {
+                tunnel.counters.sent += 1;
+                Ok(())
+            }
+            Err(SendDatagramError::Blocked(_)) => {
+                tunnel.counters.full += 1;
+                Err(SendError::Full)
+            }
+            Err(SendDatagramError::TooLarge) => Err(SendError::Refused(Refusal::TooBig { mtu: tunnel.mtu })),
+            Err(_) => Err(SendError::NotOpen),
+        }
+    }
+
+    /// The next packet that came in, and through which tunnel.
+    pub(super) fn receive(&mut self) -> Option<(TunnelId, Bytes)> {
+        loop {
+            let (stream, payload) = match self.packets.pop_front() {
+                Some(packet) => packet,
+                None => {
+                    let frame = self.quic.datagrams().recv()?;
+                    match self.h3.parse_datagram(&frame).ok()? {
+                        Datagram::Deliver(stream, range) => (stream.0, frame.slice(range)),
+                        // It came before its request, or after its end.
+                        Datagram::NotYetOpen(..) | Datagram::Drop => continue,
+                    }
+                }
+            };
+            let Some(tunnel) = self.tunnels.get_mut(&stream) else {
+                // A request without a tunnel has no datagrams (RFC 9297 section 2).
+                let _ = self.h3.abort(H3Stream(stream), H3Code::DATAGRAM_ERROR);
+                continue;
+            };
+            if tunnel.phase != Phase::Open {
+                continue;
+            }
+            match tunnel.receive(&payload) {
+                Arrival::Deliver(offset) => return Some((tunnel.id, payload.slice(offset..))),
+                // Errors and echoes are not worth waiting for room.
+                Arrival::Answer(answer) => drop(self.send_datagram(stream, [&answer, &[]])),
+                Arrival::Dropped => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! How endpoints and the QUIC connections below are set up.
+
+use super::controller::Congestion;
+use crate::masque::request::UriTemplate;
+use crate::random::Seed;
+use quinn_proto::crypto::rustls::NoInitialCipherSuite;
+use quinn_proto::{IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How an endpoint is set up.
+#[derive(Clone, Debug)]
+pub struct EndpointConfig {
+    /// For all its connections.
+    pub settings: Settings,
+    /// TLS for connections that come in ([`super::tls::server`]); `None`: none may.
+    pub server: Option<Arc<rustls::ServerConfig>>,
+    /// Paths that are served ([`UriTemplate::check_for_gateway`]).
+    pub templates: Vec<UriTemplate>,
+    /// For connection IDs and tokens.
+    pub seed: Seed,
+}
+
+/// A connection that cannot even be tried, or an endpoint that cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The settings contradict each other.
+    #[error("the settings contradict each other")]
+    Settings(#[source] InvalidSettings),
+    /// TLS lacks what QUIC begins with.
+    #[error("the TLS settings lack TLS 1.3 with AES-128-GCM, which QUIC begins with")]
+    Tls(#[source] NoInitialCipherSuite),
+    /// QUIC refused.
+    #[error("the connection cannot be tried")]
+    Quic(#[source] quinn_proto::ConnectError),
+}
+
+/// What every connection of an endpoint has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// UDP payload of the first packets, and what a path is taken to carry until it proves otherwise. 1350: IPv6's 1280
+    /// inside with any connection ID, on any path that carries 1378-byte IPv4 packets.
+    pub initial_mtu: u16,
+    /// Never less than this: client Initials are padded to it (RFC 9484 section 7.2). 1332: 1280 inside with a 20-byte
+    /// connection ID, by quinn's own bound of the overhead.
+    pub min_mtu: u16,
+    /// Path MTU discovery goes no higher. 1472: Ethernet's 1500 less IPv4 and UDP.
+    pub max_mtu: u16,
+    /// Silence after which the connection is lost.
+    pub idle_timeout: Duration,
+    /// Pings when nothing is sent, so that NATs remember.
+    pub keep_alive: Option<Duration>,
+    /// Bytes of packets that wait to be sent; then [`super::SendError::Full`]. Short, for DATAGRAM frames go before
+    /// streams, and capsules must get through.
+    pub send_queue: usize,
+    /// Bytes of packets that were received and not taken; then the oldest are dropped.
+    pub receive_queue: usize,
+    /// The congestion controller.
+    pub congestion: Congestion,
+    /// Reserved settings, frames and capsules are sent, so that peers stay used to them.
+    pub grease: bool,
+    /// Packets from this address to itself are talk between the two ends: they pass whatever was assigned, advertised
+    /// and asked for.
+    pub talk: Option<IpAddr>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            initial_mtu: 1350,
+            min_mtu: 1332,
+            max_mtu: 1472,
+            idle_timeout: Duration::from_secs(30),
+            keep_alive: Some(Duration::from_secs(10)),
+            send_queue: 1 << 20,
+            receive_queue: 4 << 20,
+            congestion: Congestion::default(),
+            grease: true,
+            talk: None,
+        }
+    }
+}
+
+/// Settings no connection can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidSettings {
+    /// Not 1200 <= min <= initial <= max.
+    #[error("MTUs must ascend from 1200: min {min}, initial {initial}, max {max}")]
+    Mtu {
+        /// `min_mtu`.
+        min: u16,
+        /// `initial_mtu`.
+        initial: u16,
+        /// `max_mtu`.
+        max: u16,
+    },
+    /// An idle timeout beyond what QUIC can say.
+    #[error("an idle timeout of {} s is too long", .0.as_secs())]
+    IdleTimeout(Duration),
+}
+
+impl Settings {
+    /// # Errors
+    /// The settings contradict each other.
+    pub(super) fn transport(&self) -> Result<Arc<TransportConfig>, InvalidSettings> {
+        let Self { initial_mtu: initial, min_mtu: min, max_mtu: max, .. } = *self;
+        if min < 1200 || initial < min || max < initial {
+            return Err(InvalidSettings::Mtu { min, initial, max });
+        }
+        let idle =
+            IdleTimeout::try_from(self.idle_timeout).map_err(|_| InvalidSettings::IdleTimeout(self.idle_timeout))?;
+        let mut discovery = MtuDiscoveryConfig::default();
+        // Every byte counts for an adapter whose MTU is near the path's.
+        discovery.upper_bound(max).minimum_change(2);
+        let mut transport = TransportConfig::default();
+        transport
+            .initial_mtu(initial)
+            .min_mtu(min)
+            .mtu_discovery_config(Some(discovery))
+            .max_idle_timeout(Some(idle))
+            .keep_alive_interval(self.keep_alive)
+            .datagram_send_buffer_size(self.send_queue)
+            .datagram_receive_buffer_size(Some(self.receive_queue))
+            .congestion_controller_factory(self.congestion.factory())
+            // Requests, and three streams of HTTP/3 with room for reserved ones. Capsules are small: so are the windows.
+            .max_concurrent_bidi_streams(VarInt::from_u32(16))
+            .max_concurrent_uni_streams(VarInt::from_u32(16))
+            .stream_receive_window(VarInt::from_u32(256 << 10))
+            .receive_window(VarInt::from_u32(1 << 20))
+            .send_window(1 << 20);
+        Ok(Arc::new(transport))
+    }
+}
