@@ -125,6 +125,17 @@ def shared_rules(state):
     same(list(providers.list(account_id=account)), [], "providers")
 
 
+def organization(state):
+    organizations = client.zero_trust.organizations
+    inactivity = {"enabled": True, "inactivity_threshold_days": 90, "action": "disable"}
+    changed = organizations.update(account_id=account, auth_domain=team, service_token_inactivity=inactivity)
+    same(changed.service_token_inactivity.inactivity_threshold_days, 90, "the days after which a token is disabled")
+    shown = organizations.list(account_id=account)
+    same((shown.auth_domain, shown.service_token_inactivity.enabled), (team, True), "the organisation")
+    refused(cloudflare.BadRequestError, "auth_domain",
+            lambda: organizations.update(account_id=account, auth_domain="another.cloudflareaccess.com"))
+
+
 def certificates(state):
     own = access.certificates
     with open(certificate) as file:
@@ -279,13 +290,22 @@ def end_devices(state):
     same(left.id, state["device_id"], "the device without a registration")
     entries = list(client.audit_logs.list(account_id=account, per_page=10))
     kinds = {(entry.action.type, entry.resource.type) for entry in entries}
+    today = datetime.now(timezone.utc).date()
+    span = {"account_id": account, "since": today - timedelta(days=1), "before": today + timedelta(days=2)}
+    newer = list(client.accounts.logs.audit.list(**span, limit=10))
+    same(len({entry.id for entry in newer}), len(newer), "entries of the newer audit log, each once")
+    for wanted in [("create", "service_token"), ("delete", "registration")]:
+        if wanted not in {(entry.action.type, entry.resource.type) for entry in newer}:
+            raise SystemExit(f"the newer audit log has no {wanted}")
+    tokens = list(client.accounts.logs.audit.list(**span, extra_query={"resource_type": "service_token"}))
+    same({entry.resource.type for entry in tokens}, {"service_token"}, "the entries about service tokens")
     for wanted in [("create", "service_token"), ("create", "gateway_rule"), ("delete", "registration")]:
         if wanted not in kinds:
             raise SystemExit(f"the audit log has no {wanted}: {kinds}")
 
 
 STAGES = {
-    "configure": [service_tokens, enrolment, shared_rules, certificates, network_policies, api_tokens, profiles, posture],
+    "configure": [service_tokens, enrolment, shared_rules, organization, certificates, network_policies, api_tokens, profiles, posture],
     "devices": [look_at_devices],
     "end": [end_devices],
 }

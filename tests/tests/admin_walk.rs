@@ -155,6 +155,19 @@ fn the_walk_of_the_guide_steps_1_to_10() {
     assert!(reaches(&house, DIRECTORY), "{}", device.said());
     assert!(!reaches(&house, INNER), "more than the directory is open before the login");
 
+    // 4, the other way round: a system that is not recent enough reaches not even the directory.
+    let posture = |version: &str| {
+        json!({ "name": "Linux 3 or higher (OS version)", "type": "os_version", "schedule": "5m",
+            "match": [{ "platform": "linux" }],
+            "input": { "operating_system": "linux", "operator": ">=", "version": version } })
+    };
+    let rules = curl(&house, "GET", "devices/posture", None);
+    let rule = format!("devices/posture/{}", text(&rules[0]["id"]));
+    curl(&house, "PUT", &rule, Some(posture("900.0.0")));
+    assert!(!reaches(&house, DIRECTORY), "a system that does not pass reaches the directory");
+    curl(&house, "PUT", &rule, Some(posture("3.0.0")));
+    assert!(reaches(&house, DIRECTORY), "{}", device.said());
+
     // 8: after the login the client prompts for the identity provider, and registers anew as the user.
     house.paths.session("logon alice 1").unwrap();
     let prompting = device.until("the prompt", LIMIT, |status| status.auth_url.is_some());

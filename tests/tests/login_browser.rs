@@ -74,6 +74,7 @@ fn mouse(stage: Stage) -> Coming {
         browser.until("The email or the password is wrong.").await;
         assert_eq!(browser.value("document.querySelector('#email').value").await, EMAIL, "what was typed stays");
         assert_eq!(browser.value("document.querySelector('#password').value").await, "");
+        assert_eq!(browser.value("document.activeElement.id").await, "password", "where to type next");
         keep_picture(&browser, "wrong-password").await;
         browser.write("#password", PASSWORD).await;
         browser.click("button").await;

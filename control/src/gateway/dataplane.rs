@@ -48,6 +48,8 @@ pub(super) struct Live {
     pub(super) tunnel: Tunnel,
     pub(super) stage: Stage,
     pub(super) since: Millis,
+    /// What the engine was given last.
+    policy: Arc<Policy>,
 }
 
 /// Who a generation is for.
@@ -131,7 +133,8 @@ impl DataPlane {
         now: Millis,
     ) -> Result<(), DataPlaneError> {
         let id = GenerationId(self.last.fetch_add(1, Ordering::Relaxed) + 1);
-        self.table().insert(id, Live { tunnel: tunnel.clone(), stage: Stage::Preparing, since: now });
+        let live = Live { tunnel: tunnel.clone(), stage: Stage::Preparing, since: now, policy: Arc::clone(policy) };
+        self.table().insert(id, live);
         let mut outcome = Err(DataPlaneError::Refused(PrepareError::IndexInUse(0)));
         for _ in 0..INDEX_DRAWS {
             outcome = self.try_prepare(id, &tunnel, policy).await;
@@ -206,7 +209,8 @@ impl DataPlane {
         Ok(())
     }
 
-    /// Gives every active or preparing generation for which `of` holds the rules that `rules` says for its subject.
+    /// Gives every active or preparing generation for which `of` holds the rules that `rules` says for its subject. Where
+    /// they are those that it has, nothing is judged again.
     pub(super) async fn publish(
         &self,
         of: impl Fn(&Tunnel) -> bool,
@@ -223,7 +227,17 @@ impl DataPlane {
         }
         // Rules compile for as long as they take: commits and new generations are noted meanwhile.
         let compiled = concerned.into_iter().map(|(peer, id, subject)| (peer, id, rules(&subject)));
-        let news: Vec<_> = compiled.collect();
+        let mut news: Vec<_> = compiled.collect();
+        {
+            let mut table = self.table();
+            news.retain(|(_, id, policy)| {
+                let Some(live) = table.get_mut(id) else { return false };
+                !Arc::ptr_eq(policy, &std::mem::replace(&mut live.policy, Arc::clone(policy)))
+            });
+        }
+        if news.is_empty() {
+            return Ok(());
+        }
         // The former rules come back: this thread may take its time to drop them, the packets' may not.
         self.with(move |engine, now| {
             let publish = |(peer, id, policy)| engine.publish(peer, id, policy, now);

@@ -1,5 +1,6 @@
 //! Who waits for news: the devices' long polls.
 
+use super::known::Knowledge;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, watch};
@@ -10,6 +11,8 @@ use uuid::Uuid;
 pub(super) struct Hub {
     everybody: watch::Sender<()>,
     waiting: Mutex<HashMap<Uuid, Waiting>>,
+    /// What is known of who waits; forgotten when it changes, before anybody is woken.
+    pub(super) knowledge: Knowledge,
 }
 
 /// The polls of one registration.
@@ -21,7 +24,7 @@ struct Waiting {
 
 impl Hub {
     pub(super) fn new() -> Self {
-        Self { everybody: watch::Sender::new(()), waiting: Mutex::default() }
+        Self { everybody: watch::Sender::new(()), waiting: Mutex::default(), knowledge: Knowledge::default() }
     }
 
     /// Rules, profiles or what else concerns everybody changed.
@@ -31,6 +34,7 @@ impl Hub {
 
     /// A registration was revoked, restored or deleted, or something else of it changed.
     pub(super) fn registration_changed(&self, id: &Uuid) {
+        self.knowledge.forget(id);
         if let Some(waiting) = self.waiting().get(id) {
             waiting.notify.notify_waiters();
         }
@@ -38,6 +42,7 @@ impl Hub {
 
     /// Something of these devices changed, whatever their registrations.
     pub(super) fn devices_changed(&self, devices: &[String]) {
+        self.knowledge.forget_devices(devices);
         let waiting = self.waiting();
         for waiting in waiting.values().filter(|waiting| devices.contains(&waiting.device)) {
             waiting.notify.notify_waiters();

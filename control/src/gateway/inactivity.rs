@@ -136,7 +136,7 @@ mod tests {
         store.put_token(&token("older", 0)).await.unwrap();
         assert_eq!(ask(Some(delete)).await, 1);
         assert!(store.token("older").await.unwrap().is_none() && store.token("new").await.unwrap().is_some());
-        let (entries, _) = store.audit_page(&Default::default(), 0, 10).await.unwrap();
+        let entries = store.audit_entries(&Default::default(), 0, 10).await.unwrap();
         assert!(entries.len() == 2 && entries.iter().all(|entry| entry.actor_id.as_deref() == Some("gateway")));
     }
 }

@@ -11,7 +11,7 @@ use super::profiles::Profiles;
 use super::secret::{self, id};
 use super::store::Store;
 use super::tls::Tls;
-use super::{GatewayError, Options, admin, clock, device, events, host, inactivity, login};
+use super::{GatewayError, Options, admin, clock, device, events, expiring, host, inactivity, login};
 use crate::crypto::{install_provider, random, sha256};
 use crate::rules::access_domain;
 use axum::Router;
@@ -324,8 +324,9 @@ async fn prune(store: &Store, plain: &[[u8; 32]]) {
         store.prune_registrations(now - TOMBSTONE_LIFE).await,
         store.prune_handshakes(now - HANDSHAKE_LIFE, plain).await,
         inactivity::sweep(store, now).await.map(|swept| swept as u64),
+        expiring::remind(store, now).await.map(|told| told as u64),
     ];
     for error in outcomes.into_iter().filter_map(Result::err) {
-        tracing::warn!(error = crate::causes::chain(&error), "old records stay a little longer");
+        tracing::warn!(error = crate::causes::chain(&error), "what is due once an hour is tried again then");
     }
 }

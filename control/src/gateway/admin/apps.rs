@@ -12,6 +12,7 @@ use crate::gateway::store::{AppRow, AppSettings};
 use crate::rules::access_domain;
 use axum::body::Bytes;
 use axum::extract::State;
+use axum::http::HeaderName;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::HashSet;
@@ -28,6 +29,7 @@ pub(super) struct Body {
     auto_redirect_to_identity: Option<bool>,
     app_launcher_visible: Option<bool>,
     session_duration: Option<String>,
+    read_service_tokens_from_header: Option<String>,
     policies: Option<Vec<Value>>,
     custom_deny_url: Option<Value>,
     custom_non_identity_deny_url: Option<Value>,
@@ -107,6 +109,9 @@ async fn settings(app: &App, settings: &mut AppSettings, body: &Body) -> Result<
     if let Some(duration) = &body.session_duration {
         settings.session_duration = Some(policies::session_duration(duration)?);
     }
+    if let Some(header) = &body.read_service_tokens_from_header {
+        settings.read_service_tokens_from_header = token_header(header)?;
+    }
     let one_provider = matches!(settings.allowed_idps.as_slice(), [id] if id != LOCAL_ACCOUNTS);
     if settings.auto_redirect_to_identity && !one_provider {
         let message =
@@ -114,6 +119,22 @@ async fn settings(app: &App, settings: &mut AppSettings, body: &Body) -> Result<
         return Err(ApiError::field(message));
     }
     Ok(())
+}
+
+/// The name of a header; an empty one is none.
+fn token_header(name: &str) -> Result<Option<String>, ApiError> {
+    let wrong = |got: &str| {
+        let expected = "the name of a header that calls do not use otherwise, like `Authorization`";
+        ApiError::field(format!("`read_service_tokens_from_header` must be {expected}, got `{got}`"))
+    };
+    let used = ["host", "content-type", "content-length", "transfer-encoding", "connection", "cookie"];
+    if used.iter().any(|used| name.eq_ignore_ascii_case(used)) || name.len() > 100 {
+        return Err(wrong(name));
+    }
+    if name.is_empty() {
+        return Ok(None);
+    }
+    HeaderName::try_from(name).map(|_| Some(name.to_owned())).map_err(|_| wrong(name))
 }
 
 /// Which policies the application is to use, and at which precedence: their order, unless they say another.
@@ -161,6 +182,7 @@ async fn shown(app: &App, row: &AppRow) -> Result<Value, ApiError> {
         "auto_redirect_to_identity": settings.auto_redirect_to_identity,
         "app_launcher_visible": settings.app_launcher_visible,
         "session_duration": settings.session_duration,
+        "read_service_tokens_from_header": settings.read_service_tokens_from_header,
         "policies": mine,
         "created_at": clock::rfc3339(row.created_at),
         "updated_at": clock::rfc3339(row.updated_at),

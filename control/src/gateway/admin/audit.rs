@@ -43,8 +43,8 @@ async fn page(app: &App, filter: &AuditFilter, query: Option<&str>, shown: impl 
     let asked = Asked::read(query)?;
     let (page, per_page) = (asked.page.unwrap_or(1), asked.per_page.unwrap_or(MOST));
     let skip = i64::try_from((page - 1).saturating_mul(per_page)).unwrap_or(i64::MAX);
-    let (entries, total) = app.store.audit_page(filter, skip, per_page as i64).await?;
-    let total = usize::try_from(total).unwrap_or_default();
+    let entries = app.store.audit_entries(filter, skip, per_page as i64).await?;
+    let total = usize::try_from(app.store.audit_count(filter).await?).unwrap_or_default();
     listed(Listing::Page { items: entries.into_iter().map(shown).collect(), page, per_page, total })
 }
 

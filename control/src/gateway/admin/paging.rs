@@ -20,6 +20,8 @@ pub(super) enum Listing {
     Pages(Vec<Value>),
     /// One page, cut by whoever gives it.
     Page { items: Vec<Value>, page: usize, per_page: usize, total: usize },
+    /// What follows a cursor, cut by whoever gives it; whether there is more.
+    Cut { items: Vec<Value>, more: bool },
     /// All of it, with what it is sorted by (which need not be unique: the id decides then).
     Walk { items: Vec<(String, Value)>, descending: bool },
 }
@@ -56,7 +58,7 @@ fn number(name: &str, text: &str, most: usize) -> Result<usize, ApiError> {
 }
 
 /// A cursor is where the last answer ended: what it was sorted by, and the id.
-fn opened(cursor: &str) -> Result<(String, String), ApiError> {
+pub(super) fn opened(cursor: &str) -> Result<(String, String), ApiError> {
     let bytes = URL_SAFE_NO_PAD.decode(cursor).ok();
     bytes
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
@@ -80,6 +82,10 @@ impl Listing {
                 page_info(cut, page, per_page, total)
             }
             Self::Page { items, page, per_page, total } => page_info(items, page, per_page, total),
+            Self::Cut { items, more } => {
+                let last = items.last().filter(|_| more).map(|item| (String::new(), id(item)));
+                cursor_info(items, json!({}), last)
+            }
             Self::Walk { items, descending } => walked(items, descending, asked),
         })
     }
@@ -110,11 +116,17 @@ fn walked(items: Vec<(String, Value)>, descending: bool, asked: &Asked) -> (Vec<
         cut.push(item);
     }
     let last = last.filter(|_| rest.peek().is_some());
+    cursor_info(cut, json!({ "per_page": per_page, "total_count": total }), last)
+}
+
+/// Things with the cursor that leads on from the last of them.
+fn cursor_info(items: Vec<Value>, mut info: Value, last: Option<(String, String)>) -> (Vec<Value>, Value) {
     let cursor =
         last.map(|key| URL_SAFE_NO_PAD.encode(serde_json::to_vec(&key).unwrap_or_default())).unwrap_or_default();
-    let info = json!({ "count": cut.len(), "per_page": per_page, "total_count": total, "cursor": cursor,
-        "cursors": { "after": cursor } });
-    (cut, info)
+    info["count"] = items.len().into();
+    info["cursors"] = json!({ "after": cursor });
+    info["cursor"] = cursor.into();
+    (items, info)
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@
 
 use super::permission::{Area, Permission};
 use super::{
-    api_tokens, apps, audit, certificates, device_settings, devices, groups, guard, lists, policies, posture, profiles,
-    providers,
+    api_tokens, apps, audit, certificates, device_settings, devices, groups, guard, lists, logs, organizations,
+    policies, posture, profiles, providers,
 };
 use super::{registrations, rules};
 use super::{schema, settings, status, tokens, users};
@@ -94,7 +94,9 @@ pub(super) static OPERATIONS: &[Operation] = operations! {
     POST   "/access/identity_providers"               providers::create, Organization "identity_provider" "Adds an OpenID Connect provider" providers::Body;
     GET    "/access/identity_providers/{id}"          providers::show, Organization "identity_provider" "Shows an OpenID Connect provider, without its secret";
     PUT    "/access/identity_providers/{id}"          providers::update, Organization "identity_provider" "Replaces an OpenID Connect provider" providers::Body;
-    DELETE "/access/identity_providers/{id}"          providers::remove, Organization "identity_provider" "Deletes an OpenID Connect provider that nothing names";
+    DELETE "/access/identity_providers/{id}"          providers::remove, Organization "identity_provider" "Deletes an OpenID Connect provider that nothing names";    GET    "/access/organizations"                    organizations::show, Organization "organization" "Shows the organisation";
+    PUT    "/access/organizations"                    organizations::update, Organization "organization" "Changes what becomes of service tokens that nobody uses" organizations::Update;
+
     GET    "/access/certificates"                     certificates::list, Certificates "access_certificate" "Lists the authorities whose client certificates count at enrolment";
     POST   "/access/certificates"                     certificates::create, Certificates "access_certificate" "Adds an authority; it counts while `associated_hostnames` has the organisation's domain" certificates::Create;
     GET    "/access/certificates/{id}"                certificates::show, Certificates "access_certificate" "Shows an authority";
@@ -163,6 +165,7 @@ pub(super) static OPERATIONS: &[Operation] = operations! {
     GET    "/tokens/verify"                           api_tokens::verify, Own "api_token" "Tells whether the token of this call works";
     GET    "/tokens/permission_groups"                api_tokens::permission_groups, ApiTokens "permission_group" "Lists what API tokens can be allowed" ["name" "scope"];
     GET    "/audit_logs"                              audit::vendor_list, AuditLogs "audit" "Lists changes in the vendor's shape, newest first" ["since" "before" "direction" "actor.email" "id"];
+    GET    "/logs/audit"                              logs::list, AuditLogs "audit" "Lists changes in the vendor's newer shape, newest first" ["cursor" "limit" "since" "before" "direction" "id" "audit_log_id" "account_name" "action_result" "action_type" "actor_context" "actor_email" "actor_id" "actor_token_id" "actor_token_name" "actor_type" "raw_method" "raw_status_code" "raw_uri" "resource_id" "resource_type" "resource_product"];
 
     GET    "/vestibule/users"                         users::list, Organization "user" "Lists local accounts";
     POST   "/vestibule/users"                         users::create, Organization "user" "Makes a local account" users::Create;
@@ -214,6 +217,7 @@ impl Operation {
             && !self.path.ends_with('}')
             && !self.path.ends_with("/devices/policy")
             && !self.path.ends_with("/settings")
+            && !self.path.ends_with("/organizations")
             && !self.path.ends_with("/status")
             && !self.path.ends_with("/verify")
     }
@@ -248,8 +252,7 @@ pub(in crate::gateway) const ABSENT: &[&str] = &[
     "/zones/{zone_id}/access/service_tokens",
     "/teamnet/devices/ips",
     "/devices/networks",
-    "/logs/audit",
-    "/access/organizations",
+    "/logs/audit/product_categories",
     "/access/certificates/settings",
 ];
 

@@ -1,8 +1,8 @@
 //! The rules for everybody who is judged alike, in every form that is asked for.
 
-use super::pages::Pages;
+use super::pages::{Entry, Pages};
 use crate::api::device::{MAX_POLICY_BYTES, PolicyDocument};
-use crate::rules::{document, judged_by_the_gateway, policy};
+use crate::rules::{Applying, document, judged_by_the_gateway, policy};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use std::sync::{Arc, OnceLock};
 use vestibule_engine::policy::Policy;
@@ -18,10 +18,13 @@ pub(super) struct Compiling {
 /// Rules compiled for a kind of subject.
 #[derive(Debug)]
 pub(in crate::gateway) struct Compiled {
-    /// As the engine takes them.
+    /// As the engine takes them. The same one as before a change that left all of them alone.
     pub(in crate::gateway) policy: Arc<Policy>,
-    pages: Arc<Pages>,
-    of: Compiling,
+    rules: Vec<Arc<Entry>>,
+    default_allow: bool,
+    version: u64,
+    /// The document's name, which is the same while the rules are.
+    digest: Arc<OnceLock<String>>,
     sent: OnceLock<Sent>,
 }
 
@@ -46,9 +49,19 @@ impl Sent {
 }
 
 impl Compiled {
-    pub(super) fn new(pages: Arc<Pages>, of: Compiling) -> Self {
-        let policy = Arc::new(policy(&pages.applying(&of)));
-        Self { policy, pages, of, sent: OnceLock::new() }
+    pub(super) fn new(pages: &Pages, of: &Compiling, former: &[Arc<Self>]) -> Self {
+        let rules = pages.heard(of);
+        let same = |one: &&Arc<Self>| {
+            one.default_allow == of.default_allow
+                && one.rules.len() == rules.len()
+                && one.rules.iter().zip(&rules).all(|(one, other)| Arc::ptr_eq(one, other))
+        };
+        let (default_allow, version) = (of.default_allow, pages.version().unsigned_abs());
+        let (policy, digest) = match former.iter().find(same) {
+            Some(former) => (Arc::clone(&former.policy), Arc::clone(&former.digest)),
+            None => (Arc::new(policy(&applying(&rules, default_allow, version))), Arc::default()),
+        };
+        Self { policy, rules, default_allow, version, digest, sent: OnceLock::new() }
     }
 
     /// As devices get them; a document that is too large stays here.
@@ -63,12 +76,12 @@ impl Compiled {
 
     /// The document's name: see [`crate::api::device::SwapResponse::policy_digest`].
     pub(in crate::gateway) fn digest(&self) -> &str {
-        &self.sent().digest
+        self.digest.get_or_init(|| self.sent().digest.clone())
     }
 
     fn sent(&self) -> &Sent {
         self.sent.get_or_init(|| {
-            let sent = Sent::new(document(&self.pages.applying(&self.of)));
+            let sent = Sent::new(document(&applying(&self.rules, self.default_allow, self.version)));
             let (size, version) = (sent.json.len(), sent.document.version);
             if size <= MAX_POLICY_BYTES {
                 return sent;
@@ -77,6 +90,10 @@ impl Compiled {
             Sent::new(judged_by_the_gateway(version))
         })
     }
+}
+
+fn applying(rules: &[Arc<Entry>], default_allow: bool, version: u64) -> Applying<'_> {
+    Applying { rules: rules.iter().map(|entry| &entry.rule).collect(), default_allow, version }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::compiled::Compiling;
 use crate::gateway::store::{ListRow, Organisation, RuleRow, Store, StoreError};
-use crate::rules::{Applying, List, Lists, Match, Rule, RuleError, Scope, Subject, Traffic, non_identity_email};
+use crate::rules::{List, Lists, Match, Rule, RuleError, Scope, Subject, Traffic, non_identity_email};
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,9 +10,9 @@ use vestibule_engine::policy::Action;
 
 /// A stored rule with what was read from it.
 #[derive(Debug)]
-struct Entry {
+pub(super) struct Entry {
     row: RuleRow,
-    rule: Rule,
+    pub(super) rule: Rule,
 }
 
 impl Entry {
@@ -130,17 +130,13 @@ impl Pages {
     }
 
     /// The rules for those of whom that is said.
-    pub(super) fn applying(&self, of: &Compiling) -> Applying<'_> {
+    pub(super) fn heard(&self, of: &Compiling) -> Vec<Arc<Entry>> {
         let heard = |audience: u32| {
             of.audiences.get(audience as usize / 64).is_some_and(|bits| bits >> (audience % 64) & 1 == 1)
         };
-        let rules =
-            self.rules.iter().zip(&self.audience_of).filter(|(entry, audience)| entry.row.enabled && heard(**audience));
-        Applying {
-            rules: rules.map(|(entry, _)| &entry.rule).collect(),
-            default_allow: of.default_allow,
-            version: self.version.unsigned_abs(),
-        }
+        let rules = self.rules.iter().zip(&self.audience_of);
+        let heard = rules.filter(|(entry, audience)| entry.row.enabled && heard(**audience));
+        heard.map(|(entry, _)| Arc::clone(entry)).collect()
     }
 }
 

@@ -4,10 +4,9 @@
 //! whoever was away, and nothing is sent twice. Documents come from the snapshots as the JSON that was made once.
 
 use super::{DeviceError, bearer};
-use crate::api::device::{Held, RegistrationStatus};
+use crate::api::device::Held;
 use crate::gateway::app::App;
-use crate::gateway::clock;
-use crate::gateway::store::Registration;
+use crate::gateway::known::Known;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
@@ -27,16 +26,17 @@ pub(super) async fn changes(
         let message = "`since` must be the version of the last answer, or 0, and `posture` a number of seconds";
         DeviceError::new(StatusCode::BAD_REQUEST, "malformed", message)
     })?;
-    let mut registration = bearer::registration(&app, &headers).await?;
+    let mut known = bearer::known(&app, &headers).await?;
+    let id = known.registration.id;
     let deadline = Instant::now() + WAIT;
-    let mut subscription = app.hub.subscribe(registration.id, &registration.device_id);
+    let mut subscription = app.hub.subscribe(id, &known.registration.device_id);
     loop {
         let news = subscription.news();
         // Looked at after the subscription: what changes from here on is news.
-        if let Some(now) = app.store.registration(&registration.id).await? {
-            registration = now;
+        if let Some(now) = app.known(&id).await? {
+            known = now;
         }
-        let answer = Answer::new(&app, &registration, &held).await?;
+        let answer = Answer::new(&app, &known, &held);
         if answer.is_news || timeout_at(deadline, news).await.is_err() {
             return Ok(([(CONTENT_TYPE, "application/json")], answer.json).into_response());
         }
@@ -51,20 +51,16 @@ struct Answer {
 }
 
 impl Answer {
-    async fn new(app: &App, registration: &Registration, held: &Held) -> Result<Self, DeviceError> {
+    fn new(app: &App, known: &Known, held: &Held) -> Self {
         let book = app.book();
         let version = book.version();
-        let status = registration.status();
+        let status = known.registration.status();
         let mut json = format!("{{\"version\":{version},\"registration\":{}", text(&status));
-        let subject = match status {
-            RegistrationStatus::Active => app.store.subject(&registration.id, clock::now()).await?,
-            _ => None,
-        };
-        let Some(subject) = subject else {
+        let Some(subject) = &known.subject else {
             json.push_str(",\"policy\":null}");
-            return Ok(Self { json, is_news: true });
+            return Self { json, is_news: true };
         };
-        let (rules, profile) = (book.compiled(&subject), app.profiles().resolve(&subject));
+        let (rules, profile) = (book.compiled(subject), app.profiles().resolve(subject));
         let posture = app.posture().schedule(&subject.os_name);
         let other = |held: &Option<String>, digest: &str| held.as_deref() != Some(digest);
         // Who names no rules is told them when their version changed.
@@ -81,7 +77,7 @@ impl Answer {
             || version != held.since
             || held.profile.is_some() && other(&held.profile, &profile.digest)
             || held.posture.is_some_and(|every| every != posture.every.unwrap_or(0));
-        Ok(Self { json, is_news })
+        Self { json, is_news }
     }
 }
 

@@ -9,7 +9,9 @@ use crate::gateway::app::App;
 use crate::gateway::login::Assertion;
 use crate::gateway::{clock, secret};
 use axum::http::HeaderMap;
+use serde::Deserialize;
 use std::time::Instant;
+use zeroize::Zeroizing;
 
 /// Who asks.
 pub(super) enum Credentials {
@@ -24,6 +26,14 @@ pub(super) async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Crede
     let client_id = single(headers, CLIENT_ID_HEADER)?;
     let client_secret = single(headers, CLIENT_SECRET_HEADER)?;
     let assertion = single(headers, ASSERTION_HEADER)?;
+    if client_id.is_none()
+        && client_secret.is_none()
+        && assertion.is_none()
+        && let Some(Both { id, secret }) = both(app, headers).await?
+    {
+        let secret = Zeroizing::new(secret);
+        return token(app, &id, &secret).await.map(Credentials::Token);
+    }
     match (client_id, client_secret, assertion) {
         (Some(id), Some(secret), None) => token(app, id, secret).await.map(Credentials::Token),
         (None, None, Some(assertion)) => {
@@ -44,6 +54,30 @@ pub(super) async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Crede
             "expected CF-Access-Client-Id and CF-Access-Client-Secret, got one of them",
         )),
     }
+}
+
+/// Both halves of a service token in one header, as the vendor's applications take them.
+#[derive(Deserialize)]
+struct Both {
+    #[serde(rename = "cf-access-client-id")]
+    id: String,
+    #[serde(rename = "cf-access-client-secret")]
+    secret: String,
+}
+
+/// What is in the header that the application names for it, if it names one and the call has it.
+async fn both(app: &App, headers: &HeaderMap) -> Result<Option<Both>, DeviceError> {
+    let apps = app.store.apps().await?;
+    let Some(name) = apps.first().and_then(|app| app.settings.read_service_tokens_from_header.as_deref()) else {
+        return Ok(None);
+    };
+    let Some(value) = single(headers, name)? else { return Ok(None) };
+    // What the reader of JSON would say of it may repeat what is secret.
+    serde_json::from_str(value).map(Some).map_err(|_| {
+        let expected = r#"{"cf-access-client-id": "...", "cf-access-client-secret": "..."}"#;
+        let message = format!("`{name}` must be {expected}, as the application says, got something else");
+        DeviceError::unauthenticated("credentials_malformed", &message)
+    })
 }
 
 fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, DeviceError> {

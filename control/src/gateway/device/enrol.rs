@@ -52,6 +52,8 @@ pub(super) async fn enrol(
     for id in &replaced {
         app.hub.registration_changed(id);
     }
+    // It said what it is, which its other registrations are judged by as well.
+    app.hub.devices_changed(std::slice::from_ref(&device.id));
     note(&app, &device.id, &new, now).await;
     Ok(Json(EnrolResponse {
         registration: RegistrationInfo {

@@ -70,7 +70,8 @@ pub(super) async fn swap(State(app): State<Arc<App>>, headers: HeaderMap, bytes:
     let Some(subject) = app.store.subject(&registration.id, now).await? else {
         return Err(DeviceError::unauthenticated("registration_unknown", "the registration is gone: enrol again"));
     };
-    let rules = app.book().compiled(&subject);
+    let book = app.book();
+    let rules = book.compiled(&subject);
     let profile = app.profiles().resolve(&subject);
     let posture = app.posture().schedule(&subject.os_name);
     let addresses = inner(device.address);
@@ -97,7 +98,7 @@ pub(super) async fn swap(State(app): State<Arc<App>>, headers: HeaderMap, bytes:
         mtu: app.settings.mtu,
         policy: (request.policy_held.as_deref() != Some(rules.digest())).then(|| rules.document().clone()),
         policy_digest: rules.digest().to_owned(),
-        policy_version: rules.document().version,
+        policy_version: book.version(),
         profile: (request.profile_held.as_deref() != Some(&profile.digest)).then(|| profile.document.clone()),
         profile_digest: profile.digest.clone(),
         posture,

@@ -10,7 +10,7 @@ use uuid::Uuid;
 pub(crate) struct AuditEntry {
     pub(crate) id: i64,
     pub(crate) at: Millis,
-    /// `swap`, `enrol`, `revoke`, `unrevoke`, `delete`, `change`
+    /// `swap`, `enrol`, `revoke`, `unrevoke`, `delete`, `change`, `alert`
     pub(crate) kind: String,
     pub(crate) device_id: Option<String>,
     pub(crate) swap_seq: Option<i64>,
@@ -48,6 +48,8 @@ pub(crate) struct AuditFilter {
     pub(crate) id: Option<i64>,
     /// Newer than this entry.
     pub(crate) since: i64,
+    /// Older than this entry.
+    pub(crate) below: Option<i64>,
     pub(crate) kind: Option<String>,
     pub(crate) actor: Option<String>,
     pub(crate) resource_type: Option<String>,
@@ -91,9 +93,25 @@ macro_rules! filtered {
             " FROM audit WHERE id > ?1 AND (?2 IS NULL OR kind = ?2) AND (?3 IS NULL OR ?3 IN (actor_id, actor_name)) \
              AND (?4 IS NULL OR resource_type = ?4) AND (?5 IS NULL OR resource_id = ?5) \
              AND (?6 IS NULL OR device_id = ?6) AND (?7 IS NULL OR at >= ?7) AND (?8 IS NULL OR at < ?8) \
-             AND (?9 IS NULL OR id = ?9)",
+             AND (?9 IS NULL OR id = ?9) AND (?10 IS NULL OR id < ?10)",
             $tail
         )
+    };
+}
+
+macro_rules! asked {
+    ($query:expr, $filter:expr) => {
+        $query
+            .bind($filter.since)
+            .bind(&$filter.kind)
+            .bind(&$filter.actor)
+            .bind(&$filter.resource_type)
+            .bind(&$filter.resource_id)
+            .bind(&$filter.device_id)
+            .bind($filter.from)
+            .bind($filter.until)
+            .bind($filter.id)
+            .bind($filter.below)
     };
 }
 
@@ -120,7 +138,19 @@ impl Store {
         Ok(())
     }
 
-    /// Writes down that a change is about to be made; the entry's id.
+    /// Adds an entry about something that an administrator should look at.
+    pub(crate) async fn alert(&self, resource: &str, id: &str, detail: &str, now: Millis) -> Result<(), StoreError> {
+        sqlx::query("INSERT INTO audit (at, kind, resource_type, resource_id, detail) VALUES (?, 'alert', ?, ?, ?)")
+            .bind(now)
+            .bind(resource)
+            .bind(id)
+            .bind(detail)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// Writes down that a change is about to be made; the entry's id. On the disk with the change itself, not before.
     pub(crate) async fn begin_change(&self, change: &Change, now: Millis) -> Result<i64, StoreError> {
         let id = sqlx::query_scalar(
             "INSERT INTO audit (at, kind, detail, actor_id, actor_name, resource_type, resource_id, before) \
@@ -133,7 +163,7 @@ impl Store {
         .bind(&change.resource_type)
         .bind(&change.resource_id)
         .bind(&change.before)
-        .fetch_one(&self.pool)
+        .fetch_one(&self.notes)
         .await?;
         Ok(id)
     }
@@ -145,14 +175,14 @@ impl Store {
             .bind(&change.resource_id)
             .bind(&change.after)
             .bind(id)
-            .execute(&self.pool)
+            .execute(&self.notes)
             .await?;
         Ok(())
     }
 
     /// A change was refused: nothing happened.
     pub(crate) async fn forget_change(&self, id: i64) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM audit WHERE id = ?").bind(id).execute(&self.pool).await?;
+        sqlx::query("DELETE FROM audit WHERE id = ?").bind(id).execute(&self.notes).await?;
         Ok(())
     }
 
@@ -161,33 +191,24 @@ impl Store {
         Ok(sqlx::query_scalar("SELECT COUNT(*) FROM audit WHERE kind = 'swap'").fetch_one(&self.pool).await?)
     }
 
-    /// A page of entries, and how many there are.
-    pub(crate) async fn audit_page(
+    /// How many entries there are.
+    pub(crate) async fn audit_count(&self, filter: &AuditFilter) -> Result<i64, StoreError> {
+        Ok(asked!(sqlx::query_scalar(filtered!("SELECT COUNT(*)", "")), filter).fetch_one(&self.pool).await?)
+    }
+
+    /// A page of entries.
+    pub(crate) async fn audit_entries(
         &self,
         filter: &AuditFilter,
         skip: i64,
         most: i64,
-    ) -> Result<(Vec<AuditEntry>, i64), StoreError> {
-        macro_rules! asked {
-            ($query:expr) => {
-                $query
-                    .bind(filter.since)
-                    .bind(&filter.kind)
-                    .bind(&filter.actor)
-                    .bind(&filter.resource_type)
-                    .bind(&filter.resource_id)
-                    .bind(&filter.device_id)
-                    .bind(filter.from)
-                    .bind(filter.until)
-                    .bind(filter.id)
-            };
-        }
-        let total: i64 = asked!(sqlx::query_scalar(filtered!("SELECT COUNT(*)", ""))).fetch_one(&self.pool).await?;
-        let page = asked!(sqlx::query(filtered!(
-            "SELECT *",
-            " ORDER BY CASE WHEN ?10 THEN -id ELSE id END LIMIT ?11 OFFSET ?12"
-        )));
-        let page = page.bind(filter.newest_first).bind(most).bind(skip).fetch_all(&self.pool).await?;
-        Ok((page.iter().map(entry).collect::<Result<_, _>>()?, total))
+    ) -> Result<Vec<AuditEntry>, StoreError> {
+        // Two orders by the key itself: neither sorts what it does not give.
+        let page = if filter.newest_first {
+            asked!(sqlx::query(filtered!("SELECT *", " ORDER BY id DESC LIMIT ?11 OFFSET ?12")), filter)
+        } else {
+            asked!(sqlx::query(filtered!("SELECT *", " ORDER BY id LIMIT ?11 OFFSET ?12")), filter)
+        };
+        page.bind(most).bind(skip).fetch_all(&self.pool).await?.iter().map(entry).collect()
     }
 }

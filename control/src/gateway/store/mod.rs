@@ -1,7 +1,9 @@
 //! The gateway's memory: one SQLite file. What was answered with success is on disk, whatever happens next.
 //!
 //! WAL with `synchronous = FULL`: a commit has reached the disk when it returns. Writers begin with `BEGIN IMMEDIATE`,
-//! so none finds out halfway that another was faster.
+//! so none finds out halfway that another was faster. The audit log's notes on changes are written with
+//! `synchronous = NORMAL`: they reach the disk with the next commit of the others, at the latest with that of the change
+//! that they are about, since the log is flushed from its beginning.
 
 mod api_tokens;
 mod audit;
@@ -52,6 +54,8 @@ pub(crate) type Millis = i64;
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
     pool: SqlitePool,
+    /// For the audit log's notes.
+    notes: SqlitePool,
 }
 
 impl Store {
@@ -64,22 +68,10 @@ impl Store {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(5));
-        let pool = SqlitePoolOptions::new()
-            .max_connections(4)
-            .acquire_timeout(Duration::from_secs(10))
-            .after_release(|connection, _| {
-                Box::pin(async move {
-                    // Waits for the roll-back of a transaction that was dropped.
-                    connection.ping().await?;
-                    // SQLite ends a transaction by itself when the disk is full. The driver's own roll-back then fails,
-                    // and the connection counts as inside of one for ever: it could begin no other.
-                    Ok(!connection.is_in_transaction())
-                })
-            })
-            .connect_with(options)
-            .await?;
+        let notes = connections(1, options.clone().synchronous(SqliteSynchronous::Normal));
+        let pool = connections(4, options);
         migrate::migrate(&pool).await?;
-        Ok(Self { pool })
+        Ok(Self { pool, notes })
     }
 
     /// Begins a write: nothing of it is seen, or kept, unless it is committed.
@@ -89,8 +81,26 @@ impl Store {
 
     /// Writes everything out and closes.
     pub(crate) async fn close(&self) {
+        self.notes.close().await;
         self.pool.close().await;
     }
+}
+
+/// Up to `most` connections, made when they are needed.
+fn connections(most: u32, options: SqliteConnectOptions) -> SqlitePool {
+    SqlitePoolOptions::new()
+        .max_connections(most)
+        .acquire_timeout(Duration::from_secs(10))
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                // Waits for the roll-back of a transaction that was dropped.
+                connection.ping().await?;
+                // SQLite ends a transaction by itself when the disk is full. The driver's own roll-back then fails,
+                // and the connection counts as inside of one for ever: it could begin no other.
+                Ok(!connection.is_in_transaction())
+            })
+        })
+        .connect_lazy_with(options)
 }
 
 /// A blob of fixed length.

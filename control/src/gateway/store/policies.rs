@@ -24,6 +24,8 @@ pub(crate) struct AppSettings {
     pub(crate) auto_redirect_to_identity: bool,
     pub(crate) app_launcher_visible: bool,
     pub(crate) session_duration: Option<String>,
+    /// The header that may carry both halves of a service token, as JSON.
+    pub(crate) read_service_tokens_from_header: Option<String>,
 }
 
 /// A policy's row; the three rule lists are the vendor's JSON.

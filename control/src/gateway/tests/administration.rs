@@ -229,3 +229,84 @@ async fn a_directory_of_another_organisation_is_refused() {
     let error = Gateway::start(options).await.err().unwrap();
     assert!(matches!(error, GatewayError::OtherOrganization { .. }), "{error}");
 }
+
+#[tokio::test]
+async fn the_newer_audit_log_is_walked_by_cursor_and_filtered() {
+    let directory = Directory::new("logs-audit");
+    let gateway = TestGateway::start(&directory).await;
+    for name in ["a", "b", "c"] {
+        let body = json!({ "name": name, "type": "IP" });
+        gateway.did(Method::POST, "/gateway/lists", Some(body)).await;
+    }
+    let (id, _) = gateway.token("1h").await;
+    gateway.did(Method::DELETE, &format!("/access/service_tokens/{id}"), None).await;
+    for (direction, expected) in [("desc", ["5", "4", "3", "2", "1"]), ("asc", ["1", "2", "3", "4", "5"])] {
+        let (mut seen, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let path = format!("/logs/audit?limit=2&direction={direction}&cursor={cursor}");
+            let (_, answer) = gateway.admin(Method::GET, &path, None).await;
+            let page = answer["result"].as_array().unwrap();
+            assert!((1..=2).contains(&page.len()), "{answer}");
+            seen.extend(page.iter().map(|entry| entry["id"].as_str().unwrap().to_owned()));
+            cursor = answer["result_info"]["cursors"]["after"].as_str().unwrap().to_owned();
+            if cursor.is_empty() {
+                break;
+            }
+        }
+        // Ids count what happened, also what was refused.
+        assert_eq!(seen.len(), expected.len());
+        assert!(seen.is_sorted_by(|a, b| (a < b) == (direction == "asc")), "{seen:?}");
+    }
+    let count = async |query: &str| {
+        let found = gateway.did(Method::GET, &format!("/logs/audit?{query}"), None).await;
+        found.as_array().unwrap().len()
+    };
+    for (query, expected) in [
+        ("resource_type=gateway_list", 3),
+        ("resource_type.not=gateway_list", 2),
+        ("action_type=delete", 1),
+        ("action_type=delete&action_type=create", 5),
+        ("raw_method=POST&resource_type=service_token", 1),
+        ("raw_status_code=201", 4),
+        ("action_result=failure", 0),
+        ("actor_token_name=administrator&action_result=success", 5),
+        ("since=2020-01-01&before=2020-01-02", 0),
+        ("since=2020-01-01T00:00:00Z", 5),
+        (&format!("resource_id={id}"), 2),
+    ] {
+        assert_eq!(count(query).await, expected, "{query}");
+    }
+    for wrong in ["zone_id=1", "limit=0", "since=yesterday", "cursor=x", "direction=up"] {
+        let (status, answer) = gateway.admin(Method::GET, &format!("/logs/audit?{wrong}"), None).await;
+        assert_eq!(status, reqwest::StatusCode::BAD_REQUEST, "{wrong}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn the_organisation_is_shown_and_what_is_here_can_be_changed() {
+    let directory = Directory::new("organization");
+    let gateway = TestGateway::start(&directory).await;
+    let path = "/access/organizations";
+    let shown = gateway.did(Method::GET, path, None).await;
+    assert_eq!(
+        (&shown["auth_domain"], &shown["strict_service_token_auth"]),
+        (&json!("mycompany.cloudflareaccess.com"), &json!(true))
+    );
+    let mut same = shown.clone();
+    same["service_token_inactivity"] = json!({ "enabled": true, "inactivity_threshold_days": 40, "action": "delete" });
+    let changed = gateway.did(Method::PUT, path, Some(same.clone())).await;
+    assert_eq!(changed, same, "what was shown can be sent back");
+    let settings = gateway.did(Method::GET, "/vestibule/settings", None).await;
+    assert_eq!(settings["service_token_inactivity"], same["service_token_inactivity"]);
+    for (wrong, named) in [
+        (json!({ "name": "another" }), "name"),
+        (json!({ "strict_service_token_auth": false }), "strict_service_token_auth"),
+        (json!({ "auto_redirect_to_identity": true }), "access/apps"),
+        (json!({ "mfa_required_for_all_apps": true }), "mfa_required_for_all_apps"),
+        (json!({ "service_token_inactivity": { "enabled": true, "inactivity_threshold_days": 7 } }), "30 to 365"),
+    ] {
+        let (status, answer) = gateway.admin(Method::PUT, path, Some(wrong)).await;
+        assert!(status == reqwest::StatusCode::BAD_REQUEST && answer.to_string().contains(named), "{answer}");
+    }
+    assert_eq!(gateway.did(Method::GET, path, None).await, same);
+}

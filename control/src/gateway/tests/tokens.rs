@@ -203,3 +203,57 @@ async fn a_zone_is_refused_clearly() {
     let answer: serde_json::Value = response.json().await.unwrap();
     assert!(answer["errors"][0]["message"].as_str().unwrap().contains("no zones"), "{answer}");
 }
+
+#[tokio::test]
+async fn the_application_names_one_header_for_both_halves() {
+    let directory = Directory::new("one-header");
+    let gateway = TestGateway::start(&directory).await;
+    let Credentials::Token { id, secret } = gateway.enrolling_token().await else { unreachable!() };
+    let both = json!({ "cf-access-client-id": id, "cf-access-client-secret": secret }).to_string();
+    let enrol = async |header: &str, value: &str| {
+        let body = json!(TestDevice::new().enrol_request(&gateway).await);
+        let url = format!("{}/vestibule/v1/registrations", gateway.url);
+        let response = gateway.http.post(url).header(header, value).json(&body).send().await.unwrap();
+        let (status, answer) = (response.status(), response.json::<serde_json::Value>().await.unwrap());
+        (status, answer["code"].as_str().unwrap_or_default().to_owned())
+    };
+    is(enrol("Authorization", &both).await, (StatusCode::UNAUTHORIZED, "credentials_missing"));
+    let app = gateway.did(Method::GET, "/access/apps", None).await[0]["id"].as_str().unwrap().to_owned();
+    let set = json!({ "type": "warp", "read_service_tokens_from_header": "Authorization" });
+    let shown = gateway.did(Method::PUT, &format!("/access/apps/{app}"), Some(set)).await;
+    assert_eq!(shown["read_service_tokens_from_header"], "Authorization");
+    is(enrol("Authorization", &both).await, OK);
+    is(enrol("Authorization", "Bearer x").await, (StatusCode::UNAUTHORIZED, "credentials_malformed"));
+    let wrong = json!({ "cf-access-client-id": id, "cf-access-client-secret": "00" }).to_string();
+    is(enrol("Authorization", &wrong).await, (StatusCode::UNAUTHORIZED, "token_secret_wrong"));
+    is(code(&gateway, &Credentials::Token { id, secret }).await, OK);
+    for wrong in ["a b", "Host"] {
+        let set = json!({ "type": "warp", "read_service_tokens_from_header": wrong });
+        let (status, _) = gateway.admin(Method::PUT, &format!("/access/apps/{app}"), Some(set)).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{wrong}");
+    }
+    let set = json!({ "type": "warp", "read_service_tokens_from_header": "" });
+    gateway.did(Method::PUT, &format!("/access/apps/{app}"), Some(set)).await;
+    is(enrol("Authorization", &both).await, (StatusCode::UNAUTHORIZED, "credentials_missing"));
+}
+
+#[tokio::test]
+async fn a_week_before_a_token_expires_the_audit_log_says_so_once() {
+    let directory = Directory::new("expiring");
+    let gateway = TestGateway::start(&directory).await;
+    let (soon, _) = gateway.token("100h").await;
+    gateway.token("200h").await;
+    gateway.stop().await;
+    // At the start, and hourly; the second start has nothing to add.
+    TestGateway::start(&directory).await.stop().await;
+    let gateway = TestGateway::start(&directory).await;
+    let alerts = gateway.did(Method::GET, "/vestibule/audit?kind=alert", None).await;
+    assert_eq!(alerts.as_array().unwrap().len(), 1, "{alerts}");
+    assert_eq!(alerts[0]["resource_id"], soon);
+    assert!(alerts[0]["detail"].as_str().unwrap().contains("Expiring Access Service Token"), "{alerts}");
+    gateway.did(Method::POST, &format!("/access/service_tokens/{soon}/refresh"), None).await;
+    gateway.stop().await;
+    let gateway = TestGateway::start(&directory).await;
+    let alerts = gateway.did(Method::GET, "/vestibule/audit?kind=alert", None).await;
+    assert_eq!(alerts.as_array().unwrap().len(), 1, "{alerts}");
+}
