@@ -253,7 +253,6 @@ pub(in crate::gateway) const ABSENT: &[&str] = &[
     "/teamnet/devices/ips",
     "/devices/networks",
     "/logs/audit/product_categories",
-    "/access/certificates/settings",
 ];
 
 #[cfg(test)]
