@@ -122,6 +122,25 @@ fn a_flow_that_the_new_rules_deny_is_closed_at_both_ends_even_when_idle() {
     }
 }
 
+/// Rules that arrive while a SYN is under way: the other end's refusal will be denied, too.
+#[test]
+fn a_connection_that_new_rules_deny_before_it_is_answered_is_refused_at_once() {
+    for way in [Way::WireGuard, Way::Masque] {
+        let mut world = World::over(way);
+        let id = world.swap(false);
+        world.at_device.clear();
+        world.gateway.publish(AT, id, policy(true), world.now);
+        world.send_up(tcp(DEVICE, INTRANET, (4000, 80), 2, 100, 0, &[]));
+        world.device.publish(AT, id, policy(true), world.now);
+        world.pass(Duration::from_millis(500));
+        assert!(world.at_gateway.is_empty());
+        let refusals: Vec<_> = world.at_device.iter().filter(|packet| is_rst(packet)).collect();
+        assert!(!refusals.is_empty(), "{way:?}");
+        // Acceptable to who has sent a SYN: its number, acknowledged.
+        assert!(refusals.iter().all(|packet| packet[28..32] == 101_u32.to_be_bytes()));
+    }
+}
+
 #[test]
 fn an_identity_that_denies_a_flow_closes_it_at_the_swap() {
     for way in [Way::WireGuard, Way::Masque] {

@@ -116,8 +116,7 @@ impl Engine {
     pub(super) fn flush_waiting(&mut self, slot: usize, id: GenerationId, destination: SocketAddr, now: Instant) {
         let Some((_, generation)) = self.peers[slot].generation(id) else { return };
         let room = &mut self.scratch[..];
-        loop {
-            let Some(session) = generation.transport.wireguard() else { break };
+        while let Some(session) = generation.transport.wireguard() {
             let ecn = session.waiting_ecn();
             let sealed = session.seal_waiting(room, now);
             let Some(Sealed::Data { len, receiver, counter }) = sealed else { break };

@@ -113,7 +113,11 @@ impl Engine {
         now: Instant,
     ) {
         let acknowledged = received.last_ack.filter(|ack| Some(*ack) != sent.next_seq);
-        for seq in sent.next_seq.into_iter().chain(acknowledged) {
+        // Nobody has answered its SYN, and the answer that is under way will be denied: this is one, from 0 (RFC 9293
+        // section 3.10.7.1).
+        let unanswered =
+            (sent.next_seq.is_none() && acknowledged.is_none() && received.next_seq.is_some()).then_some(0);
+        for seq in sent.next_seq.into_iter().chain(acknowledged).chain(unanswered) {
             let len = answer::reset(source, destination, seq, received.next_seq, &mut self.scratch);
             match walk {
                 Walk::Inbound => {
