@@ -9,6 +9,7 @@
 //! | `POST /posture` | bearer of the registration | [`PostureReport`] -> [`PostureSchedule`] |
 //! | `GET /changes?since=V&policy=D&profile=D&posture=S` ([`Held`]) | bearer of the registration | long poll, at most 25 s -> [`Changes`] |
 //! | `POST /auth/token` | PKCE verifier | [`TokenRequest`] -> [`TokenResponse`] |
+//! | `GET /emergency` | none | -> [`EmergencySignal`] |
 //!
 //! Errors are [`ErrorBody`] with a 4xx/5xx status. Binary values are base64 (standard, padded).
 //!
@@ -352,6 +353,13 @@ pub struct TokenResponse {
     pub assertion: String,
     /// The user's mail.
     pub email: String,
+}
+
+/// Whether devices shall disconnect whatever their state: the vendor's form of the signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EmergencySignal {
+    /// True disconnects.
+    pub emergency_disconnect: bool,
 }
 
 /// Body of every error answer.

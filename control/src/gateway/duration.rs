@@ -8,7 +8,7 @@ pub(super) const DEFAULT: &str = "8760h";
 const MAX_MILLIS: f64 = 100.0 * 365.25 * 86_400_000.0;
 
 /// Reads a duration above zero; what was expected is the error.
-pub(super) fn parse(text: &str) -> Result<Millis, &'static str> {
+pub(crate) fn parse(text: &str) -> Result<Millis, &'static str> {
     const EXPECTED: &str = "a duration above zero and up to 100 years, like `60m`, `1h30m` or `8760h` \
                             (units ns, us, ms, s, m, h)";
     let mut rest = text.trim();

@@ -121,7 +121,7 @@ mod tests {
         }
         store.token_seen("used", 40 * DAY).await.unwrap();
         let ask = async |json: Option<&str>| {
-            let rules = ServiceTokenRules { limit: 50, inactivity: json.map(str::to_owned) };
+            let rules = ServiceTokenRules { limit: 50, inactivity: json.map(str::to_owned), revoke: false };
             store.set_service_token_rules(&rules).await.unwrap();
             sweep(&store, 45 * DAY).await.unwrap()
         };

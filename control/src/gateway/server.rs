@@ -11,7 +11,7 @@ use super::profiles::Profiles;
 use super::secret::{self, id};
 use super::store::Store;
 use super::tls::Tls;
-use super::{GatewayError, Options, admin, clock, device, events, expiring, host, inactivity, login};
+use super::{GatewayError, Options, admin, clock, device, events, expiring, host, inactivity, login, revocation};
 use crate::crypto::{install_provider, random, sha256};
 use crate::rules::access_domain;
 use axum::Router;
@@ -56,6 +56,7 @@ pub struct Gateway {
     following: JoinHandle<()>,
     maintaining: JoinHandle<()>,
     expiring: JoinHandle<()>,
+    revoking: JoinHandle<()>,
     host: Option<Applied>,
 }
 
@@ -162,9 +163,10 @@ impl Gateway {
         let serving = tokio::spawn(https_server.handle(server.clone()).serve(service));
         let maintaining = tokio::spawn(maintain(app.store.clone(), plain_keys(&options)));
         let expiring = tokio::spawn(posture::expire(Arc::clone(&app)));
+        let revoking = tokio::spawn(revocation::follow(Arc::clone(&app)));
         let json = serde_json::to_vec_pretty(&facts).unwrap_or_default();
         directory.write(FACTS, &json)?;
-        Ok(Self { facts, app, server, serving, following, maintaining, expiring, host })
+        Ok(Self { facts, app, server, serving, following, maintaining, expiring, revoking, host })
     }
 
     /// What scripts need to know of it.
@@ -203,6 +205,7 @@ impl Gateway {
     pub async fn shutdown(mut self) {
         self.maintaining.abort();
         self.expiring.abort();
+        self.revoking.abort();
         self.server.graceful_shutdown(Some(GRACE));
         if !self.serving.is_finished() {
             let _ = (&mut self.serving).await;

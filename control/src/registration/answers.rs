@@ -2,7 +2,7 @@
 
 use super::{
     Action, Activation, Event, Phase, Registration, RequestId, Row, SinceBoot, Slot, State, UserId,
-    facts::{random, revoke_activations, store},
+    facts::{random, store},
 };
 
 /// Takes an answer into `state`. The result is the row that explains it, when that is not the decision's.
@@ -16,11 +16,11 @@ pub(super) fn observe(state: &mut State, event: &Event, now: SinceBoot, out: &mu
             enrol_failed(state, reason, now);
             Some(Row::D11)
         }
-        Event::TokenRejected { request, reason, revoke_with_token } => {
+        Event::TokenRejected { request, reason } => {
             if request.is_some_and(|request| !end_enrolment(state, request)) {
                 return Some(Row::D15);
             }
-            token_rejected(state, reason, *revoke_with_token, request.is_some(), now, out);
+            token_rejected(state, reason, request.is_some(), now, out);
             Some(Row::D10)
         }
         Event::AuthPrompted { request } => match &mut state.prompt {
@@ -125,31 +125,14 @@ fn authenticated_by_token(state: &mut State, slot: &Slot) {
     }
 }
 
-/// D10: what is registered stays registered, unless the organisation says otherwise.
-fn token_rejected(
-    state: &mut State,
-    reason: &str,
-    revoke_with_token: bool,
-    enrolling: bool,
-    now: SinceBoot,
-    out: &mut Vec<Action>,
-) {
+/// D10: what is registered stays registered. Where the organisation says otherwise, the gateway revokes it.
+fn token_rejected(state: &mut State, reason: &str, enrolling: bool, now: SinceBoot, out: &mut Vec<Action>) {
     if state.token_error.as_deref() != Some(reason) {
         out.push(Action::Notify { message: format!("the service token was refused: {reason}") });
     }
     state.token_error = Some(reason.to_owned());
     if enrolling {
         enrol_failed(state, reason, now);
-    }
-    let Some(kept) = state.slots.get_mut(&Slot::PreLogin).filter(|kept| revoke_with_token && !kept.revoked) else {
-        return;
-    };
-    kept.revoked = true;
-    let id = kept.id;
-    revoke_activations(state, id);
-    if !enrolling {
-        let random = random(state);
-        state.enrol_backoff.fail(now, random);
     }
 }
 

@@ -152,8 +152,6 @@ pub enum Event {
         request: Option<RequestId>,
         /// Why, for people.
         reason: String,
-        /// The organisation's setting of that name: the token's registration falls with it.
-        revoke_with_token: bool,
     },
     /// The handshake of an activation is confirmed; nothing has moved yet.
     GenerationReady {

@@ -194,7 +194,7 @@ fn gone(state: &mut State, id: Uuid, keep_record: bool, now: SinceBoot) -> Optio
 }
 
 /// What carries this registration's traffic, or is about to, may not any longer. True when something did.
-pub(super) fn revoke_activations(state: &mut State, id: Uuid) -> bool {
+fn revoke_activations(state: &mut State, id: Uuid) -> bool {
     let mut found = false;
     for activation in state.tunnel.active.iter_mut().chain(state.tunnel.next.as_mut().map(|(next, _)| next)) {
         if activation.registration.id == id {

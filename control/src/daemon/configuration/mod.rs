@@ -13,7 +13,7 @@ use super::{
     store::Store,
     wall,
 };
-use crate::{causes::chain, mdm::MdmConfig, registration::Settings};
+use crate::{api::profile::OrganizationSettings, causes::chain, mdm::MdmConfig, registration::Settings};
 use std::{
     fs::File,
     io::{self, Read},
@@ -100,8 +100,9 @@ impl Configuration {
     }
 
     /// Where emergency signals come from.
-    pub(super) fn emergency(&self) -> Sources {
-        self.good.as_ref().map(|good| Sources::of(good.content.mdm.configs.first())).unwrap_or_default()
+    pub(super) fn emergency(&self, organization: Option<&OrganizationSettings>) -> Sources {
+        let entry = self.good.as_ref().and_then(|good| good.content.mdm.configs.first());
+        Sources::of(entry, organization)
     }
 
     /// Reads the file again. A good one is kept in `store`.

@@ -27,9 +27,7 @@ impl<G: Gateway> Driver<G> {
                 self.failed("enrol", &error);
                 let reason = chain(&error);
                 match error.meaning() {
-                    Meaning::TokenRejected => {
-                        Event::TokenRejected { request: Some(request), reason, revoke_with_token: false }
-                    }
+                    Meaning::TokenRejected => Event::TokenRejected { request: Some(request), reason },
                     _ => Event::EnrolFailed { request, slot, reason },
                 }
             }

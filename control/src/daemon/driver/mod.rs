@@ -310,10 +310,12 @@ impl<G: Gateway> Driver<G> {
         }
     }
 
-    /// The MDM file says where emergency signals come from.
+    /// The MDM file and the organisation say where emergency signals come from.
     fn configure_emergency(&mut self) {
         let inputs = self.inputs.clone();
-        self.emergency.configure(self.configuration.emergency(), |remote| {
+        let profile = self.profiles.in_force();
+        let sources = self.configuration.emergency(profile.as_deref().map(|profile| &profile.organization));
+        self.emergency.configure(sources, |remote| {
             tokio::spawn(super::emergency::poll(remote, move |engaged| {
                 inputs.send(Input::EmergencyAnswered(engaged)).is_ok()
             }))

@@ -27,6 +27,8 @@ impl<G: Gateway> Driver<G> {
             let settings = self.effective.machine(settings);
             self.events.push_back(Event::MdmChanged { settings });
         }
+        self.configure_emergency();
+        self.route();
     }
 
     /// As [`Self::settings_changed`], but for what the machine must learn: true when there is something.
@@ -75,10 +77,14 @@ impl<G: Gateway> Driver<G> {
     fn route(&mut self) {
         let Some(live) = &mut self.live else { return };
         let routes = split_routes(&live.prepared.routes, &self.effective.split_tunnel);
-        if live.prepared.plan.routes == routes {
+        let plan = &mut live.prepared.plan;
+        // The emergency signal is asked beside the tunnel.
+        let beside = self.emergency.address().filter(|address| !plan.bypass.contains(address));
+        if plan.routes == routes && beside.is_none() {
             return;
         }
-        live.prepared.plan.routes = routes;
+        plan.routes = routes;
+        plan.bypass.extend(beside);
         let (host, plan, inputs) = (self.host.clone(), live.prepared.plan.clone(), self.inputs.clone());
         tokio::spawn(async move {
             let result = host.apply(plan).await;

@@ -7,8 +7,11 @@ mod tests;
 
 pub(super) use poll::poll;
 
-use crate::{api::pin::Pin, mdm::OrganizationConfig};
-use serde::Deserialize;
+use crate::{
+    api::{device::EmergencySignal, pin::Pin, profile::OrganizationSettings},
+    gateway::duration,
+    mdm::{OrganizationConfig, literal_host},
+};
 use std::{
     fs::File,
     io::{self, Read},
@@ -25,7 +28,10 @@ const MAX_SIGNAL: u64 = 64 << 10;
 /// The vendor's, where the MDM file says nothing.
 const INTERVAL: Duration = Duration::from_secs(300);
 
-/// Where signals come from, as the MDM file says.
+/// A gateway's word goes no lower.
+const SHORTEST: Duration = Duration::from_secs(30);
+
+/// Where signals come from, as the MDM file and the organisation say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sources {
     /// The file counts.
@@ -43,9 +49,10 @@ pub(super) struct Remote {
 }
 
 impl Sources {
-    /// Those of the entry that a user signs in to first.
-    pub(super) fn of(entry: Option<&OrganizationConfig>) -> Self {
-        let Some(entry) = entry else { return Self::default() };
+    /// Those of the entry that a user signs in to first. An address in the MDM file goes before the organisation's.
+    pub(super) fn of(entry: Option<&OrganizationConfig>, organization: Option<&OrganizationSettings>) -> Self {
+        let default = OrganizationConfig::default();
+        let entry = entry.unwrap_or(&default);
         let pin = entry.external_emergency_signal_fingerprint.as_ref().and_then(|pin| pin.parse().ok());
         let remote = entry.external_emergency_signal_url.clone().zip(pin).map(|(url, pin)| Remote {
             url,
@@ -54,18 +61,31 @@ impl Sources {
                 .external_emergency_signal_interval
                 .map_or(INTERVAL, |seconds| Duration::from_secs(seconds.into())),
         });
+        let remote = match &entry.external_emergency_signal_url {
+            Some(_) => remote,
+            None => organization.and_then(Remote::of_organization),
+        };
         Self { file: entry.local_emergency_signal_enabled.unwrap_or(false), remote }
     }
 }
 
-#[derive(Deserialize)]
-struct Signal {
-    emergency_disconnect: bool,
+impl Remote {
+    /// What the administrator has set at the gateway. Without a fingerprint it is not asked, as in the MDM file.
+    fn of_organization(settings: &OrganizationSettings) -> Option<Self> {
+        let url = &settings.external_emergency_signal_url;
+        if !settings.external_emergency_signal_enabled || !literal_host(url) {
+            return None;
+        }
+        let pin = settings.external_emergency_signal_fingerprint.parse().ok()?;
+        let interval = duration::parse(&settings.external_emergency_signal_interval).ok();
+        let interval = interval.map_or(INTERVAL, |millis| Duration::from_millis(millis.unsigned_abs()));
+        Some(Self { url: url.clone(), pin, interval: interval.max(SHORTEST) })
+    }
 }
 
 /// What a signal says.
 fn signal(content: &[u8]) -> Result<bool, serde_json::Error> {
-    serde_json::from_slice::<Signal>(content).map(|signal| signal.emergency_disconnect)
+    serde_json::from_slice::<EmergencySignal>(content).map(|signal| signal.emergency_disconnect)
 }
 
 /// What the sources say.

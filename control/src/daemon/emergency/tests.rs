@@ -113,13 +113,42 @@ async fn after_a_restart_it_stands_until_the_address_says_otherwise_or_none_is_c
 #[test]
 fn the_sources_are_those_of_the_first_entry() {
     let every = mdm::parse("mdm.xml", include_bytes!("../../mdm/testdata/every-key.xml")).unwrap();
-    let sources = Sources::of(every.configs.first());
+    let sources = Sources::of(every.configs.first(), None);
     let remote = sources.remote.unwrap();
     assert!(sources.file);
     assert_eq!((remote.url.as_str(), remote.interval), ("https://203.0.113.9:8443/signal", Duration::from_secs(30)));
     assert!(remote.pin.to_string().starts_with("dcaf"));
     let flat = mdm::parse("mdm.xml", include_bytes!("../../mdm/testdata/flat.xml")).unwrap();
-    assert_eq!(Sources::of(flat.configs.first()), Sources::default());
+    assert_eq!(Sources::of(flat.configs.first(), None), Sources::default());
+}
+
+#[test]
+fn what_the_organisation_says_counts_where_the_mdm_file_names_no_address() {
+    let settings = OrganizationSettings {
+        external_emergency_signal_enabled: true,
+        external_emergency_signal_url: "https://192.0.2.1/vestibule/v1/emergency".into(),
+        external_emergency_signal_fingerprint: "ab".repeat(32),
+        external_emergency_signal_interval: "90s".into(),
+        ..OrganizationSettings::default()
+    };
+    let remote = Sources::of(None, Some(&settings)).remote.unwrap();
+    assert_eq!((remote.url.as_str(), remote.interval.as_secs()), ("https://192.0.2.1/vestibule/v1/emergency", 90));
+    let every = mdm::parse("mdm.xml", include_bytes!("../../mdm/testdata/every-key.xml")).unwrap();
+    let of_file = Sources::of(every.configs.first(), Some(&settings)).remote.unwrap();
+    assert_eq!(of_file.url, "https://203.0.113.9:8443/signal");
+    // A gateway that says nonsense is asked as seldom as it may, or not at all.
+    for (field, interval) in [("1ms", 30), ("", 300), ("soon", 300)] {
+        let settings = OrganizationSettings { external_emergency_signal_interval: field.into(), ..settings.clone() };
+        assert_eq!(Sources::of(None, Some(&settings)).remote.unwrap().interval.as_secs(), interval, "{field}");
+    }
+    let off = |change: fn(&mut OrganizationSettings)| {
+        let mut settings = settings.clone();
+        change(&mut settings);
+        assert_eq!(Sources::of(None, Some(&settings)), Sources::default());
+    };
+    off(|settings| settings.external_emergency_signal_enabled = false);
+    off(|settings| settings.external_emergency_signal_fingerprint.clear());
+    off(|settings| settings.external_emergency_signal_url = "https://signal.example/".into());
 }
 
 /// A TLS server that answers what the test last said: status and body.

@@ -229,18 +229,16 @@ impl Sources<'_> {
     /// What the profile brings of the organisation's settings.
     fn account(&self, sheet: &mut Sheet, entry: &OrganizationConfig) {
         let organization = self.profile.map(|profile| &profile.organization);
-        // The signal of the MDM file is followed, that of the organisation is not.
-        let followed = if entry.external_emergency_signal_url.is_some() { Yes } else { NotYet };
         let url = organization.filter(|settings| settings.external_emergency_signal_enabled);
         let url = url.map(|settings| Some(settings.external_emergency_signal_url.clone()));
         let mdm = entry.external_emergency_signal_url.clone().map(Some);
-        sheet.both(("external_emergency_signal_url", ""), mdm, url, None, followed);
+        sheet.both(("external_emergency_signal_url", ""), mdm, url, None, Yes);
         let print = organization.map(|settings| settings.external_emergency_signal_fingerprint.clone());
         let mdm = entry.external_emergency_signal_fingerprint.clone();
-        sheet.both(("external_emergency_signal_fingerprint", ""), mdm, print, String::new(), followed);
+        sheet.both(("external_emergency_signal_fingerprint", ""), mdm, print, String::new(), Yes);
         let interval = organization.map(|settings| settings.external_emergency_signal_interval.clone());
         let mdm = entry.external_emergency_signal_interval.map(|seconds| format!("{seconds}s"));
-        sheet.both(("external_emergency_signal_interval", ""), mdm, interval, "300s".to_owned(), followed);
+        sheet.both(("external_emergency_signal_interval", ""), mdm, interval, "300s".to_owned(), Yes);
         let defaults = crate::api::profile::OrganizationSettings::default();
         let shown = organization.unwrap_or(&defaults);
         let origin = self.profile_or_default();

@@ -1,4 +1,4 @@
-//! `/vestibule/settings`: what happens when no rule matches, and how service tokens are kept.
+//! `/vestibule/settings`: what happens when no rule matches, how service tokens are kept, and the emergency switch.
 
 use super::body::read;
 use super::envelope::{Answer, ApiError, one};
@@ -18,6 +18,8 @@ pub(super) struct Update {
     default_action_users: Option<DefaultAction>,
     service_token_limit: Option<i64>,
     service_token_inactivity: Option<Inactivity>,
+    revoke_with_token: Option<bool>,
+    emergency_disconnect: Option<bool>,
 }
 
 /// Most service tokens that can be asked for.
@@ -37,13 +39,19 @@ pub(super) async fn update(State(app): State<Arc<App>>, bytes: Bytes) -> Answer 
         inactivity.check().map_err(ApiError::field)?;
     }
     let _administration = app.administration.lock().await;
-    if request.service_token_limit.is_some() || request.service_token_inactivity.is_some() {
+    if let Some(engaged) = request.emergency_disconnect {
+        app.store.set_emergency_disconnect(engaged).await?;
+    }
+    let Update { service_token_limit, service_token_inactivity, revoke_with_token, .. } = &request;
+    if service_token_limit.is_some() || service_token_inactivity.is_some() || revoke_with_token.is_some() {
         let mut rules = app.store.service_token_rules().await?;
         rules.limit = request.service_token_limit.unwrap_or(rules.limit);
         if let Some(inactivity) = &request.service_token_inactivity {
             rules.inactivity = serde_json::to_string(inactivity).ok();
         }
+        rules.revoke = revoke_with_token.unwrap_or(rules.revoke);
         app.store.set_service_token_rules(&rules).await?;
+        app.revoke_with_tokens().await?;
     }
     if request.default_action_service_tokens.is_none() && request.default_action_users.is_none() {
         return shown(&app).await;
@@ -70,5 +78,7 @@ async fn shown(app: &App) -> Answer {
         "default_action_users": action(organisation.default_allow_user),
         "service_token_limit": tokens.limit,
         "service_token_inactivity": Inactivity::of(&tokens),
+        "revoke_with_token": tokens.revoke,
+        "emergency_disconnect": app.store.emergency_disconnect().await?,
     }))
 }

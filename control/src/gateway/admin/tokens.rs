@@ -131,6 +131,7 @@ pub(super) async fn update(State(app): State<Arc<App>>, Id(id): Id, bytes: Bytes
     }
     token.updated_at = now;
     app.store.put_token(&token).await?;
+    app.revoke_with_tokens().await?;
     one(match fresh {
         Some(secret) => with_secret(&token, &secret),
         None => shown(&token),
@@ -168,6 +169,7 @@ pub(super) async fn remove(State(app): State<Arc<App>>, Id(id): Id) -> Answer {
         return Err(ApiError::conflict(format!("{user} uses this service token: remove it there first")));
     }
     app.store.delete_token(&token.id).await?;
+    app.revoke_with_tokens().await?;
     one(shown(&token))
 }
 

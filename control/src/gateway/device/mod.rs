@@ -3,6 +3,7 @@
 mod bearer;
 mod changes;
 mod credentials;
+mod emergency;
 mod enrol;
 mod error;
 mod nonce;
@@ -35,6 +36,7 @@ pub(super) fn router() -> Router<Arc<App>> {
         .route("/registrations/{id}", delete(own::remove))
         .route("/swap", post(swap::swap))
         .route("/posture", post(posture::report))
+        .route("/emergency", get(emergency::show))
         .route("/auth/token", post(super::login::token))
         .layer(from_fn(to_the_end))
         // A long poll ends with its caller.

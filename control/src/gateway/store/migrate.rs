@@ -3,7 +3,7 @@
 use super::StoreError;
 use sqlx::SqlitePool;
 
-const VERSIONS: [&str; 8] = [
+const VERSIONS: [&str; 9] = [
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
@@ -12,6 +12,7 @@ const VERSIONS: [&str; 8] = [
     include_str!("migrations/0006.sql"),
     include_str!("migrations/0007.sql"),
     include_str!("migrations/0008.sql"),
+    include_str!("migrations/0009.sql"),
 ];
 
 /// Brings the database to the newest version. Two starts at a time are kept apart by the write lock.

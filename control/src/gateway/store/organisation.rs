@@ -62,6 +62,17 @@ impl Store {
         })
     }
 
+    /// Whether devices that ask are told to disconnect.
+    pub(crate) async fn emergency_disconnect(&self) -> Result<bool, StoreError> {
+        Ok(sqlx::query_scalar("SELECT emergency_disconnect FROM organisation").fetch_one(&self.pool).await?)
+    }
+
+    /// Sets what devices that ask are told.
+    pub(crate) async fn set_emergency_disconnect(&self, engaged: bool) -> Result<(), StoreError> {
+        sqlx::query("UPDATE organisation SET emergency_disconnect = ?").bind(engaged).execute(&self.pool).await?;
+        Ok(())
+    }
+
     /// Sets what happens when no rule matches.
     pub(crate) async fn set_defaults(&self, non_identity: bool, user: bool) -> Result<(), StoreError> {
         let mut write = self.write().await?;

@@ -27,6 +27,8 @@ pub(crate) struct ServiceTokenRules {
     pub(crate) limit: i64,
     /// JSON: what becomes of those that nobody uses.
     pub(crate) inactivity: Option<String>,
+    /// Registrations made with one are revoked when it is no longer good.
+    pub(crate) revoke: bool,
 }
 
 macro_rules! select {
@@ -123,20 +125,16 @@ impl Store {
 
     /// What the organisation says of its service tokens.
     pub(crate) async fn service_token_rules(&self) -> Result<ServiceTokenRules, StoreError> {
-        let (limit, inactivity) =
-            sqlx::query_as("SELECT service_token_limit, service_token_inactivity FROM organisation")
-                .fetch_one(&self.pool)
-                .await?;
-        Ok(ServiceTokenRules { limit, inactivity })
+        let columns = "SELECT service_token_limit, service_token_inactivity, revoke_with_token FROM organisation";
+        let (limit, inactivity, revoke) = sqlx::query_as(columns).fetch_one(&self.pool).await?;
+        Ok(ServiceTokenRules { limit, inactivity, revoke })
     }
 
     /// Changes what the organisation says of its service tokens.
     pub(crate) async fn set_service_token_rules(&self, rules: &ServiceTokenRules) -> Result<(), StoreError> {
-        sqlx::query("UPDATE organisation SET service_token_limit = ?, service_token_inactivity = ?")
-            .bind(rules.limit)
-            .bind(&rules.inactivity)
-            .execute(&self.pool)
-            .await?;
+        let update = "UPDATE organisation SET service_token_limit = ?, service_token_inactivity = ?, \
+                      revoke_with_token = ?";
+        sqlx::query(update).bind(rules.limit).bind(&rules.inactivity).bind(rules.revoke).execute(&self.pool).await?;
         Ok(())
     }
 }

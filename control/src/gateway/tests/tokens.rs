@@ -257,3 +257,48 @@ async fn a_week_before_a_token_expires_the_audit_log_says_so_once() {
     let alerts = gateway.did(Method::GET, "/vestibule/audit?kind=alert", None).await;
     assert_eq!(alerts.as_array().unwrap().len(), 1, "{alerts}");
 }
+
+#[tokio::test]
+async fn registrations_outlive_their_token_unless_the_organisation_says_otherwise() {
+    let directory = Directory::new("withtoken");
+    let gateway = TestGateway::start(&directory).await;
+    let settings = gateway.did(Method::GET, "/vestibule/settings", None).await;
+    assert_eq!(settings["revoke_with_token"], false);
+    let (kept, kept_token) = gateway.token("1h").await;
+    let (ended, ended_token) = gateway.token("1h").await;
+    let (brief, brief_token) = gateway.token("1h").await;
+    gateway.policy("non_identity", json!([{ "any_valid_service_token": {} }])).await;
+    let mut bearers = Vec::new();
+    for token in [&kept_token, &ended_token, &brief_token] {
+        bearers.push(TestDevice::new().enrol(&gateway, token).await.token);
+    }
+    let standing = async || {
+        let mut all = Vec::new();
+        for bearer in &bearers {
+            all.push(gateway.changes(bearer, 0).await.1["registration"].as_str().unwrap_or("none").to_owned());
+        }
+        all
+    };
+    let disable = json!({ "enabled": false });
+    gateway.did(Method::PUT, &format!("/access/service_tokens/{ended}"), Some(disable)).await;
+    assert_eq!(standing().await, ["active"; 3], "the vendor's way");
+
+    // Turned on, it holds for what has ended already, and for what ends from now on.
+    let on = json!({ "revoke_with_token": true });
+    let settings = gateway.did(Method::PUT, "/vestibule/settings", Some(on.clone())).await;
+    assert_eq!((&settings["revoke_with_token"], &settings["service_token_limit"]), (&json!(true), &json!(50)));
+    assert_eq!(standing().await[..2], ["active", "revoked"]);
+    let shorter = json!({ "duration": "1s" });
+    gateway.did(Method::PUT, &format!("/access/service_tokens/{brief}"), Some(shorter)).await;
+    let expired = async {
+        while standing().await[2] != "revoked" {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            gateway.did(Method::PUT, "/vestibule/settings", Some(on.clone())).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), expired).await.expect("an expired token's registration stays");
+    gateway.did(Method::POST, &format!("/access/service_tokens/{kept}/rotate"), None).await;
+    assert_eq!(standing().await[0], "active", "rotated: the token is the same");
+    gateway.did(Method::DELETE, &format!("/access/service_tokens/{kept}"), None).await;
+    assert_eq!(standing().await, ["revoked"; 3]);
+}

@@ -67,7 +67,7 @@ fn d7_sleep_keeps_the_registration_and_waking_renews_the_keys() {
 #[test]
 fn d10_a_rejected_token_leaves_the_registration_and_does_not_loop() {
     let mut world = World::before_login(pre_login());
-    let rejected = Event::TokenRejected { request: None, reason: "token_expired".into(), revoke_with_token: false };
+    let rejected = Event::TokenRejected { request: None, reason: "token_expired".into() };
     assert_eq!(world.event(rejected.clone()), ["notify the service token was refused: token_expired"]);
     assert!(world.event(rejected).is_empty(), "said once, nothing tried");
     assert_eq!(world.carrying(), TOKEN);
@@ -75,13 +75,17 @@ fn d10_a_rejected_token_leaves_the_registration_and_does_not_loop() {
 }
 
 #[test]
-fn d10_revoke_with_token_takes_the_registration_with_it() {
+fn d10_a_registration_that_the_gateway_revokes_with_its_token_is_down_at_once_and_tried_again_with_a_pause() {
     let mut world = World::before_login(pre_login());
-    let rejected = Event::TokenRejected { request: None, reason: "token_disabled".into(), revoke_with_token: true };
-    let orders = world.event(rejected);
+    let id = world.id_of(TOKEN);
+    let orders = world.event(Event::RegistrationRevoked { registration: id });
     assert_eq!(orders[0], "deactivate");
     assert!(orders.iter().all(|order| !order.starts_with("enrol")), "after a pause, not at once: {orders:?}");
     assert_eq!(world.deadline()[0], "enrol mycompany");
+    let request = Some(world.machine.state().enrolment.clone().unwrap().request);
+    let refused = world.event(Event::TokenRejected { request, reason: "token_disabled".into() });
+    assert!(refused.contains(&"notify the service token was refused: token_disabled".to_owned()), "{refused:?}");
+    assert_eq!(world.carrying(), "nothing");
 }
 
 #[test]
@@ -89,8 +93,7 @@ fn d10_a_token_rejected_at_enrolment_is_retried_with_a_pause() {
     let mut world = World::new(pre_login());
     world.boot();
     let request = Some(world.machine.state().enrolment.clone().unwrap().request);
-    let orders =
-        world.event(Event::TokenRejected { request, reason: "token_unknown".into(), revoke_with_token: false });
+    let orders = world.event(Event::TokenRejected { request, reason: "token_unknown".into() });
     assert!(orders[0].starts_with("deadline"), "{orders:?}");
     assert_eq!(world.deadline()[0], "enrol mycompany");
     let settings = Settings { pre_login_hold: Hold::Cut, ..pre_login() };

@@ -154,13 +154,7 @@ impl Device {
                     false => Event::RegistrationDeleted { registration: id },
                 });
             }
-            Op::TokenRejected { revoke } => {
-                if revoke && let Some(kept) = self.machine.state().slots.get(&Slot::PreLogin) {
-                    self.accepted.insert(kept.id, false);
-                }
-                let reason = "token_expired".into();
-                self.event(Event::TokenRejected { request: None, reason, revoke_with_token: revoke });
-            }
+            Op::TokenRejected => self.event(Event::TokenRejected { request: None, reason: "token_expired".into() }),
             Op::Stale(which) => self.stale(u64::from(which)),
             Op::Wait(milliseconds) => self.now = self.now.plus(milliseconds.into()),
             Op::Deadline => {
@@ -200,7 +194,7 @@ impl Device {
             3 => Event::EnrolFailed { request, slot, reason: "out of reach".into() },
             _ => {
                 let reason = "token_unknown".into();
-                Event::TokenRejected { request: Some(request), reason, revoke_with_token: false }
+                Event::TokenRejected { request: Some(request), reason }
             }
         };
         self.event(event);

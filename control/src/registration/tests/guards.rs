@@ -56,13 +56,14 @@ fn a_registration_deleted_under_its_commit_never_carries_traffic() {
 }
 
 #[test]
-fn a_pre_login_registration_revoked_with_its_token_under_its_commit_never_carries_traffic() {
+fn a_pre_login_registration_revoked_under_its_commit_never_carries_traffic() {
     let mut world = World::signed_in(multi(pre_login()), "alice");
     world.leave("alice");
     orders_commit(&mut world);
     assert!(world.switch_to("alice").is_empty());
-    let rejected = Event::TokenRejected { request: None, reason: "token_disabled".into(), revoke_with_token: true };
-    assert_eq!(world.event(rejected)[..2], ["deactivate", "activate alice@example.com first"]);
+    let registration = world.id_of(TOKEN);
+    let orders = world.event(Event::RegistrationRevoked { registration });
+    assert_eq!(orders[..2], ["deactivate", "activate alice@example.com first"]);
 }
 
 #[test]
