@@ -140,7 +140,6 @@ fn over_masque_the_walk_and_the_swaps_lose_nothing() {
     if !required("over_masque_the_walk_and_the_swaps_lose_nothing") {
         return;
     }
-    // How soon a connection is refused that begins in the very moment of a new rule is not this test's matter.
     let (_, verdict, printed) = run(&[&GENTLE[..], &["--transport", "masque", "--swaps", "20"]].concat());
     assert_nothing_lost(&verdict, &printed);
     assert_eq!(verdict["swaps"], 20, "{printed}");
