@@ -47,6 +47,10 @@ impl Masque {
         let settings = Settings {
             congestion: Congestion::Off,
             talk: Some(IpAddr::V4(control_packet::ADDRESS)),
+            // What an adapter of 1420 bytes needs, at the first packet. The socket lets packets be fragmented, as WireGuard
+            // wants it, so discovery would end here; but each end would do it in its own time, the gateway's after the
+            // commit, and large packets would meanwhile be refused.
+            initial_mtu: Settings::default().max_mtu,
             ..Settings::default()
         };
         let seed = Seed::new(*random.bytes());
