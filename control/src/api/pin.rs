@@ -5,15 +5,13 @@
 
 use crate::crypto::sha256;
 use rustls::{
-    CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, SignatureScheme,
-    client::{
-        WantsClientCert,
-        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    },
-    crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime},
+    ClientConfig, ConfigBuilder, Error,
+    client::WantsClientCert,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, PrivateKeyDer},
 };
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
+use vestibule_engine::masque::session::tls::Believed;
 
 /// SHA-256 of a certificate in DER.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -75,9 +73,13 @@ pub fn client_config_with(
     pinned(pin)?.with_client_auth_cert(chain, key)
 }
 
+fn believed(pin: Pin) -> Believed<impl Fn(&CertificateDer<'_>) -> Result<bool, Error>> {
+    Believed::new(move |certificate: &CertificateDer<'_>| Ok(Pin::of(certificate) == pin))
+}
+
 fn pinned(pin: Pin) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let verifier = Arc::new(PinVerifier { pin, provider: Arc::clone(&provider) });
+    let verifier = Arc::new(believed(pin));
     Ok(ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
@@ -120,55 +122,12 @@ pub fn https(tls: ClientConfig, timeout: Duration) -> Result<reqwest::Client, Cl
         .build()?)
 }
 
-#[derive(Debug)]
-struct PinVerifier {
-    pin: Pin,
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for PinVerifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _ocsp: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        if Pin::of(end_entity) == self.pin {
-            Ok(ServerCertVerified::assertion())
-        } else {
-            Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use rustls::client::danger::ServerCertVerifier;
+    use rustls::pki_types::{ServerName, UnixTime};
 
     #[test]
     fn a_pin_reads_what_it_prints_and_what_openssl_prints() {
@@ -188,7 +147,7 @@ mod tests {
     #[test]
     fn only_the_pinned_certificate_is_trusted_whatever_the_date() {
         let certificate = CertificateDer::from(b"certificate".to_vec());
-        let verifier = PinVerifier { pin: Pin::of(&certificate), provider: Arc::new(aws_lc_rs::default_provider()) };
+        let verifier = believed(Pin::of(&certificate));
         let name = ServerName::try_from("gateway").unwrap();
         let never = UnixTime::since_unix_epoch(Duration::ZERO);
         assert!(verifier.verify_server_cert(&certificate, &[], &name, &[], never).is_ok());

@@ -7,7 +7,7 @@ use super::files::{self, Directory};
 use super::{GatewayError, Options};
 use crate::api::pin::Pin;
 use axum_server::tls_rustls::RustlsConfig;
-use client::{Acceptor, AskForCertificate};
+use client::{Acceptor, asking_for};
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
@@ -82,7 +82,7 @@ fn config(
     authorities: &Authorities,
 ) -> Arc<ServerConfig> {
     let mut config = versions
-        .with_client_cert_verifier(Arc::new(AskForCertificate::new(authorities)))
+        .with_client_cert_verifier(Arc::new(asking_for(authorities)))
         .with_cert_resolver(Arc::clone(certificate) as Arc<_>);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Arc::new(config)

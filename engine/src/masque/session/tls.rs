@@ -73,12 +73,13 @@ fn has_aes() -> bool {
 /// The identity's key does not fit its certificate.
 pub fn client(trust: Trust, identity: Option<Identity>) -> Result<ClientConfig, Error> {
     let provider = Arc::new(provider());
-    let algorithms = provider.signature_verification_algorithms;
     let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&rustls::version::TLS13])?;
     let builder = match trust {
         Trust::Authorities(roots) => builder.with_root_certificates(roots),
         Trust::Keys(keys) => {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(PinnedKeys { keys, algorithms }))
+            let believed =
+                Believed::new(move |certificate: &CertificateDer<'_>| Ok(keys.contains(&public_key(certificate)?)));
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(believed))
         }
     };
     let mut config = match identity {
@@ -95,11 +96,9 @@ pub fn client(trust: Trust, identity: Option<Identity>) -> Result<ClientConfig, 
 /// # Errors
 /// The identity's key does not fit its certificate.
 pub fn server(identity: Identity) -> Result<ServerConfig, Error> {
-    let provider = Arc::new(provider());
-    let verifier = AnyKey { algorithms: provider.signature_verification_algorithms };
-    let mut config = ServerConfig::builder_with_provider(provider)
+    let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_client_cert_verifier(Arc::new(verifier))
+        .with_client_cert_verifier(Arc::new(AnyKey::of_anybody()))
         .with_single_cert(identity.chain, identity.key)?;
     config.alpn_protocols = vec![ALPN.to_vec()];
     // What quinn asks for: all or nothing. 0-RTT data is refused, for a packet may be replayed in it.
@@ -123,13 +122,54 @@ pub fn key_id(public_key: &[u8]) -> [u8; 32] {
     id
 }
 
-#[derive(Debug)]
-struct PinnedKeys {
-    keys: Vec<Vec<u8>>,
+/// Believes a server by its certificate alone, whatever names and dates it has. That the server has the certificate's key
+/// is proved as always.
+pub struct Believed<F> {
+    believes: F,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl ServerCertVerifier for PinnedKeys {
+impl<F: Fn(&CertificateDer<'_>) -> Result<bool, Error>> Believed<F> {
+    /// Believes those for which `believes` holds.
+    pub fn new(believes: F) -> Self {
+        Self { believes, algorithms: aws_lc_rs::default_provider().signature_verification_algorithms }
+    }
+}
+
+impl<F> std::fmt::Debug for Believed<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Believed").finish_non_exhaustive()
+    }
+}
+
+/// That the other end has the key of its certificate: alike for servers and for clients.
+macro_rules! proofs {
+    () => {
+        fn verify_tls12_signature(
+            &self,
+            message: &[u8],
+            certificate: &CertificateDer<'_>,
+            signed: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            verify_tls12_signature(message, certificate, signed, &self.algorithms)
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            certificate: &CertificateDer<'_>,
+            signed: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            verify_tls13_signature(message, certificate, signed, &self.algorithms)
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            self.algorithms.supported_schemes()
+        }
+    };
+}
+
+impl<F: Fn(&CertificateDer<'_>) -> Result<bool, Error> + Send + Sync> ServerCertVerifier for Believed<F> {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -138,50 +178,50 @@ impl ServerCertVerifier for PinnedKeys {
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let key = public_key(end_entity)?;
-        if self.keys.contains(&key) {
+        if (self.believes)(end_entity)? {
             Ok(ServerCertVerified::assertion())
         } else {
             Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
         }
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
+    proofs!();
 }
 
-/// Takes any certificate of a client that proves its key.
+/// Takes any certificate of a client that proves its key, or none; what it is worth is judged elsewhere.
 #[derive(Debug)]
-struct AnyKey {
+pub struct AnyKey {
+    offered: bool,
+    authorities: Vec<DistinguishedName>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
+impl AnyKey {
+    /// Asks every client for a certificate.
+    #[must_use]
+    pub fn of_anybody() -> Self {
+        let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms;
+        Self { offered: true, authorities: Vec::new(), algorithms }
+    }
+
+    /// Asks for certificates of these authorities, by whose names browsers choose; nobody when there are none.
+    #[must_use]
+    pub fn named_by(authorities: Vec<DistinguishedName>) -> Self {
+        Self { offered: !authorities.is_empty(), authorities, ..Self::of_anybody() }
+    }
+}
+
 impl ClientCertVerifier for AnyKey {
+    fn offer_client_auth(&self) -> bool {
+        self.offered
+    }
+
     fn client_auth_mandatory(&self) -> bool {
         false
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
+        &self.authorities
     }
 
     fn verify_client_cert(
@@ -193,27 +233,7 @@ impl ClientCertVerifier for AnyKey {
         public_key(end_entity).map(|_| ClientCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
+    proofs!();
 }
 
 #[cfg(test)]
