@@ -64,6 +64,7 @@
 //!
 //! - [`adapter`]: frames from and to the host, a batch at a time;
 //! - [`socket`]: datagrams from and to the network, a batch at a time;
+//! - [`carrier`]: tunnels' capsules over HTTP/2, where UDP does not get through;
 //! - [`runtime`]: one worker thread per end, run to completion;
 //! - [`wait`]: what the worker sleeps on;
 //! - [`netcfg`]: addresses, routes, and the rules against loops;
@@ -79,6 +80,7 @@
 
 pub mod adapter;
 pub mod capture;
+pub mod carrier;
 pub mod clock;
 pub mod desktop;
 pub mod dns;

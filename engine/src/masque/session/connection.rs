@@ -1,10 +1,11 @@
 //! One QUIC connection with HTTP/3 on it.
 
 use super::event::{Event, TunnelId};
-use super::tunnel::{Phase, Tunnel};
+use super::error::code;
 use super::{ConnectionError, Settings, TunnelError};
 use crate::masque::ip::{Role, Scope, inner_mtu};
 use crate::masque::request::{Outgoing, UriTemplate};
+use crate::masque::tunnel::{Phase, Tunnel};
 use bytes::{Bytes, BytesMut};
 use h3wire::{H3Code, StreamId as H3Stream, UniKind};
 use quinn_proto::{ConnectionHandle, Dir, StreamEvent, VarInt};
@@ -133,13 +134,13 @@ impl Connection {
                 h3wire::Event::Finished(stream) => self.finished(stream, events),
                 h3wire::Event::StreamAborted { stream, code, source } => {
                     // Those we aborted ourselves are forgotten already.
-                    if let Some(tunnel) = self.tunnels.remove(&stream.0).filter(|t| t.phase != Phase::Closing) {
+                    if self.tunnels.remove(&stream.0).is_some_and(|tunnel| tunnel.phase != Phase::Closing) {
                         let code = code.0;
                         let error = match source {
                             h3wire::AbortSource::Local => TunnelError::Aborted { code },
                             _ => TunnelError::Reset { code },
                         };
-                        events.push_back(Event::Ended(tunnel.id, Some(error)));
+                        events.push_back(Event::Ended(self.id(stream.0), Some(error)));
                     }
                 }
                 // Half a tunnel is none.
@@ -170,9 +171,9 @@ impl Connection {
 
     /// Aborts a tunnel's stream, and tells.
     pub(super) fn abort(&mut self, stream: u64, error: TunnelError, events: &mut VecDeque<Event>) {
-        let code = error.code();
-        if let Some(tunnel) = self.tunnels.remove(&stream).filter(|tunnel| tunnel.phase != Phase::Closing) {
-            events.push_back(Event::Ended(tunnel.id, Some(error)));
+        let code = code(&error);
+        if self.tunnels.remove(&stream).is_some_and(|tunnel| tunnel.phase != Phase::Closing) {
+            events.push_back(Event::Ended(self.id(stream), Some(error)));
         }
         // It fails when the stream is gone.
         let _ = self.h3.abort(H3Stream(stream), code);
@@ -180,10 +181,11 @@ impl Connection {
 
     /// Ends a tunnel in good order.
     pub(super) fn close(&mut self, stream: u64, events: &mut VecDeque<Event>) {
+        let id = self.id(stream);
         let Some(tunnel) = self.tunnels.get_mut(&stream).filter(|tunnel| tunnel.phase != Phase::Closing) else {
             return;
         };
-        events.push_back(Event::Ended(tunnel.id, None));
+        events.push_back(Event::Ended(id, None));
         let was = std::mem::replace(&mut tunnel.phase, Phase::Closing);
         if was == Phase::Requested {
             let _ = self.h3.abort(H3Stream(stream), H3Code::REQUEST_CANCELLED);
@@ -196,10 +198,10 @@ impl Connection {
             return;
         }
         let connection = self.handle;
-        let waiting = std::mem::take(&mut self.requests).into_iter();
-        let waiting = waiting.map(|(stream, ..)| TunnelId { connection, stream });
-        let open = std::mem::take(&mut self.tunnels).into_values();
-        let ended = open.filter(|tunnel| tunnel.phase != Phase::Closing).map(|tunnel| tunnel.id).chain(waiting);
+        let waiting = std::mem::take(&mut self.requests).into_iter().map(|(stream, ..)| stream);
+        let open = std::mem::take(&mut self.tunnels).into_iter();
+        let ended = open.filter(|(_, tunnel)| tunnel.phase != Phase::Closing).map(|(stream, _)| stream).chain(waiting);
+        let ended = ended.map(|stream| TunnelId { connection, stream });
         events.extend(ended.map(|id| Event::Ended(id, Some(TunnelError::Connection))));
         events.push_back(Event::Closed(self.handle, error));
     }
@@ -209,8 +211,13 @@ impl Connection {
         let room = if in_datagrams { self.quic.datagrams().max_size() } else { Some(usize::from(u16::MAX)) };
         let mut narrow = Vec::new();
         for (stream, tunnel) in &mut self.tunnels {
-            if let Err(error) = tunnel.set_mtu(inner_mtu(room.unwrap_or(0), *stream), events) {
-                narrow.push((*stream, error));
+            match tunnel.set_mtu(inner_mtu(room.unwrap_or(0), *stream)) {
+                Ok(false) => {}
+                Ok(true) => {
+                    let id = TunnelId { connection: self.handle, stream: *stream };
+                    events.push_back(Event::MtuChanged(id, tunnel.mtu));
+                }
+                Err(error) => narrow.push((*stream, error)),
             }
         }
         for (stream, error) in narrow {

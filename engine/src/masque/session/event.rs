@@ -4,6 +4,7 @@ use super::{ConnectionError, TunnelError};
 use crate::masque::addresses::Changes;
 use crate::masque::capsule::{RequestedAddress, Routes};
 use crate::masque::request::Incoming;
+use crate::masque::tunnel::News;
 use quinn_proto::ConnectionHandle;
 use std::net::{IpAddr, SocketAddr};
 
@@ -38,6 +39,16 @@ pub enum Event {
     MtuChanged(TunnelId, u16),
     /// The tunnel ended; without an error: the peer or we ended it in good order.
     Ended(TunnelId, Option<TunnelError>),
+}
+
+impl Event {
+    pub(super) fn news(of: TunnelId, news: News) -> Self {
+        match news {
+            News::Assigned(changes) => Self::Assigned(of, changes),
+            News::AddressesRequested(requests) => Self::AddressesRequested(of, requests),
+            News::RoutesAdvertised(routes) => Self::RoutesAdvertised(of, routes),
+        }
+    }
 }
 
 /// A datagram to send, or several of one size.

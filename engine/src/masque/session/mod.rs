@@ -6,10 +6,8 @@
 //! `h3wire`; neither is seen from outside save for their settings.
 //!
 //! By file: `endpoint` (one UDP socket's connections) and `steer` (what is done to them), `connection` (QUIC and HTTP/3
-//! joined) with `streams`, `requests` and `packets`, `tunnel` (one request's addresses, routes and packets), `tls`,
-//! `settings`, `controller`, `budget` (how many capsules are read).
+//! joined) with `streams`, `requests` and `packets`, `tls`, `settings`, `controller`.
 
-mod budget;
 mod connection;
 mod controller;
 mod endpoint;
@@ -27,13 +25,12 @@ mod streams;
 #[cfg(test)]
 mod tests;
 pub mod tls;
-mod tunnel;
 #[cfg(test)]
 mod wire;
 
 pub use controller::Congestion;
 pub use endpoint::Endpoint;
-pub use error::{ConnectionError, SendError, TunnelError};
+pub use super::tunnel::{Counters, Origin, SendError, TunnelError};
+pub use error::ConnectionError;
 pub use event::{Event, Transmit, TunnelId};
 pub use settings::{ConnectError, EndpointConfig, InvalidSettings, Settings};
-pub use tunnel::{Counters, Origin};

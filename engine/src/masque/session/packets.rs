@@ -2,10 +2,10 @@
 
 use super::connection::Connection;
 use super::event::{Event, TunnelId};
-use super::tunnel::{Arrival, Origin, Phase};
-use super::{SendError, TunnelError};
+use super::{Origin, SendError, TunnelError};
 use crate::masque::datagram::Prefix;
 use crate::masque::ip::Refusal;
+use crate::masque::tunnel::{Arrival, Phase};
 use crate::packet::{Cut, Head, Headers};
 use bytes::Bytes;
 use h3wire::{Datagram, H3Code, StreamId as H3Stream};
@@ -20,11 +20,13 @@ const POOL: usize = 64 << 10;
 
 impl Connection {
     pub(super) fn read_capsules(&mut self, stream: u64, bytes: &[u8], now: Instant, events: &mut VecDeque<Event>) {
+        let id = self.id(stream);
         let Some(tunnel) = self.tunnels.get_mut(&stream) else { return };
-        let mut payloads = VecDeque::new();
-        let read = tunnel.read(bytes, now, events, &mut payloads);
+        let mut payloads = Vec::new();
+        let tell = |news| events.push_back(Event::news(id, news));
+        let read = tunnel.read(bytes, now, tell, |payload| payloads.push(Bytes::copy_from_slice(payload)));
         if tunnel.phase == Phase::Open {
-            self.packets.extend(payloads.into_iter().map(|payload| (stream, Bytes::from(payload))));
+            self.packets.extend(payloads.into_iter().map(|payload| (stream, payload)));
             let excess = self.packets.len().saturating_sub(MAX_PACKETS);
             self.packets.drain(..excess);
         }
@@ -34,12 +36,13 @@ impl Connection {
     }
 
     pub(super) fn finished(&mut self, stream: H3Stream, events: &mut VecDeque<Event>) {
+        let id = self.id(stream.0);
         let Some(tunnel) = self.tunnels.get_mut(&stream.0) else { return };
         if let Err(error) = tunnel.finish() {
             self.abort(stream.0, TunnelError::Capsules(error), events);
         } else if tunnel.phase != Phase::Closing {
             tunnel.phase = Phase::Closing;
-            events.push_back(Event::Ended(tunnel.id, None));
+            events.push_back(Event::Ended(id, None));
         }
     }
 
@@ -133,7 +136,7 @@ impl Connection {
                 continue;
             }
             match tunnel.receive(&payload) {
-                Arrival::Deliver(offset) => return Some((tunnel.id, payload.slice(offset..))),
+                Arrival::Deliver(offset) => return Some((self.id(stream), payload.slice(offset..))),
                 // Errors and echoes are not worth waiting for room.
                 Arrival::Answer(answer) => drop(self.send_datagram(stream, [&answer, &[]])),
                 Arrival::Dropped => {}

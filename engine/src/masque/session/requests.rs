@@ -3,9 +3,9 @@
 use super::TunnelError;
 use super::connection::Connection;
 use super::event::{Event, TunnelId};
-use super::tunnel::{Phase, Tunnel};
 use crate::masque::ip::{Role, Scope};
 use crate::masque::request::{Accepted, Answer, Head, HttpVersion, Incoming, Outgoing, Rejection, ResponseError};
+use crate::masque::tunnel::{Phase, Tunnel};
 use h3wire::{FieldRef, H3Code, HeaderBlockId, HeadersKind, StreamId as H3Stream};
 use quinn_proto::Dir;
 use std::collections::VecDeque;
@@ -46,7 +46,7 @@ impl Connection {
                 events.push_back(Event::Ended(id, Some(TunnelError::Connection)));
                 continue;
             }
-            let mut tunnel = Tunnel::new(id, Role::Client, self.talk, self.grease.then_some(stream / 4), now);
+            let mut tunnel = Tunnel::new(Role::Client, self.talk, self.grease.then_some(stream / 4), now);
             tunnel.link.scope = scope;
             self.tunnels.insert(stream, tunnel);
         }
@@ -95,7 +95,7 @@ impl Connection {
         match judged {
             Ok(incoming) => {
                 let id = self.id(stream.0);
-                let tunnel = Tunnel::new(id, Role::Gateway, self.talk, self.grease.then_some(stream.0 / 4), now);
+                let tunnel = Tunnel::new(Role::Gateway, self.talk, self.grease.then_some(stream.0 / 4), now);
                 self.tunnels.insert(stream.0, tunnel);
                 events.push_back(Event::Requested(id, incoming));
             }
@@ -107,12 +107,13 @@ impl Connection {
     }
 
     fn answered(&mut self, stream: H3Stream, judged: Result<Accepted, ResponseError>, events: &mut VecDeque<Event>) {
+        let id = self.id(stream.0);
         let Some(tunnel) = self.tunnels.get_mut(&stream.0) else { return };
         match judged {
             Ok(_) => {
                 let scope = tunnel.link.scope.clone();
                 tunnel.open(scope);
-                events.push_back(Event::Opened(tunnel.id));
+                events.push_back(Event::Opened(id));
             }
             Err(error) => self.abort(stream.0, TunnelError::Response(error), events),
         }

@@ -3,11 +3,11 @@
 use super::connection::Connection;
 use super::endpoint::Endpoint;
 use super::event::{Event, TunnelId};
-use super::tunnel::{Counters, Tunnel};
-use super::{ConnectionError, TunnelError};
+use super::{ConnectionError, Counters, TunnelError};
 use crate::masque::capsule::{RequestedAddress, Routes};
 use crate::masque::ip::Scope;
 use crate::masque::request::{Answer, Outgoing};
+use crate::masque::tunnel::Tunnel;
 use bytes::Bytes;
 use h3wire::H3Code;
 use ipnet::IpNet;

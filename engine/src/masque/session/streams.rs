@@ -3,7 +3,7 @@
 use super::ConnectionError;
 use super::connection::Connection;
 use super::event::Event;
-use super::tunnel::Phase;
+use crate::masque::tunnel::Phase;
 use bytes::Bytes;
 use h3wire::{Action, Recv, StreamId as H3Stream, UsageError};
 use quinn_proto::{Dir, ReadError, StreamId, VarInt};

@@ -1,24 +1,26 @@
 //! One request stream: its capsules, addresses, routes and packets. No QUIC, no HTTP.
 
-use super::budget::Budget;
-use super::event::{Event, TunnelId};
-use super::{SendError, TunnelError};
-use crate::masque::addresses::{Assigner, Requester};
-use crate::masque::capsule::{self, Capsule, CapsuleError, Decoder, Limits};
-use crate::masque::datagram::{Payload, Prefix};
-use crate::masque::ip::{
+mod budget;
+mod error;
+
+pub use error::{Fault, SendError, TunnelError};
+
+use super::addresses::{Assigner, Changes, Requester};
+use super::capsule::{self, Capsule, CapsuleError, Decoder, Limits, RequestedAddress, Routes};
+use super::datagram::{Payload, Prefix};
+use super::ip::{
     IPV6_MINIMUM_MTU, Link, MtuProbe, ProbeState, Refusal, Role, Scope, answer_echo, check_ipv6_minimum,
     decrement_hop_limit,
 };
+use budget::Budget;
 use crate::packet::Headers;
 use crate::packet::answer::MAX_ANSWER;
 use ipnet::IpNet;
-use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Instant;
 
 /// Most bytes of capsules that wait for a peer; one that lets more pile up does not read.
-const MAX_WAITING: usize = 1 << 20;
+pub(super) const MAX_WAITING: usize = 1 << 20;
 /// Of these, packets may be so many (they travel in capsules only where QUIC has no datagrams).
 const MAX_WAITING_PACKETS: usize = 256 << 10;
 
@@ -47,6 +49,8 @@ pub struct Counters {
     pub truncated: u64,
     /// Packets that could not be sent because a queue was full.
     pub full: u64,
+    /// Packets that came in capsules and were dropped because those before them were not taken.
+    pub overrun: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +63,6 @@ pub(super) enum Phase {
 }
 
 pub(super) struct Tunnel {
-    pub(super) id: TunnelId,
     role: Role,
     pub(super) phase: Phase,
     decoder: Decoder,
@@ -79,6 +82,18 @@ pub(super) struct Tunnel {
     grease: Option<u64>,
 }
 
+/// What the peer's capsules say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum News {
+    /// ADDRESS_ASSIGN: what is ours from now on, and what changed.
+    Assigned(Changes),
+    /// ADDRESS_REQUEST: to be answered.
+    AddressesRequested(Vec<RequestedAddress>),
+    /// ROUTE_ADVERTISEMENT, which replaces the one before.
+    RoutesAdvertised(Routes),
+}
+
 /// What became of a packet that came in.
 pub(super) enum Arrival {
     /// For the adapter, from this offset of the datagram.
@@ -89,9 +104,8 @@ pub(super) enum Arrival {
 }
 
 impl Tunnel {
-    pub(super) fn new(id: TunnelId, role: Role, talk: Option<IpAddr>, grease: Option<u64>, now: Instant) -> Self {
+    pub(super) fn new(role: Role, talk: Option<IpAddr>, grease: Option<u64>, now: Instant) -> Self {
         Self {
-            id,
             role,
             phase: Phase::Requested,
             decoder: Decoder::new(Limits::default()),
@@ -121,32 +135,32 @@ impl Tunnel {
         }
     }
 
-    /// Reads what the peer's stream brought. Packets in capsules go to `packets`.
+    /// Reads what the peer's stream brought. Payloads of DATAGRAM capsules go to `datagram`.
     pub(super) fn read(
         &mut self,
         mut bytes: &[u8],
         now: Instant,
-        events: &mut VecDeque<Event>,
-        packets: &mut VecDeque<Vec<u8>>,
+        mut tell: impl FnMut(News),
+        mut datagram: impl FnMut(&[u8]),
     ) -> Result<(), TunnelError> {
         while let Some(capsule) = self.decoder.next(&mut bytes).map_err(TunnelError::Capsules)? {
             if !matches!(capsule, Capsule::Datagram(_)) && !self.budget.pay(now) {
                 return Err(TunnelError::Flood);
             }
             match capsule {
-                Capsule::Datagram(payload) => packets.push_back(payload.to_vec()),
+                Capsule::Datagram(payload) => datagram(payload),
                 Capsule::AddressAssign(list) => {
                     let changes = self.requester.assign(&list);
                     self.link.end(self.role).assigned = Some(self.requester.assigned().to_vec());
-                    events.push_back(Event::Assigned(self.id, changes));
+                    tell(News::Assigned(changes));
                 }
                 Capsule::AddressRequest(requests) => {
                     self.assigner.register(&requests).map_err(TunnelError::Capsules)?;
-                    events.push_back(Event::AddressesRequested(self.id, requests));
+                    tell(News::AddressesRequested(requests));
                 }
                 Capsule::RouteAdvertisement(routes) => {
                     self.link.end(self.role.other()).routes = Some(routes.clone());
-                    events.push_back(Event::RoutesAdvertised(self.id, routes));
+                    tell(News::RoutesAdvertised(routes));
                 }
             }
         }
@@ -168,8 +182,8 @@ impl Tunnel {
     /// Answers requests; `None` refuses.
     pub(super) fn answer_addresses(
         &mut self,
-        requests: &[capsule::RequestedAddress],
-        decide: impl FnMut(&capsule::RequestedAddress) -> Option<IpNet>,
+        requests: &[RequestedAddress],
+        decide: impl FnMut(&RequestedAddress) -> Option<IpNet>,
     ) -> Result<(), TunnelError> {
         let list = self.assigner.answer(requests, decide);
         self.note_assigned();
@@ -188,7 +202,7 @@ impl Tunnel {
     }
 
     /// Advertises exactly these routes.
-    pub(super) fn advertise(&mut self, routes: capsule::Routes) -> Result<(), TunnelError> {
+    pub(super) fn advertise(&mut self, routes: Routes) -> Result<(), TunnelError> {
         self.link.end(self.role).routes = Some(routes.clone());
         self.send(&Capsule::RouteAdvertisement(routes))
     }
@@ -290,17 +304,17 @@ impl Tunnel {
             .any(|end| end.assigned.iter().flatten().any(|prefix| prefix.addr().is_ipv6()))
     }
 
-    /// Takes note of what fits. `Err`: the tunnel must be aborted.
-    pub(super) fn set_mtu(&mut self, mtu: usize, events: &mut VecDeque<Event>) -> Result<(), TunnelError> {
+    /// Takes note of what fits; true if that is news. `Err`: the tunnel must be aborted.
+    pub(super) fn set_mtu(&mut self, mtu: usize) -> Result<bool, TunnelError> {
         if self.phase == Phase::Open {
             check_ipv6_minimum(self.carries_ipv6(), mtu).map_err(TunnelError::Narrow)?;
         }
         let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
-        if mtu != self.mtu && self.phase == Phase::Open {
+        let news = mtu != self.mtu && self.phase == Phase::Open;
+        if news {
             self.mtu = mtu;
-            events.push_back(Event::MtuChanged(self.id, mtu));
         }
-        Ok(())
+        Ok(news)
     }
 
     /// Begins to prove that IPv6's least MTU gets through.

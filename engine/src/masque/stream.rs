@@ -1,0 +1,357 @@
+//! A tunnel inside a reliable byte stream, as HTTP/2 gives one to an extended CONNECT: sans-IO, either end.
+//!
+//! Give a [`Stream`] the bytes of the peer's side ([`Stream::handle_bytes`]) and packets to send, then drain
+//! [`Stream::poll_packet`], [`Stream::poll_news`] and [`Stream::poll_output`]. Packets travel in DATAGRAM capsules, as many
+//! to a batch as wait; when more wait than the queue holds, further ones are dropped and counted, for a sender inside the
+//! tunnel must hear of a slow path by loss and not by standing still.
+
+use super::capsule::{RequestedAddress, Routes};
+use super::datagram::Prefix;
+use super::ip::{Role, Scope};
+pub use super::tunnel::{Counters, Fault, News, Origin, SendError, TunnelError};
+use super::tunnel::{Arrival, MAX_WAITING, Phase, Tunnel};
+use bytes::{Bytes, BytesMut};
+use ipnet::IpNet;
+use std::collections::VecDeque;
+use std::time::Instant;
+
+/// Most bytes of one batch. Room for packets is allocated in pieces of this size.
+pub const MAX_BATCH: usize = 64 << 10;
+/// Packets that came in and wait to be taken; then the newest are dropped. A batch of the shortest that mean anything.
+const MAX_PACKETS: usize = 4096;
+
+/// How a tunnel in a byte stream is set up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamSettings {
+    /// The longest packet. The stream sets no limit: it is the adapter's.
+    pub mtu: u16,
+    /// Bytes of packets that wait to be sent; then [`SendError::Full`].
+    pub queue: usize,
+    /// Begins with a capsule of a reserved type, so that peers stay used to them.
+    pub grease: Option<u64>,
+}
+
+impl Default for StreamSettings {
+    fn default() -> Self {
+        // The queue: four batches, 2 ms at 1 Gb/s and 200 ms at 10 Mb/s.
+        Self { mtu: 1500, queue: 4 * MAX_BATCH, grease: Some(0) }
+    }
+}
+
+/// One tunnel, open until its stream ends.
+pub struct Stream {
+    tunnel: Tunnel,
+    queue: usize,
+    out: BytesMut,
+    packets: VecDeque<Bytes>,
+    news: VecDeque<News>,
+}
+
+impl Stream {
+    /// A tunnel whose request has just been accepted.
+    #[must_use]
+    pub fn new(role: Role, scope: Scope, settings: StreamSettings, now: Instant) -> Self {
+        let mut tunnel = Tunnel::new(role, settings.grease, now);
+        tunnel.open(scope);
+        tunnel.mtu = settings.mtu;
+        let mut stream = Self {
+            tunnel,
+            queue: settings.queue,
+            out: BytesMut::new(),
+            packets: VecDeque::new(),
+            news: VecDeque::new(),
+        };
+        stream.collect();
+        stream
+    }
+
+    /// Takes what the peer's side of the stream brought.
+    ///
+    /// # Errors
+    /// The stream must be reset; [`TunnelError::fault`] says as what. Nothing may follow.
+    pub fn handle_bytes(&mut self, chunk: &Bytes, now: Instant) -> Result<(), TunnelError> {
+        let (packets, news) = (&mut self.packets, &mut self.news);
+        let mut overrun = 0;
+        let datagram = |payload: &[u8]| {
+            if packets.len() < MAX_PACKETS { packets.push_back(share(chunk, payload)) } else { overrun += 1 }
+        };
+        let read = self.tunnel.read(chunk, now, |told| news.push_back(told), datagram);
+        self.tunnel.counters.overrun += overrun;
+        read
+    }
+
+    /// The peer's side of the stream ended: so must ours, after what [`Self::poll_output`] still has.
+    ///
+    /// # Errors
+    /// It ended inside a capsule, and the stream must be reset.
+    pub fn handle_end(&mut self) -> Result<(), TunnelError> {
+        self.close();
+        self.tunnel.finish().map_err(TunnelError::Capsules)
+    }
+
+    /// Queues a packet for the peer. A forwarded one's hop limit falls by one in place.
+    ///
+    /// # Errors
+    /// It is lost; [`SendError::Refused`] tells what its sender should be told.
+    pub fn send(&mut self, packet: &mut [u8], origin: Origin) -> Result<(), SendError> {
+        if self.tunnel.phase != Phase::Open {
+            return Err(SendError::NotOpen);
+        }
+        self.tunnel.admit(packet, origin).map_err(SendError::Refused)?;
+        self.enqueue(packet)
+    }
+
+    fn enqueue(&mut self, packet: &[u8]) -> Result<(), SendError> {
+        let prefix = Prefix::capsule(packet.len());
+        let len = prefix.bytes().len() + packet.len();
+        if self.out.len() + len > self.queue {
+            self.tunnel.counters.full += 1;
+            return Err(SendError::Full);
+        }
+        if self.out.capacity() - self.out.len() < len {
+            self.out.reserve(MAX_BATCH.max(len));
+        }
+        self.out.extend_from_slice(prefix.bytes());
+        self.out.extend_from_slice(packet);
+        self.tunnel.counters.sent += 1;
+        Ok(())
+    }
+
+    /// The next packet that came out of the tunnel.
+    pub fn poll_packet(&mut self) -> Option<Bytes> {
+        while let Some(payload) = self.packets.pop_front() {
+            match self.tunnel.receive(&payload) {
+                Arrival::Deliver(offset) => return Some(payload.slice(offset..)),
+                // Errors and echoes are not worth waiting for room.
+                Arrival::Answer(answer) => drop(self.enqueue(&answer)),
+                Arrival::Dropped => {}
+            }
+        }
+        None
+    }
+
+    /// The next thing the peer's capsules said.
+    pub fn poll_news(&mut self) -> Option<News> {
+        self.news.pop_front()
+    }
+
+    /// The next batch of capsules for our side of the stream.
+    pub fn poll_output(&mut self) -> Option<Bytes> {
+        let len = self.out.len().min(MAX_BATCH);
+        (len > 0).then(|| self.out.split_to(len).freeze())
+    }
+
+    /// Asks the peer for addresses.
+    ///
+    /// # Errors
+    /// The peer does not read: the stream must be reset.
+    pub fn request_addresses(&mut self, prefixes: &[IpNet]) -> Result<(), TunnelError> {
+        self.tunnel.request_addresses(prefixes)?;
+        self.collected()
+    }
+
+    /// Answers the peer's request for addresses; `decide` gives `None` to refuse one.
+    ///
+    /// # Errors
+    /// The peer does not read: the stream must be reset.
+    pub fn answer_addresses(
+        &mut self,
+        requests: &[RequestedAddress],
+        decide: impl FnMut(&RequestedAddress) -> Option<IpNet>,
+    ) -> Result<(), TunnelError> {
+        self.tunnel.answer_addresses(requests, decide)?;
+        self.collected()
+    }
+
+    /// Gives the peer exactly these addresses from now on.
+    ///
+    /// # Errors
+    /// The peer does not read: the stream must be reset.
+    pub fn assign(&mut self, prefixes: &[IpNet]) -> Result<(), TunnelError> {
+        self.tunnel.assign(prefixes)?;
+        self.collected()
+    }
+
+    /// Tells the peer exactly these routes from now on.
+    ///
+    /// # Errors
+    /// The peer does not read: the stream must be reset.
+    pub fn advertise(&mut self, routes: Routes) -> Result<(), TunnelError> {
+        self.tunnel.advertise(routes)?;
+        self.collected()
+    }
+
+    /// No more packets: what [`Self::poll_output`] still has is the last before the end of our side.
+    pub fn close(&mut self) {
+        self.tunnel.phase = Phase::Closing;
+    }
+
+    /// What went through.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.tunnel.counters
+    }
+
+    /// Bytes that wait for [`Self::poll_output`].
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Capsules and packets leave in the order they were made.
+    fn collect(&mut self) {
+        self.out.extend_from_slice(&self.tunnel.waiting);
+        self.tunnel.waiting.clear();
+    }
+
+    fn collected(&mut self) -> Result<(), TunnelError> {
+        self.collect();
+        let waiting = self.out.len();
+        if waiting > MAX_WAITING + self.queue { Err(TunnelError::Stalled { waiting }) } else { Ok(()) }
+    }
+}
+
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stream").field("waiting", &self.out.len()).finish_non_exhaustive()
+    }
+}
+
+/// The part of `chunk` that `payload` is, or a copy where it was pieced together elsewhere.
+fn share(chunk: &Bytes, payload: &[u8]) -> Bytes {
+    let whole = chunk.as_ptr_range();
+    let part = payload.as_ptr_range();
+    if !payload.is_empty() && whole.start <= part.start && part.end <= whole.end {
+        chunk.slice_ref(payload)
+    } else {
+        Bytes::copy_from_slice(payload)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::masque::ip::Refusal;
+    use crate::packet::testing::ip;
+    use std::net::IpAddr;
+
+    /// Use for experimentation and testing (RFC 3692).
+    const EXPERIMENT: u8 = 253;
+
+    fn packet(source: &str, destination: &str, len: usize) -> Vec<u8> {
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        ip(address(source), address(destination), EXPERIMENT, &vec![0x55; len], None)
+    }
+
+    /// Both ends, with addresses and routes.
+    fn pair(settings: StreamSettings) -> (Stream, Stream) {
+        let now = Instant::now();
+        let [mut client, mut gateway] =
+            [Role::Client, Role::Gateway].map(|role| Stream::new(role, Scope::all(), settings, now));
+        gateway.assign(&["10.0.0.1/32".parse().unwrap(), "fd00::1/128".parse().unwrap()]).unwrap();
+        gateway.advertise(Scope::all().routes(true, true)).unwrap();
+        carry(&mut gateway, &mut client);
+        carry(&mut client, &mut gateway);
+        assert!(matches!(client.poll_news(), Some(News::Assigned(_))));
+        assert!(matches!(client.poll_news(), Some(News::RoutesAdvertised(_))));
+        (client, gateway)
+    }
+
+    fn carry(from: &mut Stream, to: &mut Stream) -> usize {
+        let mut batches = 0;
+        while let Some(batch) = from.poll_output() {
+            to.handle_bytes(&batch, Instant::now()).unwrap();
+            batches += 1;
+        }
+        batches
+    }
+
+    #[test]
+    fn d17_what_waits_leaves_as_one_batch_and_is_taken_without_a_copy() {
+        let (mut client, mut gateway) = pair(StreamSettings::default());
+        let sent: Vec<_> = (0..40).map(|n| packet("10.0.0.1", "203.0.113.1", 30 * n)).collect();
+        for packet in &sent {
+            client.send(&mut packet.clone(), Origin::Local).unwrap();
+        }
+        let batch = client.poll_output().unwrap();
+        assert!(client.poll_output().is_none());
+        gateway.handle_bytes(&batch, Instant::now()).unwrap();
+        let got: Vec<_> = std::iter::from_fn(|| gateway.poll_packet()).collect();
+        assert_eq!(got, sent);
+        assert!(got.iter().all(|packet| batch.as_ptr_range().contains(&packet.as_ptr())));
+    }
+
+    #[test]
+    fn d8_packets_in_capsules_cut_anywhere_come_out_whole() {
+        let (mut client, mut gateway) = pair(StreamSettings::default());
+        let sent: Vec<_> = (0..9).map(|n| packet("10.0.0.1", "203.0.113.1", 150 * n)).collect();
+        for size in [1, 7, 100] {
+            for packet in &sent {
+                client.send(&mut packet.clone(), Origin::Local).unwrap();
+            }
+            let batch = client.poll_output().unwrap();
+            for piece in batch.chunks(size) {
+                gateway.handle_bytes(&Bytes::copy_from_slice(piece), Instant::now()).unwrap();
+            }
+            assert_eq!(std::iter::from_fn(|| gateway.poll_packet()).collect::<Vec<_>>(), sent);
+        }
+    }
+
+    #[test]
+    fn a_full_queue_drops_packets_and_counts_them_and_capsules_still_leave() {
+        let (mut client, mut gateway) = pair(StreamSettings { queue: 4000, ..StreamSettings::default() });
+        let one = packet("10.0.0.1", "203.0.113.1", 1000);
+        let results: Vec<_> = (0..5).map(|_| client.send(&mut one.clone(), Origin::Local)).collect();
+        assert_eq!(results[..3], [Ok(()), Ok(()), Ok(())]);
+        assert_eq!(results[3..], [Err(SendError::Full), Err(SendError::Full)]);
+        assert_eq!((client.counters().sent, client.counters().full), (3, 2));
+        client.request_addresses(&["0.0.0.0/32".parse().unwrap()]).unwrap();
+        carry(&mut client, &mut gateway);
+        assert_eq!(std::iter::from_fn(|| gateway.poll_packet()).count(), 3);
+        assert!(matches!(gateway.poll_news(), Some(News::AddressesRequested(_))));
+    }
+
+    #[test]
+    fn a_peer_that_never_reads_and_one_that_never_is_read_hold_bounded_memory() {
+        let (mut client, mut gateway) = pair(StreamSettings::default());
+        let many = vec!["fd00::1/128".parse().unwrap(); 200];
+        let stalled = (0..2000).find_map(|_| gateway.assign(&many).err()).unwrap();
+        assert!(matches!(stalled, TunnelError::Stalled { waiting } if waiting < 2 << 20));
+        assert_eq!(stalled.fault(), Fault::Excessive);
+        let one = packet("10.0.0.1", "203.0.113.1", 0);
+        let (_, mut other) = pair(StreamSettings::default());
+        for _ in 0..6 {
+            while client.send(&mut one.clone(), Origin::Local).is_ok() {}
+            carry(&mut client, &mut other);
+        }
+        assert_eq!(std::iter::from_fn(|| other.poll_packet()).count(), MAX_PACKETS);
+        assert_eq!(other.counters().overrun, client.counters().sent - MAX_PACKETS as u64);
+    }
+
+    #[test]
+    fn d5_nothing_is_sent_after_the_end() {
+        let (mut client, mut gateway) = pair(StreamSettings::default());
+        client.send(&mut packet("10.0.0.1", "203.0.113.1", 10), Origin::Local).unwrap();
+        client.close();
+        assert_eq!(client.send(&mut packet("10.0.0.1", "203.0.113.1", 10), Origin::Local), Err(SendError::NotOpen));
+        assert_eq!(carry(&mut client, &mut gateway), 1, "what was queued before still leaves");
+        assert_eq!(gateway.handle_end(), Ok(()));
+        assert_eq!(gateway.send(&mut packet("203.0.113.1", "10.0.0.1", 10), Origin::Local), Err(SendError::NotOpen));
+    }
+
+    #[test]
+    fn d14_the_other_end_is_told_of_what_is_refused() {
+        let (mut client, mut gateway) = pair(StreamSettings::default());
+        assert_eq!(
+            client.send(&mut packet("10.9.9.9", "203.0.113.1", 10), Origin::Local),
+            Err(SendError::Refused(Refusal::Source))
+        );
+        gateway.assign(&["10.0.0.8/32".parse().unwrap()]).unwrap();
+        client.send(&mut packet("10.0.0.1", "203.0.113.1", 10), Origin::Local).unwrap();
+        carry(&mut client, &mut gateway);
+        assert_eq!(gateway.poll_packet(), None);
+        assert_eq!(gateway.counters().refused, 1);
+    }
+}

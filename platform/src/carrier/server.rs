@@ -1,0 +1,335 @@
+//! A gateway's end: connections of clients, and what they ask for.
+
+use super::driver::{Driver, Http2, within};
+use super::half_open::{Connections, Place};
+use super::pump::Pump;
+use super::request::{Open, Request};
+use super::{CarrierError, ServerSettings, Stage, head, tcp};
+use bytes::Bytes;
+use h2::server::{Builder, Connection, SendResponse};
+use h2::{Reason, RecvStream};
+use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc::{Receiver, Sender, UnboundedSender, channel, unbounded_channel};
+use tokio_rustls::TlsAcceptor;
+use vestibule_engine::masque::request::{Answer, HttpVersion, Incoming, Rejection, UriTemplate};
+
+/// Fields of a request may be so long in all.
+const MAX_FIELDS: u32 = 16 << 10;
+/// What a client may send on a stream before it has a tunnel: the first capsules, and packets that are too early.
+const WINDOW_UNANSWERED: u32 = 16 << 10;
+/// When the system has no descriptors left, accepting pauses so long.
+const BREATH: Duration = Duration::from_millis(50);
+
+/// Takes connections and hands up their requests. Dropped, it ends them all.
+#[derive(Debug)]
+pub struct Server {
+    shared: Arc<Shared>,
+}
+
+/// What became of connections and requests so far, and how many connections there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServerCounters {
+    /// Connections that came.
+    pub connections: u64,
+    /// Those that gave way to newer ones before they had a tunnel.
+    pub gave_way: u64,
+    /// Those whose TLS handshake failed or took too long.
+    pub tls_failed: u64,
+    /// Those on which HTTP/2 failed, or that asked for no tunnel in time.
+    pub http_failed: u64,
+    /// Requests that were malformed, for another protocol, or for another path.
+    pub rejected: u64,
+    /// Requests that were answered 503 since too many waited.
+    pub overloaded: u64,
+    /// Connections at this time.
+    pub open: usize,
+    /// Those of them that have no tunnel.
+    pub half_open: usize,
+}
+
+#[derive(Debug)]
+struct Shared {
+    acceptor: Acceptor,
+    templates: Vec<UriTemplate>,
+    settings: ServerSettings,
+    requests: Sender<Request>,
+    connections: Arc<Connections>,
+    counted: Counted,
+}
+
+/// `TlsAcceptor` shows nothing of itself.
+struct Acceptor(TlsAcceptor);
+
+impl std::fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Acceptor")
+    }
+}
+
+#[derive(Debug, Default)]
+struct Counted {
+    connections: AtomicU64,
+    gave_way: AtomicU64,
+    tls_failed: AtomicU64,
+    http_failed: AtomicU64,
+    rejected: AtomicU64,
+    overloaded: AtomicU64,
+}
+
+impl Server {
+    /// A server for the paths of `templates` (`UriTemplate::check_for_gateway`), and where its requests come out.
+    #[must_use]
+    pub fn new(
+        tls: Arc<ServerConfig>,
+        templates: Vec<UriTemplate>,
+        settings: ServerSettings,
+    ) -> (Self, Receiver<Request>) {
+        let mut tls = Arc::unwrap_or_clone(tls);
+        tls.alpn_protocols = vec![tcp::ALPN.to_vec()];
+        let (requests, receiver) = channel(settings.requests.max(1));
+        let shared = Shared {
+            acceptor: Acceptor(TlsAcceptor::from(Arc::new(tls))),
+            templates,
+            settings,
+            requests,
+            connections: Arc::new(Connections::new(settings.half_open)),
+            counted: Counted::default(),
+        };
+        (Self { shared: Arc::new(shared) }, receiver)
+    }
+
+    /// Takes connections from a socket, for ever.
+    ///
+    /// # Errors
+    /// The socket is broken.
+    pub async fn serve(&self, listener: &TcpListener) -> io::Result<()> {
+        loop {
+            match listener.accept().await {
+                Ok((stream, remote)) => {
+                    tcp::prepare(&stream);
+                    self.take(stream, remote);
+                }
+                // The client is gone already.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Err(error),
+                Err(error) => {
+                    tracing::warn!(%error, "no connection could be taken");
+                    tokio::time::sleep(BREATH).await;
+                }
+            }
+        }
+    }
+
+    /// Takes one connection, in a task of its own.
+    pub fn take<T>(&self, io: T, remote: SocketAddr)
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        count(&self.shared.counted.connections);
+        let shared = Arc::clone(&self.shared);
+        let gave_way = self.shared.connections.admit(|place| {
+            tokio::spawn(async move {
+                let place = Arc::new(place);
+                let error = connection(&shared, io, remote, &place).await;
+                tracing::debug!(%remote, %error, "a connection ended");
+            })
+            .abort_handle()
+        });
+        if gave_way {
+            count(&self.shared.counted.gave_way);
+        }
+    }
+
+    /// What became of connections and requests.
+    #[must_use]
+    pub fn counters(&self) -> ServerCounters {
+        let counted = &self.shared.counted;
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (open, half_open) = self.shared.connections.count();
+        ServerCounters {
+            connections: get(&counted.connections),
+            gave_way: get(&counted.gave_way),
+            tls_failed: get(&counted.tls_failed),
+            http_failed: get(&counted.http_failed),
+            rejected: get(&counted.rejected),
+            overloaded: get(&counted.overloaded),
+            open,
+            half_open,
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.shared.connections.abort();
+    }
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// One connection from its first byte to its last.
+async fn connection<T>(shared: &Arc<Shared>, io: T, remote: SocketAddr, place: &Arc<Place>) -> CarrierError
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let ServerSettings { settings, streams, .. } = shared.settings;
+    let accepting = async {
+        shared.acceptor.0.accept(io).await.map_err(|error| CarrierError::Tls(Arc::new(error)))
+    };
+    let io = match within(&settings, Stage::Tls, accepting).await {
+        Ok(io) if io.get_ref().1.alpn_protocol() == Some(tcp::ALPN) => io,
+        Ok(_) => {
+            count(&shared.counted.tls_failed);
+            return CarrierError::Alpn;
+        }
+        Err(error) => {
+            count(&shared.counted.tls_failed);
+            return error;
+        }
+    };
+    let chain = io.get_ref().1.peer_certificates().unwrap_or_default();
+    let certificates = chain.iter().map(|certificate| certificate.clone().into_owned()).collect();
+    let greeting = async {
+        Builder::new()
+            .enable_connect_protocol()
+            .initial_window_size(WINDOW_UNANSWERED)
+            .max_frame_size(settings.frame)
+            .max_header_list_size(MAX_FIELDS)
+            .max_concurrent_streams(streams)
+            .max_send_buffer_size(settings.send_buffer)
+            .handshake::<_, Bytes>(io)
+            .await
+            .map_err(|error| CarrierError::Http2(Arc::new(error)))
+    };
+    let mut connection = match within(&settings, Stage::Settings, greeting).await {
+        Ok(connection) => connection,
+        Err(error) => {
+            count(&shared.counted.http_failed);
+            return error;
+        }
+    };
+    let pings = connection.ping_pong();
+    let (joins, joining) = unbounded_channel();
+    let gate = Gate {
+        connection,
+        shared: Arc::clone(shared),
+        remote,
+        certificates,
+        joins,
+        place: Arc::clone(place),
+        wide: Wide::Not,
+    };
+    let error = Driver::new(gate, Vec::new(), joining, pings, settings).run().await;
+    if !matches!(error, CarrierError::Closed) {
+        count(&shared.counted.http_failed);
+    }
+    error
+}
+
+/// A server's connection, and what its requests are made of.
+struct Gate<T> {
+    connection: Connection<T, Bytes>,
+    shared: Arc<Shared>,
+    remote: SocketAddr,
+    certificates: Arc<[CertificateDer<'static>]>,
+    joins: UnboundedSender<Pump>,
+    place: Arc<Place>,
+    wide: Wide,
+}
+
+/// Whether the windows are those of a connection with a tunnel.
+#[derive(PartialEq, Eq)]
+enum Wide {
+    Not,
+    Wanted,
+    Yes,
+}
+
+impl<T> Http2 for Gate<T>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
+        self.widen();
+        loop {
+            match self.connection.poll_accept(cx) {
+                Poll::Ready(Some(Ok((request, respond)))) => self.requested(request, respond),
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
+                Poll::Ready(None) => return Poll::Ready(Ok(())),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    fn opened(&mut self) {
+        if self.wide == Wide::Not {
+            self.wide = Wide::Wanted;
+        }
+        self.widen();
+    }
+
+    fn close(&mut self) {
+        self.connection.abrupt_shutdown(Reason::NO_ERROR);
+    }
+}
+
+impl<T> Gate<T>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    /// Opens the windows, for whoever has a tunnel.
+    fn widen(&mut self) {
+        let ServerSettings { settings, streams, .. } = self.shared.settings;
+        // It fails while our first settings are not acknowledged: then the next turn tries again.
+        if self.wide == Wide::Wanted && self.connection.set_initial_window_size(settings.window).is_ok() {
+            // A tunnel that is not read from must not keep the others from being.
+            self.connection.set_target_window_size(settings.window.saturating_mul(streams).min(i32::MAX as u32));
+            self.wide = Wide::Yes;
+        }
+    }
+
+    fn requested(&mut self, request: http::Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+        let judged = Incoming::judge(&head::head(&request), HttpVersion::Http2, &self.shared.templates);
+        let incoming = match judged {
+            Ok(incoming) => incoming,
+            Err(rejection) => return self.reject(rejection, &mut respond),
+        };
+        let request = Request {
+            incoming,
+            remote: self.remote,
+            certificates: Arc::clone(&self.certificates),
+            open: Some(Open {
+                respond,
+                body: request.into_body(),
+                joins: self.joins.clone(),
+                place: Arc::clone(&self.place),
+                batches: self.shared.settings.settings.batches,
+            }),
+        };
+        // Dropped, it is answered.
+        if self.shared.requests.try_send(request).is_err() {
+            count(&self.shared.counted.overloaded);
+        }
+    }
+
+    fn reject(&self, rejection: Rejection, respond: &mut SendResponse<Bytes>) {
+        count(&self.shared.counted.rejected);
+        match rejection.status(HttpVersion::Http2) {
+            // It fails when the client asks no longer.
+            Some(status) => drop(respond.send_response(head::response(&Answer::refused(status)), true)),
+            None => respond.send_reset(Reason::PROTOCOL_ERROR),
+        }
+    }
+}
