@@ -2,7 +2,7 @@
 
 use super::pump::{Pump, Turn};
 use super::{CarrierError, Settings, Stage};
-use h2::{Ping, PingPong};
+use h2::{Ping, PingPong, Reason};
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -74,7 +74,10 @@ impl<C: Http2> Driver<C> {
             if let Poll::Ready(end) = self.connection.poll(cx) {
                 // Streams know better what became of them.
                 self.turn(cx);
-                return Poll::Ready(end.map_or_else(|error| CarrierError::Http2(Arc::new(error)), |()| CarrierError::Closed));
+                return Poll::Ready(match end {
+                    Err(error) if error.reason() != Some(Reason::NO_ERROR) => CarrierError::Http2(Arc::new(error)),
+                    _ => CarrierError::Closed,
+                });
             }
             while let Poll::Ready(Some(pump)) = self.joining.poll_recv(cx) {
                 self.connection.opened();

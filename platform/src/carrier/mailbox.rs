@@ -137,7 +137,7 @@ impl Outbox {
         self.link.wake();
     }
 
-    /// Ends our side in good order, after what was sent.
+    /// Ends our side in good order, after what was sent. Nothing arrives any more.
     pub fn finish(self) {
         self.link.end(FINISH);
     }

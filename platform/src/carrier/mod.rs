@@ -8,25 +8,33 @@
 //!
 //! Memory is bounded by HTTP/2's own windows: what arrives counts as taken, and lets the peer send more, when
 //! [`Outbox::consumed`] says so, and a batch that finds the outbox full stays with its sender, who drops packets rather
-//! than wait.
+//! than wait. A [`Line`] joins an engine's tunnel and its outbox by these rules.
 //!
 //! By file: `client` and `server` (the two roles), `half_open` (clients that have no tunnel yet), `driver` (one
-//! connection), `pump` (one stream), `mailbox` (the packet thread's side), `head` (requests and answers), `tcp`.
+//! connection), `pump` (one stream), `mailbox` and `line` (the packet thread's side), `head` (requests and answers), `tcp`.
 
 mod client;
 mod driver;
 mod error;
 mod half_open;
 mod head;
+#[cfg(test)]
+mod hostile_tests;
+mod line;
 mod mailbox;
 mod pump;
 mod request;
 mod server;
 mod settings;
 mod tcp;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod wire;
 
 pub use client::connect;
 pub use error::{CarrierError, Stage};
+pub use line::{Line, LineEnd};
 pub use mailbox::{Arrival, Inbox, InboxAddress, Input, Outbox, SendBatchError};
 pub use request::Request;
 pub use server::{Server, ServerCounters};
