@@ -35,6 +35,8 @@ pub mod login;
 #[cfg(target_os = "linux")]
 pub mod login1;
 #[cfg(target_os = "linux")]
+pub mod masque;
+#[cfg(target_os = "linux")]
 pub mod netns;
 #[cfg(target_os = "linux")]
 pub mod peers;

@@ -57,6 +57,12 @@ impl Process {
         false
     }
 
+    /// Whether it ended with success; `None` while it runs.
+    #[must_use]
+    pub fn ended(&mut self) -> Option<bool> {
+        self.child.try_wait().ok().flatten().map(|status| status.success())
+    }
+
     /// Where its output goes.
     #[must_use]
     pub fn log(&self) -> &Path {

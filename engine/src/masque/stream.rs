@@ -8,8 +8,8 @@
 use super::capsule::{RequestedAddress, Routes};
 use super::datagram::Prefix;
 use super::ip::{Role, Scope};
-pub use super::tunnel::{Counters, Fault, News, Origin, SendError, TunnelError};
 use super::tunnel::{Arrival, MAX_WAITING, Phase, Tunnel};
+pub use super::tunnel::{Counters, Fault, News, Origin, SendError, TunnelError};
 use bytes::{Bytes, BytesMut};
 use ipnet::IpNet;
 use std::collections::VecDeque;

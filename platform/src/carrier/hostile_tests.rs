@@ -44,7 +44,11 @@ fn connect_ip() -> HttpRequest<()> {
 
 impl World {
     /// What a request that is not handed up is answered with.
-    fn answer(&self, client: &mut SendRequest<Bytes>, request: HttpRequest<()>) -> Result<Response<RecvStream>, h2::Error> {
+    fn answer(
+        &self,
+        client: &mut SendRequest<Bytes>,
+        request: HttpRequest<()>,
+    ) -> Result<Response<RecvStream>, h2::Error> {
         self.runtime.block_on(async {
             let (response, _send) = client.clone().ready().await?.send_request(request, false)?;
             response.await
@@ -141,7 +145,10 @@ fn r5_r8_u7_http2_requests_that_get_no_tunnel() {
     assert!(!answer.headers().contains_key("capsule-protocol"), "R7: only where capsules follow");
     let get = HttpRequest::builder().uri("https://gateway.example/").body(()).unwrap();
     assert_eq!(world.answer(&mut client, get).unwrap().status(), StatusCode::NOT_IMPLEMENTED);
-    assert_eq!(world.answer(&mut client, extended_connect("/x", "connect-ip")).unwrap().status(), StatusCode::NOT_FOUND);
+    assert_eq!(
+        world.answer(&mut client, extended_connect("/x", "connect-ip")).unwrap().status(),
+        StatusCode::NOT_FOUND
+    );
     let variables = extended_connect("/.well-known/masque/ip/10.0.0.1%2F8/*/", "connect-ip");
     let mut content = connect_ip();
     content.headers_mut().insert("content-type", "text/plain".parse().unwrap());
@@ -355,11 +362,8 @@ fn r2_r6_r8_http2_answers_that_open_no_tunnel() {
 
 #[test]
 fn a_gateway_that_falls_silent_is_noticed() {
-    let settings = Settings {
-        keep_alive: Duration::from_millis(20),
-        idle_timeout: Duration::from_secs(3),
-        ..Settings::default()
-    };
+    let settings =
+        Settings { keep_alive: Duration::from_millis(20), idle_timeout: Duration::from_secs(3), ..Settings::default() };
     let mut world = World::new(ServerSettings { settings, ..ServerSettings::default() });
     let (near, mut outside) = tokio::io::duplex(256 << 10);
     let mut inside = world.wire();

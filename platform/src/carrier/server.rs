@@ -185,9 +185,7 @@ where
     T: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let ServerSettings { settings, streams, .. } = shared.settings;
-    let accepting = async {
-        shared.acceptor.0.accept(io).await.map_err(|error| CarrierError::Tls(Arc::new(error)))
-    };
+    let accepting = async { shared.acceptor.0.accept(io).await.map_err(|error| CarrierError::Tls(Arc::new(error))) };
     let io = match within(&settings, Stage::Tls, accepting).await {
         Ok(io) if io.get_ref().1.alpn_protocol() == Some(tcp::ALPN) => io,
         Ok(_) => {

@@ -179,4 +179,5 @@ fn a_megabyte_each_way_over_loopback_arrives_in_order() {
                 got[index] += 1;
             }
         }
-    }}
+    }
+}

@@ -1,7 +1,7 @@
 //! One QUIC connection with HTTP/3 on it.
 
-use super::event::{Event, TunnelId};
 use super::error::code;
+use super::event::{Event, TunnelId};
 use super::{ConnectionError, Settings, TunnelError};
 use crate::masque::ip::{Role, Scope, inner_mtu};
 use crate::masque::request::{Outgoing, UriTemplate};

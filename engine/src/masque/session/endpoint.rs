@@ -1,9 +1,9 @@
 //! All connections of one UDP socket.
 
-use super::{Origin, SendError};
 use super::connection::Connection;
 use super::event::{Event, Transmit, TunnelId};
 use super::settings::{ConnectError, EndpointConfig, Settings};
+use super::{Origin, SendError};
 use crate::masque::ip::Role;
 use crate::masque::request::UriTemplate;
 use crate::packet::{Cut, Ecn, Headers, MAX_BATCH, MAX_SEGMENTS};

@@ -28,9 +28,9 @@ pub mod tls;
 #[cfg(test)]
 mod wire;
 
+pub use super::tunnel::{Counters, Origin, SendError, TunnelError};
 pub use controller::Congestion;
 pub use endpoint::Endpoint;
-pub use super::tunnel::{Counters, Origin, SendError, TunnelError};
 pub use error::ConnectionError;
 pub use event::{Event, Transmit, TunnelId};
 pub use settings::{ConnectError, EndpointConfig, InvalidSettings, Settings};

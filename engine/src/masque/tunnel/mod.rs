@@ -12,9 +12,9 @@ use super::ip::{
     IPV6_MINIMUM_MTU, Link, MtuProbe, ProbeState, Refusal, Role, Scope, answer_echo, check_ipv6_minimum,
     decrement_hop_limit,
 };
-use budget::Budget;
 use crate::packet::Headers;
 use crate::packet::answer::MAX_ANSWER;
+use budget::Budget;
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Instant;
