@@ -57,12 +57,18 @@ def echo(packet: bytes) -> bytes:
     return bytes(back)
 
 
+def varint(data: bytes) -> tuple[int, bytes]:
+    length = 1 << (data[0] >> 6)
+    return int.from_bytes(data[:length], "big") & ((1 << (8 * length - 2)) - 1), data[length:]
+
+
 def capsules(data: bytes):
-    """Those of few bytes: one-byte types and lengths, as all of ours here are."""
+    """Those of one frame: here none is cut."""
     while data:
-        kind, length = data[0], data[1]
-        yield kind, data[2 : 2 + length]
-        data = data[2 + length :]
+        kind, data = varint(data)
+        length, data = varint(data)
+        yield kind, data[:length]
+        data = data[length:]
 
 
 def corpus(path: str) -> list[tuple[str, bytes, bool]]:
@@ -214,7 +220,7 @@ class Gateway(Peer):
                     answer = bytes([ASSIGN, 7, value[0], 4]) + HERE + bytes([32])
                     self.http.send_data(event.stream_id, answer, False)
             if event.stream_ended and event.stream_id not in self.bad:
-                print(f"tunnel: ended", flush=True)
+                print("tunnel: ended", flush=True)
                 self.http.send_data(event.stream_id, b"", True)
         elif isinstance(event, (StreamReset, StopSendingReceived)) and event.stream_id in self.bad:
             print(f"bad {self.bad.pop(event.stream_id)}: reset with {event.error_code}", flush=True)

@@ -79,11 +79,13 @@ impl<C: Http2> Driver<C> {
                     _ => CarrierError::Closed,
                 });
             }
+            let mut moved = false;
             while let Poll::Ready(Some(pump)) = self.joining.poll_recv(cx) {
                 self.connection.opened();
                 self.pumps.push(pump);
+                moved = true;
             }
-            let moved = self.turn(cx);
+            moved |= self.turn(cx);
             if self.pumps.is_empty() {
                 self.bare.get_or_insert_with(Instant::now);
             } else {
