@@ -10,9 +10,11 @@ use super::datagram::Prefix;
 use super::ip::{Role, Scope};
 use super::tunnel::{Arrival, MAX_WAITING, Phase, Tunnel};
 pub use super::tunnel::{Counters, Fault, News, Origin, SendError, TunnelError};
+use crate::packet::{Cut, Head, Headers};
 use bytes::{Bytes, BytesMut};
 use ipnet::IpNet;
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::time::Instant;
 
 /// Most bytes of one batch. Room for packets is allocated in pieces of this size.
@@ -29,12 +31,15 @@ pub struct StreamSettings {
     pub queue: usize,
     /// Begins with a capsule of a reserved type, so that peers stay used to them.
     pub grease: Option<u64>,
+    /// Packets from this address to itself are talk between the two ends: they pass whatever was assigned, advertised
+    /// and asked for.
+    pub talk: Option<IpAddr>,
 }
 
 impl Default for StreamSettings {
     fn default() -> Self {
         // The queue: four batches, 2 ms at 1 Gb/s and 200 ms at 10 Mb/s.
-        Self { mtu: 1500, queue: 4 * MAX_BATCH, grease: Some(0) }
+        Self { mtu: 1500, queue: 4 * MAX_BATCH, grease: Some(0), talk: None }
     }
 }
 
@@ -51,7 +56,7 @@ impl Stream {
     /// A tunnel whose request has just been accepted.
     #[must_use]
     pub fn new(role: Role, scope: Scope, settings: StreamSettings, now: Instant) -> Self {
-        let mut tunnel = Tunnel::new(role, settings.grease, now);
+        let mut tunnel = Tunnel::new(role, settings.talk, settings.grease, now);
         tunnel.open(scope);
         tunnel.mtu = settings.mtu;
         let mut stream = Self {
@@ -98,12 +103,33 @@ impl Stream {
             return Err(SendError::NotOpen);
         }
         self.tunnel.admit(packet, origin).map_err(SendError::Refused)?;
-        self.enqueue(packet)
+        self.enqueue([packet, &[]])
     }
 
-    fn enqueue(&mut self, packet: &[u8]) -> Result<(), SendError> {
-        let prefix = Prefix::capsule(packet.len());
-        let len = prefix.bytes().len() + packet.len();
+    /// Queues the packets of a frame, which this machine wrote or has forwarded already, and returns how many: when the
+    /// queue is full, the rest are lost. `headers` are the frame's own; it is judged once for all of its packets.
+    ///
+    /// # Errors
+    /// All are lost; [`SendError::Refused`] tells what their sender should be told.
+    pub fn send_frame(&mut self, headers: &Headers, cut: &Cut<'_>) -> Result<usize, SendError> {
+        if self.tunnel.phase != Phase::Open {
+            return Err(SendError::NotOpen);
+        }
+        self.tunnel.judge(cut.frame(), headers, cut.packet_len(0)).map_err(SendError::Refused)?;
+        let mut head = Head::new();
+        for number in 0..cut.count() {
+            let rest = cut.packet(number, &mut head);
+            if self.enqueue([head.bytes(), rest]).is_err() {
+                return Ok(number);
+            }
+        }
+        Ok(cut.count())
+    }
+
+    /// The packet is given in two pieces.
+    fn enqueue(&mut self, [head, rest]: [&[u8]; 2]) -> Result<(), SendError> {
+        let prefix = Prefix::capsule(head.len() + rest.len());
+        let len = prefix.bytes().len() + head.len() + rest.len();
         if self.out.len() + len > self.queue {
             self.tunnel.counters.full += 1;
             return Err(SendError::Full);
@@ -112,7 +138,8 @@ impl Stream {
             self.out.reserve(MAX_BATCH.max(len));
         }
         self.out.extend_from_slice(prefix.bytes());
-        self.out.extend_from_slice(packet);
+        self.out.extend_from_slice(head);
+        self.out.extend_from_slice(rest);
         self.tunnel.counters.sent += 1;
         Ok(())
     }
@@ -123,7 +150,7 @@ impl Stream {
             match self.tunnel.receive(&payload) {
                 Arrival::Deliver(offset) => return Some(payload.slice(offset..)),
                 // Errors and echoes are not worth waiting for room.
-                Arrival::Answer(answer) => drop(self.enqueue(&answer)),
+                Arrival::Answer(answer) => drop(self.enqueue([&answer, &[]])),
                 Arrival::Dropped => {}
             }
         }
