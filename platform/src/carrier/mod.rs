@@ -10,18 +10,22 @@
 //! [`Outbox::consumed`] says so, and a batch that finds the outbox full stays with its sender, who drops packets rather
 //! than wait. A [`Line`] joins an engine's tunnel and its outbox by these rules.
 //!
-//! By file: `client` and `server` (the two roles), `half_open` (clients that have no tunnel yet), `driver` (one
-//! connection), `pump` (one stream), `mailbox` and `line` (the packet thread's side), `head` (requests and answers), `tcp`.
+//! By file: `client` and `server` (the two roles), `gate` (requests of a server's connection), `half_open` (clients that
+//! have no tunnel yet), `driver` (one connection), `pump` (one stream), `mailbox` and `line` (the packet thread's side),
+//! `head` (requests and answers), `tcp`.
 
 mod client;
 mod driver;
 mod error;
+mod gate;
 mod half_open;
 mod head;
 #[cfg(test)]
 mod hostile_tests;
 mod line;
 mod mailbox;
+#[cfg(test)]
+mod odd_server_tests;
 mod pump;
 mod request;
 mod server;

@@ -49,10 +49,7 @@ impl Pump {
             return Turn::Over;
         }
         match self.pump(wish, cx) {
-            Ok(moved) if self.heard_all && self.said_all => {
-                let _ = moved;
-                Turn::Over
-            }
+            Ok(_) if self.heard_all && self.said_all => Turn::Over,
             Ok(true) => Turn::Moved,
             Ok(false) => Turn::Idle,
             Err(error) => {

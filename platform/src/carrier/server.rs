@@ -1,26 +1,23 @@
 //! A gateway's end: connections of clients, and what they ask for.
 
-use super::driver::{Driver, Http2, within};
+use super::driver::{Driver, within};
+use super::gate::Gate;
 use super::half_open::{Connections, Place};
-use super::pump::Pump;
-use super::request::{Open, Request};
-use super::{CarrierError, ServerSettings, Stage, head, tcp};
+use super::request::Request;
+use super::{CarrierError, ServerSettings, Stage, tcp};
 use bytes::Bytes;
-use h2::server::{Builder, Connection, SendResponse};
-use h2::{Reason, RecvStream};
+use h2::server::Builder;
 use rustls::ServerConfig;
-use rustls::pki_types::CertificateDer;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc::{Receiver, Sender, UnboundedSender, channel, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel, unbounded_channel};
 use tokio_rustls::TlsAcceptor;
-use vestibule_engine::masque::request::{Answer, HttpVersion, Incoming, Rejection, UriTemplate};
+use vestibule_engine::masque::request::UriTemplate;
 
 /// Fields of a request may be so long in all.
 const MAX_FIELDS: u32 = 16 << 10;
@@ -57,14 +54,15 @@ pub struct ServerCounters {
     pub half_open: usize,
 }
 
+/// What all connections of a server have.
 #[derive(Debug)]
-struct Shared {
+pub(super) struct Shared {
     acceptor: Acceptor,
-    templates: Vec<UriTemplate>,
-    settings: ServerSettings,
-    requests: Sender<Request>,
+    pub(super) templates: Vec<UriTemplate>,
+    pub(super) settings: ServerSettings,
+    pub(super) requests: Sender<Request>,
     connections: Arc<Connections>,
-    counted: Counted,
+    pub(super) counted: Counted,
 }
 
 /// `TlsAcceptor` shows nothing of itself.
@@ -77,13 +75,13 @@ impl std::fmt::Debug for Acceptor {
 }
 
 #[derive(Debug, Default)]
-struct Counted {
+pub(super) struct Counted {
     connections: AtomicU64,
     gave_way: AtomicU64,
     tls_failed: AtomicU64,
     http_failed: AtomicU64,
-    rejected: AtomicU64,
-    overloaded: AtomicU64,
+    pub(super) rejected: AtomicU64,
+    pub(super) overloaded: AtomicU64,
 }
 
 impl Server {
@@ -175,7 +173,7 @@ impl Drop for Server {
     }
 }
 
-fn count(counter: &AtomicU64) {
+pub(super) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
@@ -220,114 +218,10 @@ where
     };
     let pings = connection.ping_pong();
     let (joins, joining) = unbounded_channel();
-    let gate = Gate {
-        connection,
-        shared: Arc::clone(shared),
-        remote,
-        certificates,
-        joins,
-        place: Arc::clone(place),
-        wide: Wide::Not,
-    };
+    let gate = Gate::new(connection, Arc::clone(shared), remote, certificates, joins, Arc::clone(place));
     let error = Driver::new(gate, Vec::new(), joining, pings, settings).run().await;
     if !matches!(error, CarrierError::Closed) {
         count(&shared.counted.http_failed);
     }
     error
-}
-
-/// A server's connection, and what its requests are made of.
-struct Gate<T> {
-    connection: Connection<T, Bytes>,
-    shared: Arc<Shared>,
-    remote: SocketAddr,
-    certificates: Arc<[CertificateDer<'static>]>,
-    joins: UnboundedSender<Pump>,
-    place: Arc<Place>,
-    wide: Wide,
-}
-
-/// Whether the windows are those of a connection with a tunnel.
-#[derive(PartialEq, Eq)]
-enum Wide {
-    Not,
-    Wanted,
-    Yes,
-}
-
-impl<T> Http2 for Gate<T>
-where
-    T: AsyncRead + AsyncWrite + Unpin,
-{
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
-        self.widen();
-        loop {
-            match self.connection.poll_accept(cx) {
-                Poll::Ready(Some(Ok((request, respond)))) => self.requested(request, respond),
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
-                Poll::Ready(None) => return Poll::Ready(Ok(())),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-    }
-
-    fn opened(&mut self) {
-        if self.wide == Wide::Not {
-            self.wide = Wide::Wanted;
-        }
-        self.widen();
-    }
-
-    fn close(&mut self) {
-        self.connection.abrupt_shutdown(Reason::NO_ERROR);
-    }
-}
-
-impl<T> Gate<T>
-where
-    T: AsyncRead + AsyncWrite + Unpin,
-{
-    /// Opens the windows, for whoever has a tunnel.
-    fn widen(&mut self) {
-        let ServerSettings { settings, streams, .. } = self.shared.settings;
-        // It fails while our first settings are not acknowledged: then the next turn tries again.
-        if self.wide == Wide::Wanted && self.connection.set_initial_window_size(settings.window).is_ok() {
-            // A tunnel that is not read from must not keep the others from being.
-            self.connection.set_target_window_size(settings.window.saturating_mul(streams).min(i32::MAX as u32));
-            self.wide = Wide::Yes;
-        }
-    }
-
-    fn requested(&mut self, request: http::Request<RecvStream>, mut respond: SendResponse<Bytes>) {
-        let judged = Incoming::judge(&head::head(&request), HttpVersion::Http2, &self.shared.templates);
-        let incoming = match judged {
-            Ok(incoming) => incoming,
-            Err(rejection) => return self.reject(rejection, &mut respond),
-        };
-        let request = Request {
-            incoming,
-            remote: self.remote,
-            certificates: Arc::clone(&self.certificates),
-            open: Some(Open {
-                respond,
-                body: request.into_body(),
-                joins: self.joins.clone(),
-                place: Arc::clone(&self.place),
-                batches: self.shared.settings.settings.batches,
-            }),
-        };
-        // Dropped, it is answered.
-        if self.shared.requests.try_send(request).is_err() {
-            count(&self.shared.counted.overloaded);
-        }
-    }
-
-    fn reject(&self, rejection: Rejection, respond: &mut SendResponse<Bytes>) {
-        count(&self.shared.counted.rejected);
-        match rejection.status(HttpVersion::Http2) {
-            // It fails when the client asks no longer.
-            Some(status) => drop(respond.send_response(head::response(&Answer::refused(status)), true)),
-            None => respond.send_reset(Reason::PROTOCOL_ERROR),
-        }
-    }
 }
