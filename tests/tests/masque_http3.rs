@@ -1,4 +1,5 @@
-//! Tunnels over HTTP/3 with aioquic at the other end, as client and as server: `masque/aioquic_peer.py` says what it does.
+//! Tunnels over HTTP/3 with aioquic and with quic-go at the other end, as client and as server: `masque/aioquic_peer.py` and
+//! `masque/go` say what they do, which is the same.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
@@ -24,12 +25,28 @@ use vestibule_tests::process::Process;
 const LIMIT: Duration = Duration::from_secs(60);
 const DATAGRAM_ERROR: u64 = 0x33;
 
-fn aioquic(words: &[&str], room: &Room) -> Command {
-    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/aioquic/venv/bin/python3");
-    assert!(python.exists(), "no {}: tests/setup installs aioquic", python.display());
-    let mut command = Command::new(python);
-    command.arg("-B").arg(script("aioquic_peer.py")).args(words).arg(&room.0).arg(corpus());
-    command
+/// Who is at the other end.
+#[derive(Clone, Copy)]
+enum Peer {
+    Aioquic,
+    Go,
+}
+
+impl Peer {
+    fn start(self, words: &[&str], room: &Room) -> Process {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let program = root.join(match self {
+            Self::Aioquic => "../target/aioquic/venv/bin/python3",
+            Self::Go => "../target/peers/bin/masque-go",
+        });
+        assert!(program.exists(), "no {}: tests/setup makes it", program.display());
+        let mut command = Command::new(program);
+        if matches!(self, Self::Aioquic) {
+            command.arg("-B").arg(script("aioquic_peer.py"));
+        }
+        command.args(words).arg(&room.0).arg(corpus());
+        Process::start(&mut command, room.0.join("peer.log"))
+    }
 }
 
 /// An endpoint and its socket.
@@ -95,20 +112,44 @@ impl Node {
 
 #[test]
 fn r2_r7_an_aioquic_client_has_a_tunnel_and_its_malformed_capsules_are_refused() {
-    if !vestibule_tests::required("r2_r7_an_aioquic_client_has_a_tunnel_and_its_malformed_capsules_are_refused") {
-        return;
+    if vestibule_tests::required("r2_r7_an_aioquic_client_has_a_tunnel_and_its_malformed_capsules_are_refused") {
+        client_is(Peer::Aioquic, &Room::new("aioquic-client"));
     }
-    let room = Room::new("aioquic-client");
-    let mut node = Node::new(Some(tls::server(identity(&room, "gateway")).unwrap()));
-    let certificate = identity(&room, "client").chain[0].clone();
+}
+
+#[test]
+fn r2_r7_a_go_client_has_a_tunnel_and_its_malformed_capsules_are_refused() {
+    if vestibule_tests::required("r2_r7_a_go_client_has_a_tunnel_and_its_malformed_capsules_are_refused") {
+        client_is(Peer::Go, &Room::new("go-client"));
+    }
+}
+
+#[test]
+fn c4_an_aioquic_gateway_has_our_tunnel_and_its_malformed_capsules_are_refused() {
+    if vestibule_tests::required("c4_an_aioquic_gateway_has_our_tunnel_and_its_malformed_capsules_are_refused") {
+        gateway_is(Peer::Aioquic, &Room::new("aioquic-gateway"));
+    }
+}
+
+#[test]
+fn c4_a_go_gateway_has_our_tunnel_and_its_malformed_capsules_are_refused() {
+    if vestibule_tests::required("c4_a_go_gateway_has_our_tunnel_and_its_malformed_capsules_are_refused") {
+        gateway_is(Peer::Go, &Room::new("go-gateway"));
+    }
+}
+
+/// A gateway of ours that echoes, and the peer as its client.
+fn client_is(peer: Peer, room: &Room) {
+    let mut node = Node::new(Some(tls::server(identity(room, "gateway")).unwrap()));
+    let certificate = identity(room, "client").chain[0].clone();
     let port = node.socket.local_addr().unwrap().port().to_string();
-    let mut aioquic = Process::start(&mut aioquic(&["client", &port], &room), room.0.join("aioquic.log"));
+    let mut peer = peer.start(&["client", &port], room);
     let (mut broken, mut closed) = (0, None);
     let start = Instant::now();
     // It goes on until both are over: the peer, and its connection here.
-    while aioquic.ended().is_none() || closed.is_none() {
-        assert!(aioquic.ended() != Some(false), "aioquic said: {}", aioquic.said());
-        assert!(start.elapsed() < 2 * LIMIT, "aioquic said: {}", aioquic.said());
+    while peer.ended().is_none() || closed.is_none() {
+        assert!(peer.ended() != Some(false), "the peer said: {}", peer.said());
+        assert!(start.elapsed() < 2 * LIMIT, "the peer said: {}", peer.said());
         node.turn();
         while let Some((tunnel, packet)) = node.endpoint.poll_packet(Instant::now()) {
             node.send(tunnel, echo(&packet));
@@ -134,24 +175,20 @@ fn r2_r7_an_aioquic_client_has_a_tunnel_and_its_malformed_capsules_are_refused()
         }
         node.flush();
     }
-    print!("{}", aioquic.said());
+    print!("{}", peer.said());
     assert_eq!(broken, malformed().into_iter().filter(|malformed| *malformed).count());
     assert!(matches!(closed, Some(ConnectionError::Http3 { code: DATAGRAM_ERROR, .. })), "{closed:?}");
 }
 
-#[test]
-fn c4_an_aioquic_gateway_has_our_tunnel_and_its_malformed_capsules_are_refused() {
+/// The peer as a gateway that echoes, and a client of ours.
+fn gateway_is(peer: Peer, room: &Room) {
     const BULK: u32 = 2000;
     const ROUND: u32 = 20;
-    if !vestibule_tests::required("c4_an_aioquic_gateway_has_our_tunnel_and_its_malformed_capsules_are_refused") {
-        return;
-    }
-    let room = Room::new("aioquic-server");
-    let trust = trust(&identity(&room, "gateway"));
-    let mut aioquic = Process::start(&mut aioquic(&["server"], &room), room.0.join("aioquic.log"));
-    let log = aioquic.log().to_owned();
+    let trust = trust(&identity(room, "gateway"));
+    let mut peer = peer.start(&["server"], room);
+    let log = peer.log().to_owned();
     let said = |wanted: &str| std::fs::read_to_string(&log).unwrap().lines().any(|line| line == wanted);
-    let port = aioquic.wait_for("aioquic's server", LIMIT, || {
+    let port = peer.wait_for("the gateway", LIMIT, || {
         let said = std::fs::read_to_string(&log).unwrap();
         said.strip_prefix("ready at ")?.trim().parse::<u16>().ok()
     });
