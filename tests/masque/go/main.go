@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
 )
 
@@ -139,9 +140,15 @@ func send(stream http3.Stream, packet []byte) error {
 
 // code is HTTP/3's error code a stream was ended with; 0 at its end in good order.
 func code(err error) uint64 {
-	var of *http3.Error
-	if errors.As(err, &of) {
-		return uint64(of.ErrorCode)
+	var (
+		message *http3.Error
+		stream  *quic.StreamError
+	)
+	switch {
+	case errors.As(err, &message):
+		return uint64(message.ErrorCode)
+	case errors.As(err, &stream):
+		return uint64(stream.ErrorCode)
 	}
 	return 0
 }
