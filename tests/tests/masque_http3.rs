@@ -158,7 +158,7 @@ fn client_is(peer: Peer, room: &Room) {
         for event in std::mem::take(&mut node.events) {
             match event {
                 Event::Connected(handle) => {
-                    assert_eq!(node.endpoint.peer_certificates(handle).unwrap(), [certificate.clone()]);
+                    assert_eq!(*node.endpoint.peer_certificates(handle).unwrap(), *std::slice::from_ref(&certificate));
                 }
                 Event::Requested(tunnel, _) => {
                     node.endpoint.accept(tunnel, Scope::all(), now);

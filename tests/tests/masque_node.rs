@@ -98,7 +98,7 @@ fn r2_r7_a_node_client_has_a_tunnel_and_its_malformed_capsules_are_refused() {
     runtime.spawn(async move {
         let mut key = 0;
         while let Some(request) = requests.recv().await {
-            assert_eq!(request.certificates.as_slice(), std::slice::from_ref(&client));
+            assert_eq!(*request.certificates, *std::slice::from_ref(&client));
             assert!(
                 matches!(&request.incoming.credentials, Credentials::Bearer(token) if **token == "of-the-interop-tests")
             );
