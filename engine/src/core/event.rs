@@ -1,6 +1,6 @@
 //! What the engine tells control.
 
-use super::PeerId;
+use super::{PeerId, TunnelNews};
 use crate::generation::{GenerationId, PublicKey};
 use std::{net::SocketAddr, time::Duration};
 
@@ -62,6 +62,15 @@ pub enum Event {
         peer_public_key: PublicKey,
         /// TAI64N.
         timestamp: [u8; 12],
+    },
+    /// Plain peers only: what becomes of a tunnel over MASQUE.
+    Tunnel {
+        /// Peer.
+        peer: PeerId,
+        /// Generation.
+        generation: GenerationId,
+        /// What is new.
+        news: TunnelNews,
     },
     /// The peer is reached at a new address (roaming).
     EndpointMoved {

@@ -1,6 +1,7 @@
 //! A generation that travels over MASQUE: how it is set up, and how far its tunnel is.
 
 use super::GenerationId;
+use crate::masque::ip::{Scope, ScopeError};
 use crate::masque::request::{Credentials, Outgoing, Target, UriTemplate};
 use crate::masque::session::TunnelId;
 use crate::policy::Policy;
@@ -42,6 +43,13 @@ pub enum MasqueEnd {
         /// [`crate::masque::session::tls::key_id`] of it.
         client_key: [u8; 32],
     },
+    /// The gateway of plain peers: the client proves itself by a token or a password.
+    GatewayBySecret {
+        /// [`Credentials::digest`] of it.
+        digest: [u8; 32],
+    },
+    /// The gateway of plain peers: whoever comes while no other has this tunnel.
+    GatewayForAnybody,
 }
 
 /// A device's gateway, and what is asked of it.
@@ -59,12 +67,40 @@ pub struct MasqueGateway {
     pub credentials: Credentials,
     /// The inner addresses that must be ours; none: the gateway is not asked.
     pub addresses: Vec<IpNet>,
+    /// Which part of the network the tunnel is for.
+    pub asks: MasqueAsks,
+}
+
+/// The part of the network a tunnel is asked for; all of it unless told.
+#[derive(Clone, Debug, Default)]
+pub struct MasqueAsks {
+    target: Target,
+    protocol: Option<u8>,
+    scope: Scope,
+}
+
+impl MasqueAsks {
+    /// Packets to `target` of `protocol` (`None`: all). Where a name leads, the gateway's routes tell.
+    ///
+    /// # Errors
+    /// The protocol cannot be asked for.
+    pub fn new(target: Target, protocol: Option<u8>) -> Result<Self, ScopeError> {
+        let targets = match &target {
+            Target::Prefix(prefix) => Some(vec![*prefix]),
+            Target::Any | Target::Name(_) => None,
+        };
+        Ok(Self { scope: Scope::new(targets, protocol)?, target, protocol })
+    }
+
+    pub(crate) fn scope(&self) -> Scope {
+        self.scope.clone()
+    }
 }
 
 impl MasqueGateway {
-    /// The request for a tunnel to everywhere.
+    /// The request for a tunnel.
     pub(crate) fn request(&self) -> Outgoing {
-        Outgoing::new(&self.template, &Target::Any, None, self.credentials.clone())
+        Outgoing::new(&self.template, &self.asks.target, self.asks.protocol, self.credentials.clone())
     }
 }
 
@@ -141,6 +177,11 @@ impl MasqueTunnel {
     pub(crate) fn assigned(&mut self, added: &[IpNet], removed: &[IpNet]) {
         self.assigned.retain(|prefix| !removed.contains(prefix));
         self.assigned.extend(added);
+    }
+
+    /// What the peer has given us.
+    pub(crate) fn addresses(&self) -> &[IpNet] {
+        &self.assigned
     }
 
     /// True when a device's tunnel may carry its traffic: it is open, has our addresses and the peer's routes, and fits

@@ -6,7 +6,7 @@ mod masque;
 
 pub(crate) use live::{Bundle, Drain, Generation, Marker, Transport};
 pub(crate) use masque::MasqueTunnel;
-pub use masque::{MasqueConfig, MasqueEnd, MasqueGateway};
+pub use masque::{MasqueAsks, MasqueConfig, MasqueEnd, MasqueGateway};
 
 use crate::policy::Policy;
 use std::{net::SocketAddr, sync::Arc, time::Duration};

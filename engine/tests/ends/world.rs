@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use vestibule_engine::core::{Engine, EngineConfig, Event, MasqueServer, PeerId, PeerKind};
 use vestibule_engine::generation::{
-    GenerationConfig, GenerationId, MasqueConfig, MasqueEnd, MasqueGateway, PrivateKey,
+    GenerationConfig, GenerationId, MasqueAsks, MasqueConfig, MasqueEnd, MasqueGateway, PrivateKey,
 };
 use vestibule_engine::masque::request::{Credentials, UriTemplate};
 use vestibule_engine::masque::session::tls;
@@ -157,6 +157,7 @@ impl World {
             template,
             credentials: Credentials::None,
             addresses: vec!["100.96.0.2/32".parse().unwrap()],
+            asks: MasqueAsks::default(),
         })));
         self.gateway.prepare_masque(AT, at_gateway, self.now).unwrap();
         self.device.prepare_masque(AT, at_device, self.now).unwrap();

@@ -9,7 +9,7 @@ use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::{net::SocketAddr, sync::Arc};
 use vestibule_engine::generation::{
-    GenerationConfig, GenerationId, MasqueConfig, MasqueEnd, MasqueGateway, PrivateKey, PublicKey,
+    GenerationConfig, GenerationId, MasqueAsks, MasqueConfig, MasqueEnd, MasqueGateway, PrivateKey, PublicKey,
 };
 use vestibule_engine::masque::request::{Credentials, UriTemplate};
 use vestibule_engine::masque::session::tls;
@@ -125,6 +125,7 @@ impl TunnelKey {
                     template: parsed,
                     credentials: Credentials::None,
                     addresses: answer.addresses.clone(),
+                    asks: MasqueAsks::default(),
                 })))
             }
         }

@@ -1,13 +1,13 @@
 //! What the QUIC endpoint tells: tunnels asked for, opened, given addresses, and lost.
 
-use super::Owner;
+use super::{Owner, TunnelEnd, TunnelNews};
 use crate::core::peer::Stage;
 use crate::core::{self, Engine};
 use crate::generation::{GenerationId, MasqueEnd, MasqueTunnel, PublicKey};
 use crate::masque::capsule::RequestedAddress;
 use crate::masque::ip::Scope;
 use crate::masque::request::{Answer, Incoming, Target};
-use crate::masque::session::{Event, TunnelId, tls};
+use crate::masque::session::{Event, TunnelError, TunnelId, tls};
 use ipnet::IpNet;
 use quinn_proto::ConnectionHandle;
 use std::time::Instant;
@@ -15,32 +15,57 @@ use std::time::Instant;
 impl Engine {
     /// Handles all that the endpoint has to tell.
     pub(super) fn masque_events(&mut self, now: Instant) {
+        // What ended a connection is told after the ends of its tunnels.
+        let mut lost = Vec::new();
         while let Some(event) = self.masque.as_mut().and_then(|masque| masque.endpoint.poll_event()) {
             match event {
                 Event::Requested(tunnel, incoming) => self.tunnel_requested(tunnel, &incoming, now),
                 Event::AddressesRequested(tunnel, requests) => self.addresses_requested(tunnel, &requests, now),
                 Event::Opened(tunnel) => self.tunnel_opened(tunnel, now),
                 Event::Assigned(id, changes) => {
-                    self.with_tunnel(id, now, |tunnel| tunnel.assigned(&changes.added, &changes.removed));
+                    self.with_tunnel(id, now, |tunnel| {
+                        tunnel.assigned(&changes.added, &changes.removed);
+                        TunnelNews::Assigned(tunnel.addresses().to_vec())
+                    });
                 }
-                Event::RoutesAdvertised(id, _) => self.with_tunnel(id, now, |tunnel| tunnel.routed = true),
-                Event::MtuChanged(id, mtu) => self.with_tunnel(id, now, |tunnel| tunnel.mtu = mtu),
-                Event::Ended(tunnel, _) => self.connection_lost(tunnel.connection, now),
-                Event::Closed(connection, _) => self.connection_lost(connection, now),
+                Event::RoutesAdvertised(id, routes) => self.with_tunnel(id, now, |tunnel| {
+                    tunnel.routed = true;
+                    TunnelNews::Routes(routes)
+                }),
+                Event::MtuChanged(id, mtu) => self.with_tunnel(id, now, |tunnel| {
+                    tunnel.mtu = mtu;
+                    TunnelNews::Mtu(mtu)
+                }),
+                Event::Ended(tunnel, Some(TunnelError::Connection)) => lost.push(tunnel.connection),
+                Event::Ended(tunnel, error) => {
+                    let end = error.map_or(TunnelEnd::InOrder, TunnelEnd::Tunnel);
+                    self.connection_lost(tunnel.connection, end, now);
+                }
+                Event::Closed(connection, error) => self.connection_lost(connection, error.into(), now),
                 Event::Connected(_) => {}
             }
         }
+        for connection in lost {
+            self.connection_lost(connection, TunnelError::Connection.into(), now);
+        }
     }
 
-    /// A client asks: whose key is it?
+    /// A client asks: who is it?
     fn tunnel_requested(&mut self, id: TunnelId, incoming: &Incoming, now: Instant) {
         let Some(masque) = &mut self.masque else { return };
         let chain = masque.endpoint.peer_certificates(id.connection);
         let client = chain.and_then(|chain| Some(tls::key_id(&tls::public_key(chain.first()?).ok()?)));
-        let owner = client.and_then(|client| masque.clients.get(&client).copied());
+        let owner = client.and_then(|client| masque.clients.by_key(&client));
+        let owner = owner.or_else(|| masque.clients.by_credentials(&incoming.credentials));
         // What drains is not begun anew.
         let owner = owner
             .filter(|(slot, id)| self.peers[*slot].generation(*id).is_some_and(|(stage, _)| stage != Stage::Draining));
+        let is_free = |(slot, id): &Owner| {
+            let generation = self.peers[*slot].generations().find(|generation| generation.id == *id);
+            generation.is_some_and(|generation| !generation.transport.has_tunnel())
+        };
+        let places = masque.clients.places();
+        let owner = owner.or_else(|| places.iter().copied().find(is_free));
         let targets = match &incoming.target {
             Target::Any => Some(None),
             Target::Prefix(prefix) => Some(Some(vec![*prefix])),
@@ -49,13 +74,19 @@ impl Engine {
         let scope = targets.and_then(|targets| Scope::new(targets, incoming.protocol).ok());
         let (Some((slot, generation)), Some(scope)) = (owner, scope) else {
             // Not a client of ours, or nothing that we resolve or match by.
-            let status = if owner.is_some() { 501 } else { 403 };
+            let status = match owner {
+                Some(_) => 501,
+                None if !masque.clients.places().is_empty() => 503,
+                None if masque.clients.takes_credentials() => 401,
+                None => 403,
+            };
             masque.endpoint.refuse(id, &Answer::refused(status), now);
             return;
         };
         let addresses = &self.peers[slot].addresses;
         let of = |v4: bool| addresses.iter().any(|prefix| prefix.addr().is_ipv4() == v4);
         let routes = scope.routes(of(true), of(false));
+        let routes = masque.routes.as_ref().map_or_else(|| routes.clone(), |only| routes.within(only));
         masque.endpoint.accept(id, scope, now);
         masque.endpoint.assign(id, addresses, now);
         masque.endpoint.advertise(id, routes, now);
@@ -107,20 +138,25 @@ impl Engine {
             generation.endpoint = Some(address);
             generation.rtt = rtt;
         }
+        let endpoint = generation.endpoint;
         self.counters.handshakes.add(1);
         self.look_at(slot, now);
+        if let Some(endpoint) = endpoint {
+            self.tell_tunnel(slot, id, TunnelNews::Opened { endpoint });
+        }
     }
 
-    fn with_tunnel(&mut self, id: TunnelId, now: Instant, note: impl FnOnce(&mut MasqueTunnel)) {
-        let Some((slot, generation)) = self.masque.as_ref().and_then(|masque| masque.tunnels.get(&id).copied()) else {
+    fn with_tunnel(&mut self, id: TunnelId, now: Instant, note: impl FnOnce(&mut MasqueTunnel) -> TunnelNews) {
+        let Some((slot, owner)) = self.masque.as_ref().and_then(|masque| masque.tunnels.get(&id).copied()) else {
             return;
         };
-        if let Some((_, generation)) = self.peers[slot].generation(generation)
+        if let Some((_, generation)) = self.peers[slot].generation(owner)
             && let Some(tunnel) = generation.transport.masque()
         {
-            note(tunnel);
+            let news = note(tunnel);
+            self.tell_tunnel(slot, owner, news);
         }
-        self.judge_ready(slot, generation, now);
+        self.judge_ready(slot, owner, now);
     }
 
     /// A device's generation is ready once its tunnel may carry its traffic.
@@ -133,7 +169,7 @@ impl Engine {
     }
 
     /// A connection, or the only tunnel in it, is gone: a device tries again.
-    fn connection_lost(&mut self, connection: ConnectionHandle, now: Instant) {
+    fn connection_lost(&mut self, connection: ConnectionHandle, end: TunnelEnd, now: Instant) {
         let Some(masque) = &mut self.masque else { return };
         let Some((slot, id)) = masque.connections.get(&connection).copied() else { return };
         masque.close(connection);
@@ -142,6 +178,7 @@ impl Engine {
             tunnel.renewing.take_if(|renewing| *renewing == connection);
             if tunnel.connection == Some(connection) {
                 tunnel.lost(now);
+                self.tell_tunnel(slot, id, TunnelNews::Ended(end));
             }
         }
         self.look_at(slot, now);

@@ -1,21 +1,26 @@
 //! Generations over MASQUE: one QUIC endpoint beside the WireGuard sessions, on the same socket.
 //!
 //! QUIC is told from WireGuard by a datagram's first byte: 1 to 4 for WireGuard, 64 and more for QUIC. By file: `set_up`
-//! (what control calls), `events` (what the endpoint tells), `carry` (packets in and out).
+//! (what control calls), `clients` (whom a gateway awaits), `events` (what the endpoint tells), `news` (what is passed on),
+//! `carry` (packets in and out).
 
 mod carry;
+mod clients;
 mod events;
+mod news;
 mod set_up;
 
-pub use set_up::MasqueServer;
+pub use news::{TunnelEnd, TunnelNews};
+pub use set_up::{MasqueServer, PlainMasque};
 
 use crate::core::control_packet;
-use crate::generation::{Generation, GenerationId, MasqueEnd, MasqueGateway, Transport};
-use crate::masque::ip::Scope;
+use crate::generation::{Generation, GenerationId, MasqueGateway, Transport};
 use crate::masque::session::{Congestion, ConnectError, Endpoint, EndpointConfig, Settings, TunnelId};
 use crate::packet::TransmitQueue;
 use crate::random::{Random, Seed};
 use bytes::BytesMut;
+use clients::Clients;
+use ipnet::IpNet;
 use quinn_proto::ConnectionHandle;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -31,8 +36,10 @@ pub(super) struct Masque {
     /// Connections of ours.
     connections: BTreeMap<ConnectionHandle, Owner>,
     tunnels: BTreeMap<TunnelId, Owner>,
-    /// Keys of clients that are awaited.
-    clients: BTreeMap<[u8; 32], Owner>,
+    /// Clients that are awaited.
+    clients: Clients,
+    /// What is advertised to them; `None`: whatever they ask for.
+    routes: Option<Vec<IpNet>>,
     /// Memory for datagrams that came in; they are opened in place.
     pool: BytesMut,
     /// Bytes that were given to QUIC and not asked back yet.
@@ -42,8 +49,8 @@ pub(super) struct Masque {
 }
 
 impl Masque {
+    /// As the product's ends want it.
     fn new(server: Option<MasqueServer>, random: &mut Random, now: Instant) -> Result<Self, ConnectError> {
-        let (server, templates) = server.map(|server| (server.tls, server.templates)).unzip();
         let settings = Settings {
             congestion: Congestion::Off,
             talk: Some(IpAddr::V4(control_packet::ADDRESS)),
@@ -53,13 +60,24 @@ impl Masque {
             initial_mtu: Settings::default().max_mtu,
             ..Settings::default()
         };
+        Self::with(settings, server, random, now)
+    }
+
+    fn with(
+        settings: Settings,
+        server: Option<MasqueServer>,
+        random: &mut Random,
+        now: Instant,
+    ) -> Result<Self, ConnectError> {
+        let (server, templates) = server.map(|server| (server.tls, server.templates)).unzip();
         let seed = Seed::new(*random.bytes());
         let config = EndpointConfig { settings, server, templates: templates.unwrap_or_default(), seed };
         Ok(Self {
             endpoint: Endpoint::new(config)?,
             connections: BTreeMap::new(),
             tunnels: BTreeMap::new(),
-            clients: BTreeMap::new(),
+            clients: Clients::default(),
+            routes: None,
             pool: BytesMut::new(),
             unsent: 0,
             now,
@@ -84,7 +102,7 @@ impl Masque {
     fn connect(&mut self, gateway: &MasqueGateway, owner: Owner, now: Instant) -> Option<ConnectionHandle> {
         let (name, tls) = (&gateway.server_name, Arc::clone(&gateway.tls));
         let connection = self.endpoint.connect(gateway.address, name, tls, now).ok()?;
-        self.endpoint.open(connection, gateway.request(), Scope::all(), now);
+        self.endpoint.open(connection, gateway.request(), gateway.asks.scope(), now);
         self.connections.insert(connection, owner);
         Some(connection)
     }
@@ -92,11 +110,7 @@ impl Masque {
     /// A generation ends: its connection is closed, and its client is awaited no longer.
     pub(super) fn end(&mut self, generation: &Generation) {
         let Transport::Masque(tunnel) = &generation.transport else { return };
-        if let MasqueEnd::Gateway { client_key } = &tunnel.end
-            && self.clients.get(client_key).is_some_and(|(_, id)| *id == generation.id)
-        {
-            self.clients.remove(client_key);
-        }
+        self.clients.remove(&tunnel.end, generation.id);
         for connection in tunnel.connection.into_iter().chain(tunnel.renewing) {
             self.close(connection);
         }

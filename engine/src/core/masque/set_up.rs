@@ -5,7 +5,8 @@ use crate::core::peer::Peer;
 use crate::core::{Engine, PeerId, PeerKind, PrepareError};
 use crate::generation::{Bundle, Generation, MasqueConfig, MasqueEnd, MasqueTunnel, Transport};
 use crate::masque::request::UriTemplate;
-use crate::masque::session::ConnectError;
+use crate::masque::session::{ConnectError, Settings};
+use ipnet::IpNet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,7 +19,30 @@ pub struct MasqueServer {
     pub templates: Vec<UriTemplate>,
 }
 
+/// How tunnels to peers of others are set up.
+#[derive(Clone, Debug)]
+pub struct PlainMasque {
+    /// Of every connection.
+    pub settings: Settings,
+    /// For those that come in; `None`: none may.
+    pub server: Option<MasqueServer>,
+    /// What is advertised to clients, of what they ask for; `None`: all of it.
+    pub routes: Option<Vec<IpNet>>,
+}
+
 impl Engine {
+    /// Sets up tunnels to peers of others. Call it before the first [`Self::prepare_masque`]: tunnels that exist are
+    /// forgotten.
+    ///
+    /// # Errors
+    /// The settings contradict each other, or the TLS settings do not fit QUIC.
+    pub fn plain_masque(&mut self, plain: PlainMasque, now: Instant) -> Result<(), ConnectError> {
+        let mut masque = Masque::with(plain.settings, plain.server, &mut self.sessions.random, now)?;
+        masque.routes = plain.routes;
+        self.masque = Some(Box::new(masque));
+        Ok(())
+    }
+
     /// Lets devices connect over MASQUE, on the socket that WireGuard has. Call it once, before the first
     /// [`Self::prepare_masque`]: tunnels that exist are forgotten.
     ///
@@ -47,11 +71,8 @@ impl Engine {
                 empty.insert(Box::new(made.map_err(|_| PrepareError::WrongEnd)?))
             }
         };
-        if let MasqueEnd::Gateway { client_key } = &config.end {
-            if masque.clients.get(client_key).is_some_and(|(owner, _)| *owner != slot) {
-                return Err(PrepareError::KeyInUse);
-            }
-            masque.clients.insert(*client_key, (slot, config.id));
+        if !masque.clients.add(&config.end, (slot, config.id)) {
+            return Err(PrepareError::KeyInUse);
         }
         let transport = Transport::Masque(Box::new(MasqueTunnel::new(config.end.clone(), now)));
         let generation = Generation::new(peer, &Bundle::from(&config), transport, &self.counters, now);

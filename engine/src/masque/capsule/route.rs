@@ -117,6 +117,19 @@ impl Routes {
         Self(out)
     }
 
+    /// The parts of these ranges that lie in `prefixes`.
+    #[must_use]
+    pub fn within(&self, prefixes: &[IpNet]) -> Self {
+        let parts = self.0.iter().flat_map(|range| {
+            prefixes.iter().filter_map(|prefix| {
+                let (start, end) = (range.start.max(prefix.network()), range.end.min(prefix.broadcast()));
+                let same = range.start.is_ipv4() == prefix.addr().is_ipv4();
+                (same && start <= end).then_some(IpAddressRange { start, end, protocol: range.protocol })
+            })
+        });
+        Self::normalised(parts)
+    }
+
     /// The ranges in order.
     #[must_use]
     pub fn ranges(&self) -> &[IpAddressRange] {

@@ -265,3 +265,13 @@ fn u6_icmp_may_go_wherever_anything_may() {
     assert!(may("10.0.0.9", 6) && may("10.0.0.9", 1) && may("fd00::1", 58) && may("fd00::1", 17));
     assert!(!may("10.0.0.9", 17) && !may("10.0.0.10", 1) && !may("fd00::1", 6) && !may("fd00::10", 58));
 }
+
+#[test]
+fn an_advertisement_can_be_limited_to_prefixes() {
+    let all = Routes::normalised([range("0.0.0.0", "255.255.255.255", 6), range("::", "ffff::", 0)]);
+    let only = all.within(&[prefix("10.0.0.0/8"), prefix("11.0.0.0/8"), prefix("fd00::/16")]);
+    let expected =
+        [range("10.0.0.0", "11.255.255.255", 6), range("fd00::", "fd00:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 0)];
+    assert_eq!(only.ranges(), expected);
+    assert!(all.within(&[]).ranges().is_empty());
+}

@@ -1,5 +1,6 @@
 //! How a client proves who it is, above TLS.
 
+use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::fmt;
@@ -35,6 +36,28 @@ impl Credentials {
                 Some(Zeroizing::new(format!("Basic {}", encoded.as_str())))
             }
         }
+    }
+
+    /// Names a token, or a user's password, without telling it: SHA-256. `None` for no credentials.
+    #[must_use]
+    pub fn digest(&self) -> Option<[u8; 32]> {
+        let mut context = digest::Context::new(&digest::SHA256);
+        match self {
+            Self::None => return None,
+            Self::Bearer(token) => {
+                context.update(b"bearer\0");
+                context.update(token.as_bytes());
+            }
+            Self::Basic { user, password } => {
+                context.update(b"basic\0");
+                context.update(user.as_bytes());
+                context.update(b":");
+                context.update(password.as_bytes());
+            }
+        }
+        let mut digest = [0; 32];
+        digest.copy_from_slice(context.finish().as_ref());
+        Some(digest)
     }
 
     /// Reads the field's value; schemes are not case-sensitive. `None`: another scheme, or broken.

@@ -1,6 +1,7 @@
 //! TLS 1.3 for MASQUE: which algorithms, whom a client believes, whom a gateway lets in.
 
 use ::aws_lc_rs::digest;
+use rustls::client::WantsClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
@@ -9,8 +10,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
-    CertificateError, CipherSuite, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
-    ServerConfig, SignatureScheme,
+    CertificateError, CipherSuite, ClientConfig, ConfigBuilder, DigitallySignedStruct, DistinguishedName, Error,
+    RootCertStore, ServerConfig, SignatureScheme, WantsVerifier,
 };
 use std::sync::Arc;
 
@@ -33,6 +34,8 @@ pub enum Trust {
     Authorities(Arc<RootCertStore>),
     /// Who has one of these keys (DER of SubjectPublicKeyInfo); names and dates do not matter.
     Keys(Vec<Vec<u8>>),
+    /// Who has one of the keys of these names ([`key_id`]); names and dates do not matter.
+    KeyIds(Vec<[u8; 32]>),
 }
 
 /// AES-GCM first where the machine computes it, 128 bits before 256 (a third less work); X25519MLKEM768 is the first key
@@ -76,11 +79,8 @@ pub fn client(trust: Trust, identity: Option<Identity>) -> Result<ClientConfig, 
     let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&rustls::version::TLS13])?;
     let builder = match trust {
         Trust::Authorities(roots) => builder.with_root_certificates(roots),
-        Trust::Keys(keys) => {
-            let believed =
-                Believed::new(move |certificate: &CertificateDer<'_>| Ok(keys.contains(&public_key(certificate)?)));
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(believed))
-        }
+        Trust::Keys(keys) => believing(builder, move |key| keys.iter().any(|known| known == key)),
+        Trust::KeyIds(ids) => believing(builder, move |key| ids.contains(&key_id(key))),
     };
     let mut config = match identity {
         Some(identity) => builder.with_client_auth_cert(identity.chain, identity.key)?,
@@ -88,6 +88,15 @@ pub fn client(trust: Trust, identity: Option<Identity>) -> Result<ClientConfig, 
     };
     config.alpn_protocols = vec![ALPN.to_vec()];
     Ok(config)
+}
+
+/// Believes a server by its key.
+fn believing(
+    builder: ConfigBuilder<ClientConfig, WantsVerifier>,
+    believes: impl Fn(&[u8]) -> bool + Send + Sync + 'static,
+) -> ConfigBuilder<ClientConfig, WantsClientCert> {
+    let believed = Believed::new(move |certificate: &CertificateDer<'_>| Ok(believes(&public_key(certificate)?)));
+    builder.dangerous().with_custom_certificate_verifier(Arc::new(believed))
 }
 
 /// A gateway's settings. Any certificate a client shows is taken: its key is what counts, and whether that key belongs

@@ -1,0 +1,52 @@
+//! What becomes of the tunnel to a peer of others, told as it happens.
+
+use crate::core::{Engine, Event, PeerKind};
+use crate::generation::GenerationId;
+use crate::masque::capsule::Routes;
+use crate::masque::session::{ConnectionError, TunnelError};
+use ipnet::IpNet;
+use std::net::SocketAddr;
+
+/// News of a tunnel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TunnelNews {
+    /// It is open.
+    Opened {
+        /// Where the other end is.
+        endpoint: SocketAddr,
+    },
+    /// All addresses that the other end has given us, which replace those before.
+    Assigned(Vec<IpNet>),
+    /// What the other end forwards to, which replaces what it said before.
+    Routes(Routes),
+    /// The longest packet that fits.
+    Mtu(u16),
+    /// It ended, or never came to be. A client tries again.
+    Ended(TunnelEnd),
+}
+
+/// How a tunnel ended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TunnelEnd {
+    /// One of the ends closed it.
+    #[error("the other end closed the tunnel")]
+    InOrder,
+    /// The tunnel failed.
+    #[error(transparent)]
+    Tunnel(#[from] TunnelError),
+    /// The connection below failed.
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+}
+
+impl Engine {
+    /// Tells what is new of a plain peer's tunnel; Vestibule's own ends have other events.
+    pub(super) fn tell_tunnel(&mut self, slot: usize, generation: GenerationId, news: TunnelNews) {
+        let peer = &self.peers[slot];
+        if peer.kind == PeerKind::Plain {
+            self.events.push_back(Event::Tunnel { peer: peer.id, generation, news });
+        }
+    }
+}
