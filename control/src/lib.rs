@@ -9,6 +9,7 @@ pub mod crypto;
 pub mod daemon;
 pub mod demo;
 pub mod gateway;
+pub mod masque;
 pub mod mdm;
 pub mod registration;
 pub mod rules;

@@ -6,6 +6,7 @@
 mod client;
 mod failure;
 mod gateway;
+mod masque;
 mod print;
 mod service;
 mod wireguard;
@@ -38,6 +39,9 @@ enum Verb {
     /// Makes one WireGuard interface that `wg` and `wg-quick` configure, in place of the kernel's or wireguard-go
     #[command(after_help = wireguard::EXAMPLES)]
     Wireguard(wireguard::WireguardOptions),
+    /// Tunnels to any RFC 9484 peer: IP over HTTP/3, without a gateway of ours
+    #[command(subcommand)]
+    Masque(masque::MasqueVerb),
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(crate::demo::Options),
 }
@@ -69,6 +73,7 @@ pub fn main() -> ExitCode {
         Verb::Service(verb) => service::run_verb(verb),
         Verb::Gateway(options) => gateway::run_verb(*options),
         Verb::Wireguard(options) => wireguard::run_verb(&options),
+        Verb::Masque(verb) => masque::run_verb(verb),
         Verb::Demo(options) => crate::demo::run(&options),
     }
 }

@@ -41,7 +41,10 @@ impl Engine {
                     let end = error.map_or(TunnelEnd::InOrder, TunnelEnd::Tunnel);
                     self.connection_lost(tunnel.connection, end, now);
                 }
-                Event::Closed(connection, error) => self.connection_lost(connection, error.into(), now),
+                Event::Closed(connection, error) => {
+                    let end = if error.is_in_order() { TunnelEnd::InOrder } else { error.into() };
+                    self.connection_lost(connection, end, now);
+                }
                 Event::Connected(_) => {}
             }
         }

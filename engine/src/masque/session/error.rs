@@ -21,6 +21,28 @@ pub enum ConnectionError {
     },
 }
 
+impl ConnectionError {
+    /// True when the peer closed the connection in good order.
+    #[must_use]
+    pub fn is_in_order(&self) -> bool {
+        let no_error = |close: &quinn_proto::ApplicationClose| close.error_code.into_inner() == H3Code::NO_ERROR.0;
+        matches!(self, Self::Quic(quinn_proto::ConnectionError::ApplicationClosed(close)) if no_error(close))
+    }
+
+    /// True when TLS failed: one end did not believe or did not understand the other.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        let Self::Quic(error) = self else { return false };
+        let code = match error {
+            quinn_proto::ConnectionError::TransportError(error) => error.code,
+            quinn_proto::ConnectionError::ConnectionClosed(close) => close.error_code,
+            _ => return false,
+        };
+        // CRYPTO_ERROR: 0x100 and the alert (RFC 9001 section 4.8).
+        (0x100..0x200).contains(&u64::from(code))
+    }
+}
+
 /// What the stream is aborted with when we find out.
 pub(super) fn code(error: &TunnelError) -> H3Code {
     match error.fault() {

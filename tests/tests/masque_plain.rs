@@ -1,0 +1,205 @@
+//! `vestibule masque connect` and `vestibule masque listen` between network namespaces.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used)]
+
+use serde_json::Value;
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+use vestibule_tests::house::Room;
+use vestibule_tests::netns::Namespace;
+use vestibule_tests::process::{Process, wrapped};
+use vestibule_tests::steady::{Pings, Stream};
+
+const LIMIT: Duration = Duration::from_secs(60);
+const TOKEN: &str = "sesame.opens-the_door";
+const PROXY: &str = "https://192.0.2.1:4433";
+
+/// A running verb, and what it tells as JSON lines.
+struct Verb(Process);
+
+impl Verb {
+    fn start(namespace: &Namespace, words: &[&str], log: PathBuf) -> Self {
+        let mut command = wrapped(namespace, &[]);
+        command.arg("masque").args(words).arg("--json");
+        Self(namespace.start(command, log))
+    }
+
+    /// Waits until it has told a `number`th event that fits.
+    fn tells(&mut self, what: &str, number: usize, fits: impl Fn(&Value) -> bool) -> Value {
+        let log = self.0.log().to_owned();
+        self.0.wait_for(what, LIMIT, || {
+            let said = fs::read_to_string(&log).unwrap_or_default();
+            let events = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            events.filter(|event| fits(event)).nth(number - 1)
+        })
+    }
+
+    /// A client's interface has addresses and routes.
+    fn is_up(&mut self) -> Value {
+        self.tells("addresses and routes", 1, |event| {
+            event["event"] == "up" && event["routes"].as_array().is_some_and(|routes| !routes.is_empty())
+        })
+    }
+}
+
+/// A proxy at 192.0.2.1 and a client's host, with a cable between them.
+struct World {
+    proxy: Namespace,
+    client: Namespace,
+    room: Room,
+    /// SHA-256 of the proxy's key, once it listens.
+    pin: String,
+}
+
+impl World {
+    fn new(test: &str) -> Self {
+        let (proxy, client) = (Namespace::new(), Namespace::new());
+        proxy.join("192.0.2.1/24", &client, "192.0.2.2/24");
+        let room = Room::new(test);
+        fs::write(room.0.join("token"), format!("{TOKEN}\n")).unwrap();
+        fs::write(room.0.join("wrong"), "barley\n").unwrap();
+        Self { proxy, client, room, pin: String::new() }
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.room.0.join(name).display().to_string()
+    }
+
+    fn listen(&mut self, words: &[&str]) -> Verb {
+        let words = [&["listen", "--listen", "192.0.2.1:4433"], words].concat();
+        let mut verb = Verb::start(&self.proxy, &words, self.room.0.join("listen.log"));
+        let ready = verb.tells("the proxy", 1, |event| event["event"] == "ready");
+        self.pin = ready["key_sha256"].as_str().unwrap().to_owned();
+        verb
+    }
+
+    fn connect(&self, words: &[&str], log: &str) -> Verb {
+        let words = [&["connect", PROXY, "--pin", &self.pin], words].concat();
+        Verb::start(&self.client, &words, self.room.0.join(log))
+    }
+}
+
+/// Each of them must be answered.
+fn pings(from: &Namespace, to: &str) {
+    let to: IpAddr = to.parse().unwrap();
+    let echoes = Pings::paced(from, to, Duration::from_millis(10), Duration::from_millis(500)).finish();
+    assert!(echoes.sent > 0 && echoes.missing.is_empty() && echoes.duplicates == 0, "to {to}: {echoes:?}");
+}
+
+fn large_pings(from: &Namespace, to: &str) {
+    for size in ["1200", "1400", "4000"] {
+        from.run("ping", &["-c", "3", "-i", "0.05", "-W", "20", "-s", size, to]);
+    }
+}
+
+fn tcp(from: &Namespace, to: &Namespace, address: &str) {
+    let stream = Stream::start(from, to, address.parse::<SocketAddr>().unwrap(), Duration::from_millis(700));
+    let (connecting, accepting) = stream.finish();
+    assert_eq!((connecting.sent, accepting.sent), (accepting.received, connecting.received), "{address}");
+    assert!(connecting.sent > 0 && accepting.sent > 0);
+}
+
+/// Nothing of a tunnel is left on a host.
+fn is_clean(host: &Namespace) -> bool {
+    let no_link = !host.run("ip", &["-o", "link", "show"]).contains("masque");
+    let routes = ["-4", "-6"].map(|family| host.run("ip", &[family, "route", "show", "table", "all"])).concat();
+    let rules = ["-4", "-6"].map(|family| host.run("ip", &[family, "rule", "show"])).concat();
+    no_link && !routes.contains("masque") && !rules.contains("0x5642")
+}
+
+#[test]
+fn our_ends_carry_everything_and_leave_nothing() {
+    if !vestibule_tests::required("our_ends_carry_everything_and_leave_nothing") {
+        return;
+    }
+    let mut world = World::new("masque-plain");
+    let token = world.file("token");
+    let pools = ["--addresses", "10.89.0.0/24", "--addresses", "fd89::/64"];
+    let mut listen = world.listen(&[&["--bearer-file", &token][..], &pools].concat());
+    let mut connect = world.connect(&["--bearer-file", &token], "connect.log");
+    let up = connect.is_up();
+    assert_eq!(up["addresses"], serde_json::json!(["10.89.0.2/32", "fd89::2/128"]));
+    assert_eq!(up["routes"], serde_json::json!(["0.0.0.0/0", "::/0"]), "all of it, and yet the tunnel stands");
+
+    for (from, to) in [(&world.client, ["10.89.0.1", "fd89::1"]), (&world.proxy, ["10.89.0.2", "fd89::2"])] {
+        to.iter().for_each(|to| pings(from, to));
+        to.iter().for_each(|to| large_pings(from, to));
+    }
+    tcp(&world.client, &world.proxy, "10.89.0.1:7001");
+    tcp(&world.proxy, &world.client, "10.89.0.2:7002");
+    tcp(&world.client, &world.proxy, "[fd89::1]:7003");
+
+    // A second one by the same proof takes the first one's place, at once; here the first is gone without a word.
+    connect.0.kill();
+    assert!(!world.client.run("ip", &["-o", "link", "show"]).contains("masque"), "the interface went with its process");
+    let mut connect = world.connect(&["--bearer-file", &token, "--route", "10.89.0.0/24"], "again.log");
+    let up = connect.is_up();
+    assert_eq!(up["routes"], serde_json::json!(["10.89.0.0/24"]));
+    pings(&world.client, "10.89.0.1");
+    assert!(connect.0.stop(), "{}", connect.0.said());
+    listen.tells("the end", 1, |event| event["event"] == "lost" && event["reason"] == "closed by the client");
+    assert!(listen.0.stop(), "{}", listen.0.said());
+    assert!(is_clean(&world.client) && is_clean(&world.proxy));
+    let all = [&connect, &listen].map(|verb| verb.0.said()).concat();
+    assert!(!all.contains(TOKEN), "a secret in what was told");
+}
+
+#[test]
+fn a_wrong_token_ends_in_one_line() {
+    if !vestibule_tests::required("a_wrong_token_ends_in_one_line") {
+        return;
+    }
+    let mut world = World::new("masque-refused");
+    let (token, wrong) = (world.file("token"), world.file("wrong"));
+    let _listen = world.listen(&["--bearer-file", &token]);
+    let refused = |words: &[&str], reason: &str| {
+        let mut command = wrapped(&world.client, &[]);
+        command.args(["masque", "connect", PROXY]).args(words);
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        let errors: Vec<_> = said.lines().filter(|line| line.starts_with("error: ")).collect();
+        assert!(errors.len() == 1 && errors[0].contains(reason), "{said}");
+        assert!(!said.contains("barley"), "{said}");
+    };
+    refused(&["--pin", &world.pin, "--bearer-file", &wrong], "the proxy answered 401");
+    refused(&["--pin", &world.pin], "the proxy answered 401");
+    refused(&["--pin", &"ab".repeat(32), "--bearer-file", &token], "TLS failed");
+    refused(&["--pin", &world.pin, "--bearer-file", "/nowhere"], "cannot read /nowhere");
+    assert!(is_clean(&world.client));
+}
+
+#[test]
+fn a_lost_tunnel_is_made_anew_under_the_same_interface() {
+    if !vestibule_tests::required("a_lost_tunnel_is_made_anew_under_the_same_interface") {
+        return;
+    }
+    let mut world = World::new("masque-again");
+    let token = world.file("token");
+    let _identity = vestibule_tests::masque::identity(&world.room, "proxy");
+    let (certificate, key) = (world.file("proxy.pem"), world.file("proxy.key"));
+    let words = ["--bearer-file", &token, "--certificate", &certificate, "--key", &key];
+    let mut listen = world.listen(&words);
+    let mut connect = world.connect(&["--bearer-file", &token], "connect.log");
+    connect.is_up();
+    let index = || link_number(&world.client);
+    let before = index();
+    assert!(listen.0.stop(), "{}", listen.0.said());
+    connect.tells("the loss", 1, |event| event["event"] == "lost");
+    let _listen = {
+        let words = [&["listen", "--listen", "192.0.2.1:4433"], &words[..]].concat();
+        Verb::start(&world.proxy, &words, world.room.0.join("listen-again.log"))
+    };
+    connect.tells("another tunnel", 2, |event| event["event"] == "opened");
+    pings(&world.client, "10.89.0.1");
+    assert_eq!(index(), before, "the interface stayed");
+}
+
+/// The interface's line, with its number.
+fn link_number(host: &Namespace) -> String {
+    let lines = host.run("ip", &["-o", "link", "show", "dev", "masque0"]);
+    lines.split(':').next().unwrap_or_default().to_owned()
+}
