@@ -1,6 +1,7 @@
-//! Measures Vestibule beside other WireGuard implementations: `cargo run --release -p vestibule-benches -- compare`.
+//! Measures Vestibule beside other tunnels: `cargo run --release -p vestibule-benches -- compare`.
 
 mod compare;
+mod end;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -22,11 +23,15 @@ enum Verb {
         /// What to do, in JSON.
         job: String,
     },
+    /// One end of what `vestibule-masque` is in a comparison.
+    #[command(hide = true)]
+    MasqueEnd(end::Options),
 }
 
 fn main() -> ExitCode {
     match Arguments::parse().verb {
         Verb::Compare(options) => compare::run(&options),
         Verb::CompareInside { job } => compare::inside(&job),
+        Verb::MasqueEnd(options) => end::run(&options),
     }
 }

@@ -9,6 +9,10 @@ use std::{
 
 /// The one whose targets are judged.
 pub(super) const OURS: &str = "vestibule";
+/// The same packet path over MASQUE (HTTP/3).
+pub(super) const OURS_MASQUE: &str = "vestibule-masque";
+/// The verb of this program that is one end of a MASQUE tunnel.
+const MASQUE_END: &str = "masque-end";
 
 /// What kind of engine it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +20,8 @@ pub(super) const OURS: &str = "vestibule";
 pub(super) enum Kind {
     /// A process of its own at each end.
     Userspace,
+    /// The same, joined by certificates in place of WireGuard's control socket: `masque-end` of this program.
+    Masque,
     /// The kernel's module.
     Kernel,
     /// No tunnel: the bare cable, which no engine can surpass.
@@ -103,16 +109,18 @@ pub(super) struct Places<'a> {
 /// Every engine that is there, in the order of the tables.
 pub(super) fn find(places: &Places<'_>) -> Result<Vec<Engine>, EngineError> {
     let mut found: Vec<Engine> = KNOWN.iter().filter_map(|known| locate(known, places)).collect();
+    found.extend(masque());
     for extra in places.extra {
         let parsed = extra.split_once('=').filter(|(name, command)| {
-            let taken =
-                KNOWN.iter().any(|known| known.name == *name) || found.iter().any(|engine| engine.name == *name);
+            let known = KNOWN.iter().any(|known| known.name == *name) || *name == OURS_MASQUE;
+            let taken = known || found.iter().any(|engine| engine.name == *name);
             !name.is_empty() && !taken && !command.trim().is_empty()
         });
         let Some((name, command)) = parsed else { return Err(EngineError::Extra(extra.clone())) };
         let command: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
         let version = said(Path::new(&command[0])).unwrap_or_default();
-        found.push(Engine { name: name.to_owned(), kind: Kind::Userspace, command, version });
+        let kind = if command.iter().any(|word| word == MASQUE_END) { Kind::Masque } else { Kind::Userspace };
+        found.push(Engine { name: name.to_owned(), kind, command, version });
     }
     let module = || Command::new("modinfo").arg("wireguard").stdout(Stdio::null()).stderr(Stdio::null()).status();
     if Path::new("/sys/module/wireguard").exists() || module().is_ok_and(|status| status.success()) {
@@ -150,6 +158,14 @@ fn locate(known: &Known, places: &Places<'_>) -> Option<Engine> {
     let arguments = known.arguments.iter().map(|&argument| argument.to_owned());
     let command = std::iter::once(program.display().to_string()).chain(arguments).collect();
     Some(Engine { name: known.name.to_owned(), kind: Kind::Userspace, command, version })
+}
+
+/// Ours over MASQUE: this program.
+fn masque() -> Option<Engine> {
+    let program = env::current_exe().ok()?;
+    let version = said(&program).unwrap_or_default();
+    let command = vec![program.display().to_string(), MASQUE_END.to_owned()];
+    Some(Engine { name: OURS_MASQUE.to_owned(), kind: Kind::Masque, command, version })
 }
 
 /// The first line that a program prints of its version.

@@ -85,7 +85,7 @@ impl Work {
                 return;
             }
         };
-        let processless = engine.kind != Kind::Userspace;
+        let processless = !matches!(engine.kind, Kind::Userspace | Kind::Masque);
         for test in settings.tests.into_iter().filter(|test| !(processless && test.is_of_processes())) {
             match turn.run(test) {
                 Ok(values) => {

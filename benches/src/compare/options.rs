@@ -3,7 +3,7 @@
 use super::measure::Test;
 use std::path::PathBuf;
 
-/// Measures userspace WireGuard engines side by side and says which targets Vestibule meets.
+/// Measures userspace tunnels side by side, WireGuard's and ours over MASQUE, and says which targets Vestibule meets.
 ///
 /// Two network namespaces are joined by a veth (MTU 1500). For each engine in turn, one process at each end makes a
 /// tunnel (MTU 1420), and iperf3 and ping run inside it. Rounds are interleaved: every engine once, then every engine
@@ -32,7 +32,7 @@ pub(crate) struct Options {
     /// Seconds of each throughput test, and of the silence in which idle CPU is measured.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=600))]
     pub(super) seconds: u32,
-    /// Only these engines: vestibule, wireguard-go, gotatun, boringtun, neptun, kernel, veth, and names given with
+    /// Only these engines: vestibule, vestibule-masque, wireguard-go, gotatun, boringtun, neptun, kernel, veth, and names given with
     /// --engine.
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     pub(super) engines: Vec<String>,
@@ -40,7 +40,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "TEST,...", value_delimiter = ',', value_enum, default_values_t = Test::ALL)]
     pub(super) tests: Vec<Test>,
     /// One more engine: a command that gets the interface name as its last word, stays in the foreground and speaks
-    /// the WireGuard userspace API, such as --engine 'before=/tmp/old/vestibule wireguard -f'. May be repeated.
+    /// the WireGuard userspace API, such as --engine 'before=/tmp/old/vestibule wireguard -f', or is another build's
+    /// end of a MASQUE tunnel: --engine 'before=/tmp/old/vestibule-benches masque-end'. May be repeated.
     #[arg(long = "engine", value_name = "NAME=COMMAND")]
     pub(super) extra: Vec<String>,
     /// The vestibule to measure. Without it: the one beside this program, which cargo builds first.

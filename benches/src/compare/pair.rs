@@ -6,12 +6,14 @@ use super::{
     error::RunError,
     proc,
 };
+use crate::end::Orders;
 use std::{
     fs,
-    net::{IpAddr, Ipv4Addr},
-    path::Path,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
     time::Duration,
 };
+use vestibule_benches::masque::Credential;
 use vestibule_platform::sandbox::{End, Namespace, cable};
 
 /// Longest wait for an engine's control socket.
@@ -58,28 +60,54 @@ impl Pair {
                 }
             }
             Kind::Userspace => pair.start_processes(engine)?,
+            Kind::Masque => {
+                pair.order_masque()?;
+                pair.start_processes(engine)?;
+                return pair.address().map(|()| pair);
+            }
         }
         pair.join()?;
+        pair.address()?;
         Ok(pair)
     }
 
     fn start_processes(&mut self, engine: &Engine) -> Result<(), RunError> {
         for (host, interface) in self.hosts.iter().zip(TUNNEL) {
-            let socket = format!("/var/run/wireguard/{interface}.sock");
-            // An engine that was killed leaves its socket.
-            let _ = fs::remove_file(&socket);
+            // An engine that was killed leaves it.
+            let _ = fs::remove_file(sign(engine, interface));
             let words: Vec<&str> = engine.command.iter().map(String::as_str).chain([interface]).collect();
             let running = Running::start(host, &words, &format!("{ROOM}/{interface}.log"))?;
             self.engines.push(running);
         }
         for (running, interface) in self.engines.iter_mut().zip(TUNNEL) {
-            let socket = format!("/var/run/wireguard/{interface}.sock");
-            running.wait_until("control socket", PATIENCE, || Ok(Path::new(&socket).exists()))?;
+            let sign = sign(engine, interface);
+            running.wait_until("sign of life", PATIENCE, || Ok(sign.exists()))?;
         }
         Ok(())
     }
 
-    /// Gives both ends their keys, each other, addresses and routes.
+    /// Tells both ends of a MASQUE tunnel what they are to be: the client the device, the server the gateway.
+    fn order_masque(&self) -> Result<(), RunError> {
+        let credentials = [Credential::fresh(), Credential::fresh()];
+        let port = PORT.parse().unwrap_or_default();
+        let gateway = OUTSIDE[1].parse().ok().map(|address| SocketAddr::new(address, port));
+        for (end, interface) in TUNNEL.iter().enumerate() {
+            let (own, other) = (credentials[end].clone(), credentials[1 - end].clone());
+            let orders = Orders {
+                own: (own.certificate, own.key),
+                other: other.certificate,
+                gateway: gateway.filter(|_| end == 0),
+                port,
+                device: INSIDE[0].parse().ok().map(|address: IpAddr| vec![address.into()]).unwrap_or_default(),
+            };
+            let (file, orders) = (Orders::file(interface), serde_json::to_vec(&orders).unwrap_or_default());
+            let unwritable = |cause| RunError::Start { command: file.display().to_string(), cause };
+            fs::write(&file, orders).map_err(unwritable)?;
+        }
+        Ok(())
+    }
+
+    /// Gives both ends their keys and each other.
     fn join(&mut self) -> Result<(), RunError> {
         let mut secrets = Vec::new();
         let mut keys = Vec::new();
@@ -96,7 +124,14 @@ impl Pair {
             let peer = ["peer", &keys[other], "endpoint", &endpoint, "allowed-ips", "10.99.0.0/24"];
             let words: Vec<&str> = own.into_iter().chain(peer).collect();
             command::run_with(host, &words, secret)?;
-            let address = format!("{}/24", INSIDE[end]);
+        }
+        Ok(())
+    }
+
+    /// Gives both ends addresses, and with them routes.
+    fn address(&self) -> Result<(), RunError> {
+        for ((host, interface), address) in self.hosts.iter().zip(TUNNEL).zip(INSIDE) {
+            let address = format!("{address}/24");
             command::run(host, &["ip", "address", "add", &address, "dev", interface])?;
             command::run(host, &["ip", "link", "set", interface, "mtu", MTU, "up"])?;
         }
@@ -133,5 +168,13 @@ impl Pair {
             [] => RunError::NoAnswer(what),
             [first, ..] => first.broken(what),
         }
+    }
+}
+
+/// What is there once an engine can be talked to: its control socket, or, of a MASQUE tunnel, the sign that it stands.
+fn sign(engine: &Engine, interface: &str) -> PathBuf {
+    match engine.kind {
+        Kind::Masque => Orders::sign(interface),
+        _ => format!("/var/run/wireguard/{interface}.sock").into(),
     }
 }
