@@ -4,7 +4,12 @@ mod compare;
 mod end;
 
 use clap::{Parser, Subcommand};
+use mimalloc::MiMalloc;
 use std::process::ExitCode;
+
+/// As in the product, for `masque-end`.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Measures Vestibule as a whole. (The micro-benchmarks of the packet path are `cargo bench -p vestibule-benches`.)
 #[derive(Debug, Parser)]
