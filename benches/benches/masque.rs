@@ -73,15 +73,15 @@ fn turn(pair: &mut Pair, batch: &mut Batch, frames: usize, stages: &mut Stages) 
     let began = Instant::now();
     pair.device.handle_frames(&mut batch.lend(0, frames), pair.now);
     stages.seal += began.elapsed();
-    let mut up = Parcel::take(&mut pair.device);
+    let mut up = Parcel::take(&mut pair.device).give();
     let began = Instant::now();
-    pair.gateway.handle_datagrams(&mut up.lend(), pair.now);
+    pair.gateway.handle_datagrams(&mut up, pair.now);
     let delivered = black_box(pair.gateway.deliveries().frames().count());
     stages.open += began.elapsed();
     assert_ne!(delivered, 0, "nothing was delivered");
     pair.gateway.deliveries().clear();
-    let mut down = Parcel::take(&mut pair.gateway);
+    let mut down = Parcel::take(&mut pair.gateway).give();
     let began = Instant::now();
-    pair.device.handle_datagrams(&mut down.lend(), pair.now);
+    pair.device.handle_datagrams(&mut down, pair.now);
     stages.acknowledge += began.elapsed();
 }

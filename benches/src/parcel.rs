@@ -1,8 +1,9 @@
 //! Datagrams on their way from one engine to another.
 
+use bytes::BytesMut;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use vestibule_engine::core::Engine;
-use vestibule_engine::packet::{Datagram, Datagrams, Ecn};
+use vestibule_engine::packet::{Datagram, Datagrams, Ecn, GivenDatagram};
 
 /// What an engine wanted to send, kept so that it can be lent more than once.
 #[derive(Debug, Default)]
@@ -42,6 +43,12 @@ impl Parcel {
         self.datagrams.is_empty()
     }
 
+    /// Gives all of it away, as the socket does with datagrams of QUIC's alone.
+    #[must_use]
+    pub fn give(self) -> Given {
+        Given { bytes: BytesMut::from(&self.bytes[..]), datagrams: self.datagrams.into_iter() }
+    }
+
     /// Lends all of it as one batch from a socket.
     pub fn lend(&mut self) -> Lent<'_> {
         Lent { bytes: &mut self.bytes, datagrams: self.datagrams.iter() }
@@ -61,6 +68,25 @@ impl Datagrams for Lent<'_> {
         let (bytes, rest) = std::mem::take(&mut self.bytes).split_at_mut(len);
         self.bytes = rest;
         Some(Datagram { bytes, stride, source, ecn: Ecn::NotEct })
+    }
+}
+
+/// A parcel's datagrams and their memory.
+#[derive(Debug)]
+pub struct Given {
+    bytes: BytesMut,
+    datagrams: std::vec::IntoIter<(usize, usize, SocketAddr)>,
+}
+
+impl Datagrams for Given {
+    fn next_datagram(&mut self) -> Option<Datagram<'_>> {
+        None
+    }
+
+    fn give_datagram(&mut self, wanted: impl Fn(&[u8], usize) -> bool) -> Option<GivenDatagram> {
+        let (len, stride, source) = self.datagrams.next()?;
+        let bytes = self.bytes.split_to(len);
+        wanted(&bytes, stride).then_some(GivenDatagram { bytes, stride, source, ecn: Ecn::NotEct })
     }
 }
 

@@ -57,7 +57,8 @@ pub struct Counters {
     /// Inner packets handed to the adapter.
     pub delivered: Counter,
     /// Bytes of packets that were copied before they were sealed: headers written anew with the start of their payload,
-    /// and small packets that were padded.
+    /// small packets that were padded, and over MASQUE all packets twice. And bytes of QUIC packets that were copied
+    /// before they were opened, because their memory was shared with others.
     pub copied: Counter,
     /// Flows allowed when first seen or judged again.
     pub flows_allowed: Counter,

@@ -7,8 +7,8 @@
 use super::Engine;
 use super::peer::Peer;
 use crate::generation::{Generation, GenerationId, HOLD_BYTES, HOLD_MOST};
+use crate::packet::Place;
 use std::collections::VecDeque;
-use std::ops::Range;
 use std::time::Instant;
 
 /// What is held for a peer.
@@ -37,14 +37,14 @@ impl Holding {
 
 impl Engine {
     /// Holds an opened packet back; false when nothing is awaited.
-    pub(super) fn hold(&mut self, slot: usize, id: GenerationId, range: Range<usize>, now: Instant) -> bool {
+    pub(super) fn hold(&mut self, slot: usize, id: GenerationId, place: &Place, now: Instant) -> bool {
         let Peer { holding: Some(holding), draining, .. } = &mut self.peers[slot] else { return false };
         if draining.iter().all(|generation| generation.id != holding.old) {
             // It is over, and nothing of it can come any more.
             self.let_go(slot, now);
             return false;
         }
-        let packet = self.deliveries.packet(range).to_vec();
+        let packet = self.deliveries.packet(place).to_vec();
         holding.bytes += packet.len();
         holding.packets.push_back((id, packet));
         let until = *holding.until.get_or_insert(now + HOLD_MOST);
@@ -79,7 +79,7 @@ impl Engine {
         for (id, packet) in holding.packets {
             let (start, room) = self.deliveries.open(packet.len());
             room.copy_from_slice(&packet);
-            if let Err(reason) = self.opened(slot, id, start..start + packet.len(), now) {
+            if let Err(reason) = self.opened(slot, id, (start..start + packet.len()).into(), now) {
                 self.counters.dropped(reason);
             }
         }

@@ -14,7 +14,7 @@ use super::{DropReason, Engine, Event, PeerKind, send};
 use crate::generation::{GenerationId, HOLD_MOST};
 use crate::packet::header::Headers;
 use crate::packet::rewrite::rewrite;
-use crate::packet::{Datagrams, Ecn, answer};
+use crate::packet::{Datagrams, Ecn, Place, answer};
 use crate::wireguard::{DATA_HEADER, DATA_OVERHEAD, Message, Opened};
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -37,7 +37,12 @@ struct Packet {
 impl Engine {
     /// A batch from the socket. Fills [`Self::deliveries`] and [`Self::transmits`].
     pub fn handle_datagrams(&mut self, datagrams: &mut impl Datagrams, now: Instant) {
-        while let Some(datagram) = datagrams.next_datagram() {
+        loop {
+            // QUIC opens its packets where they lie, and keeps them there until they are delivered.
+            while let Some(given) = datagrams.give_datagram(|bytes, stride| self.is_all_quic(bytes, stride)) {
+                self.quic_datagram(given, now);
+            }
+            let Some(datagram) = datagrams.next_datagram() else { break };
             let stride = datagram.stride.max(1);
             let mut rest = &datagram.bytes[..];
             while !rest.is_empty() {
@@ -157,7 +162,7 @@ impl Engine {
         for packet in packets {
             if packet.authentic
                 && !packet.range.is_empty()
-                && let Err(reason) = self.opened(slot, id, packet.range.clone(), now)
+                && let Err(reason) = self.opened(slot, id, packet.range.clone().into(), now)
             {
                 self.counters.dropped(reason);
             }
@@ -168,7 +173,7 @@ impl Engine {
     /// Carries the outer header's ECN field into opened packets. One that must be dropped is no longer `authentic`.
     fn carry_ecn(&mut self, ecn: Ecn, packets: &mut [Packet]) {
         for packet in packets.iter_mut().filter(|packet| packet.authentic && !packet.range.is_empty()) {
-            if !ecn.carry_into(self.deliveries.packet_mut(packet.range.clone())) {
+            if !ecn.carry_into(self.deliveries.packet_mut(&mut packet.range.clone().into())) {
                 packet.authentic = false;
                 self.counters.dropped(DropReason::CongestionExperienced);
             }
@@ -199,11 +204,11 @@ impl Engine {
         };
         generation.counters.rx_bytes.add(segment.len() as u64);
         self.heard((slot, id), (receiver, counter), source, now);
-        let Some(range) = opened else { return Ok(()) };
-        if ecn.changes_inner() && !ecn.carry_into(self.deliveries.packet_mut(range.clone())) {
+        let Some(mut place) = opened.map(Place::from) else { return Ok(()) };
+        if ecn.changes_inner() && !ecn.carry_into(self.deliveries.packet_mut(&mut place)) {
             return Err(DropReason::CongestionExperienced);
         }
-        self.opened(slot, id, range, now)
+        self.opened(slot, id, place, now)
     }
 
     /// An authentic message came from `source`: it may move the endpoint, and the first one confirms the keys.
@@ -234,15 +239,15 @@ impl Engine {
         self.arm(slot, now);
     }
 
-    /// An inner packet lies opened in the deliveries' arena.
+    /// An inner packet lies opened among the deliveries.
     pub(super) fn opened(
         &mut self,
         slot: usize,
         id: GenerationId,
-        range: Range<usize>,
+        mut place: Place,
         now: Instant,
     ) -> Result<(), DropReason> {
-        let packet = self.deliveries.packet(range.clone());
+        let packet = self.deliveries.packet(&place);
         let mut headers = Headers::parse(packet).map_err(|_| DropReason::Malformed)?;
         let kind = self.peers[slot].kind;
         if kind != PeerKind::Plain && ControlPacket::claims(headers.source, headers.destination, headers.protocol) {
@@ -262,22 +267,22 @@ impl Engine {
             }
             stage = Stage::Active;
         }
-        if stage == Stage::Active && self.hold(slot, id, range.clone(), now) {
+        if stage == Stage::Active && self.hold(slot, id, &place, now) {
             return Ok(());
         }
         if self.routes.owner(headers.source) != Some(slot) {
             return Err(DropReason::SourceNotAllowed);
         }
         self.counters.opened.add(1);
-        match self.judge_inbound(slot, id, stage, range.clone(), &headers, now)? {
+        match self.judge_inbound(slot, id, stage, &place, &headers, now)? {
             Judged::Allow => {}
             Judged::Redirect(elsewhere) => {
-                let packet = self.deliveries.packet_mut(range.clone());
+                let packet = self.deliveries.packet_mut(&mut place);
                 headers = rewrite(packet, &headers, elsewhere, false).ok_or(DropReason::Malformed)?;
             }
             Judged::Drop(reason) => return Err(reason),
             Judged::Deny { closes } => {
-                let answered = answer::deny(self.deliveries.packet(range), &headers, None, &mut self.scratch);
+                let answered = answer::deny(self.deliveries.packet(&place), &headers, None, &mut self.scratch);
                 if let Some(len) = answered {
                     self.seal_answer(slot, len, now);
                 }
@@ -287,7 +292,7 @@ impl Engine {
                 return Err(DropReason::Denied);
             }
         }
-        self.deliveries.deliver(range, &headers);
+        self.deliveries.deliver(place, &headers);
         self.counters.delivered.add(1);
         Ok(())
     }
@@ -297,7 +302,7 @@ impl Engine {
         slot: usize,
         id: GenerationId,
         stage: Stage,
-        range: Range<usize>,
+        place: &Place,
         headers: &Headers,
         now: Instant,
     ) -> Result<Judged, DropReason> {
@@ -318,7 +323,7 @@ impl Engine {
             from_device: kind != PeerKind::Gateway,
             now,
         };
-        let packet = self.deliveries.packet(range);
+        let packet = self.deliveries.packet(place);
         Ok(if stage == Stage::Draining {
             judge.draining(packet, headers, active.as_deref())
         } else {

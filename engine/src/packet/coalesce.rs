@@ -2,9 +2,8 @@
 
 use super::checksum::{checksum, pseudo_header, transport_verifies};
 use super::header::{Headers, TCP, Tcp, Transport, UDP};
-use super::{DeliveryQueue, Gso, Offload};
+use super::{DeliveryQueue, Gso, Offload, Place};
 use std::net::IpAddr;
-use std::ops::Range;
 
 /// Flows that can be merged at a time. A batch seldom holds packets of more than a handful of busy ones.
 const MAX_OPEN: usize = 16;
@@ -38,8 +37,8 @@ struct OpenFlow {
     destination: IpAddr,
     ports: (u16, u16),
     chain: usize,
-    /// Where its first packet is in the arena.
-    start: usize,
+    /// Where its first packet is.
+    first: Place,
     /// Where the transport header starts in it, and where its payload does.
     transport_offset: usize,
     header_len: usize,
@@ -111,13 +110,13 @@ impl DeliveryQueue {
         self.open.udp = takes;
     }
 
-    /// Appends the packet at `range` of the arena, which the caller has opened by [`Self::open`] and written;
-    /// `headers` are the packet's own. Padding behind it is left out. It joins an open super-packet of its flow where
-    /// that changes nothing for the receiver: packets within a flow keep their order.
-    pub fn deliver(&mut self, range: Range<usize>, headers: &Headers) {
-        let start = range.start;
-        let end = start + range.len().min(headers.total_len);
-        if end <= start || end > self.used {
+    /// Appends the packet at `place`, which the caller has opened by [`Self::open`] and written, or given to
+    /// [`Self::keep`]; `headers` are the packet's own. Padding behind it is left out. It joins an open super-packet of
+    /// its flow where that changes nothing for the receiver: packets within a flow keep their order.
+    pub fn deliver(&mut self, place: impl Into<Place>, headers: &Headers) {
+        let place = place.into();
+        let Some(place) = place.part(0..place.len().min(headers.total_len)) else { return };
+        if place.is_empty() || !self.memory.has(&place) {
             return; // nothing was written
         }
         let Some(candidate) = Candidate::of(headers).filter(|candidate| candidate.tcp.is_some() || self.open.udp)
@@ -125,22 +124,22 @@ impl DeliveryQueue {
             if headers.is_fragment() && matches!(headers.protocol, TCP | UDP) {
                 self.close_pair(headers);
             }
-            self.append(start..end, Offload::default());
+            self.append(place, Offload::default());
             return;
         };
-        let packet = &self.arena[start..end];
+        let packet = self.memory.at(&place);
         let mergeable = packet.len() == headers.total_len && candidate.is_mergeable(packet, headers);
         if let Some(at) = self.open.find(headers, &candidate) {
-            if mergeable && self.joins(at, start, headers, &candidate) {
-                self.join(at, start, headers, &candidate);
+            if mergeable && self.joins(at, &place, headers, &candidate) {
+                self.join(at, &place, headers, &candidate);
                 return;
             }
             self.close(at);
         }
-        let chain = self.append(start..end, Offload::default());
+        let chain = self.append(place.clone(), Offload::default());
         // A pushed packet may end a super-packet, never begin one.
         if mergeable && !candidate.pushed() {
-            self.open_flow(chain, start, headers, &candidate);
+            self.open_flow(chain, place, headers, &candidate);
         }
     }
 
@@ -150,34 +149,36 @@ impl DeliveryQueue {
             self.close(self.open.flows.len() - 1);
         }
         if self.chains.is_empty() {
-            self.used = 0;
+            self.memory.clear();
         }
     }
 
-    fn open_flow(&mut self, chain: usize, start: usize, headers: &Headers, candidate: &Candidate) {
+    fn open_flow(&mut self, chain: usize, first: Place, headers: &Headers, candidate: &Candidate) {
         if self.open.flows.len() == MAX_OPEN {
             self.open.next_victim = (self.open.next_victim + 1) % MAX_OPEN;
             self.close(self.open.next_victim);
         }
+        let packet = self.memory.at(&first);
+        let id = u16::from_be_bytes([packet[4], packet[5]]);
         self.open.flows.push(OpenFlow {
             source: headers.source,
             destination: headers.destination,
             ports: candidate.ports,
             chain,
-            start,
+            first,
             transport_offset: headers.transport_offset,
             header_len: headers.transport_offset + candidate.header_len,
             size: candidate.payload_len,
             total_len: headers.total_len,
             next_seq: candidate.tcp.map(|tcp| tcp.next_seq()),
-            next_id: u16::from_be_bytes([self.arena[start + 4], self.arena[start + 5]]).wrapping_add(1),
+            next_id: id.wrapping_add(1),
             verified: false,
             pushed: false,
         });
     }
 
-    /// Whether the packet at `start` may join the open super-packet `at`.
-    fn joins(&mut self, at: usize, start: usize, headers: &Headers, candidate: &Candidate) -> bool {
+    /// Whether the packet at `place` may join the open super-packet `at`.
+    fn joins(&mut self, at: usize, place: &Place, headers: &Headers, candidate: &Candidate) -> bool {
         let flow = &mut self.open.flows[at];
         let fits = candidate.tcp.map(|tcp| tcp.seq) == flow.next_seq
             && candidate.payload_len <= flow.size
@@ -188,8 +189,8 @@ impl DeliveryQueue {
         if !fits {
             return false;
         }
-        let first = &self.arena[flow.start..flow.start + flow.header_len + flow.size];
-        let packet = &self.arena[start..start + headers.total_len];
+        let first = &self.memory.at(&flow.first)[..flow.header_len + flow.size];
+        let packet = self.memory.at(place);
         let same_transport =
             candidate.tcp.is_none() || same_tcp(&first[..flow.header_len], packet, flow.transport_offset);
         if !same_ip(first, packet, flow.next_id) || !same_transport {
@@ -200,9 +201,9 @@ impl DeliveryQueue {
         flow.verified && verifies(packet, headers)
     }
 
-    fn join(&mut self, at: usize, start: usize, headers: &Headers, candidate: &Candidate) {
+    fn join(&mut self, at: usize, place: &Place, headers: &Headers, candidate: &Candidate) {
         let flow = &mut self.open.flows[at];
-        let payload = start + flow.header_len..start + headers.total_len;
+        let Some(payload) = place.part(flow.header_len..headers.total_len) else { return };
         flow.total_len += candidate.payload_len;
         flow.next_seq = candidate.tcp.map(|tcp| tcp.next_seq());
         flow.next_id = flow.next_id.wrapping_add(1);
@@ -218,11 +219,10 @@ impl DeliveryQueue {
     /// Takes a super-packet out of the open ones and completes its headers. A single packet is left as it came.
     fn close(&mut self, at: usize) {
         let flow = self.open.flows.swap_remove(at);
-        let chain = &mut self.chains[flow.chain];
-        if chain.count < 2 {
+        if self.chains[flow.chain].count < 2 {
             return;
         }
-        let headers = &mut self.arena[flow.start..flow.start + flow.header_len];
+        let headers = self.head_mut(flow.chain, flow.header_len);
         let transport_len = (flow.total_len - flow.transport_offset) as u16;
         if flow.source.is_ipv4() {
             headers[2..4].copy_from_slice(&(flow.total_len as u16).to_be_bytes());
@@ -245,7 +245,8 @@ impl DeliveryQueue {
         };
         let partial = pseudo_header(flow.source, flow.destination, protocol, transport_len).fold();
         transport[field..field + 2].copy_from_slice(&partial.to_be_bytes());
-        chain.offload = Offload { gso: Some(gso), checksum: Some((flow.transport_offset as u16, field as u16)) };
+        self.chains[flow.chain].offload =
+            Offload { gso: Some(gso), checksum: Some((flow.transport_offset as u16, field as u16)) };
     }
 
     /// A fragment has no ports to tell its flow by: it ends all between its two addresses.

@@ -112,6 +112,8 @@ proptest! {
             let (start, room) = queue.open(bytes.len());
             room.copy_from_slice(&bytes);
             queue.deliver(start..start + len, &headers);
+            let given = queue.keep(bytes.into());
+            queue.deliver(given, &headers);
         }
         queue.finish();
         prop_assert!(queue.frames().all(|frame| !frame.is_empty()));

@@ -13,13 +13,24 @@ fn deliver(queue: &mut DeliveryQueue, packet: &[u8]) {
     queue.deliver(start..start + packet.len() + 5, &headers);
 }
 
+/// The same, in memory of its own.
+fn give(queue: &mut DeliveryQueue, packet: &[u8]) {
+    let headers = Headers::parse(packet).unwrap();
+    let place = queue.keep([packet, &[0xee; 16]].concat().into());
+    queue.deliver(place, &headers);
+}
+
+/// Wherever the packets lie, the frames are the same.
 fn deliver_all(packets: &[Vec<u8>]) -> DeliveryQueue {
-    let mut queue = DeliveryQueue::default();
-    for packet in packets {
-        deliver(&mut queue, packet);
-    }
-    queue.finish();
-    queue
+    let queues = [deliver, give].map(|how| {
+        let mut queue = DeliveryQueue::default();
+        packets.iter().for_each(|packet| how(&mut queue, packet));
+        queue.finish();
+        queue
+    });
+    let [opened, given] = queues;
+    assert_eq!(frames(&opened), frames(&given));
+    opened
 }
 
 /// The frames' bytes and offloads.
@@ -230,7 +241,7 @@ fn more_flows_than_places_are_carried_all_the_same() {
 #[test]
 fn a_cleared_queue_starts_afresh_in_the_same_memory() {
     let mut queue = deliver_all(&train(&Segment::default(), 50));
-    let memory = (queue.arena.as_ptr(), queue.links.as_ptr(), queue.chains.as_ptr());
+    let memory = (queue.memory.arena(), queue.links.as_ptr(), queue.chains.as_ptr());
     for _ in 0..3 {
         queue.clear();
         assert!(queue.is_empty());
@@ -240,7 +251,7 @@ fn a_cleared_queue_starts_afresh_in_the_same_memory() {
         queue.finish();
         assert_eq!(queue.frames().count(), 1);
     }
-    assert_eq!(memory, (queue.arena.as_ptr(), queue.links.as_ptr(), queue.chains.as_ptr()));
+    assert_eq!(memory, (queue.memory.arena(), queue.links.as_ptr(), queue.chains.as_ptr()));
 }
 
 #[test]

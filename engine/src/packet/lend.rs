@@ -1,6 +1,7 @@
 //! Batches that an adapter or a socket lends to the engine.
 
 use super::Ecn;
+use bytes::BytesMut;
 use std::net::SocketAddr;
 
 /// Segmentation that the sender of a frame left to its receiver.
@@ -57,8 +58,28 @@ pub struct Datagram<'a> {
     pub ecn: Ecn,
 }
 
+/// A [`Datagram`] whose memory is the engine's from now on.
+#[derive(Debug)]
+pub struct GivenDatagram {
+    /// All segments, back to back.
+    pub bytes: BytesMut,
+    /// As in [`Datagram`].
+    pub stride: usize,
+    /// As in [`Datagram`].
+    pub source: SocketAddr,
+    /// As in [`Datagram`].
+    pub ecn: Ecn,
+}
+
 /// A batch of datagrams lent by a socket.
 pub trait Datagrams {
     /// The next (possibly merged) datagram, or `None` at the end of the batch.
     fn next_datagram(&mut self) -> Option<Datagram<'_>>;
+
+    /// The next one for good, if it is of such bytes (and stride) as are `wanted`, and if the batch can give it away
+    /// without copying it; `None`, and nothing is taken, otherwise.
+    fn give_datagram(&mut self, wanted: impl Fn(&[u8], usize) -> bool) -> Option<GivenDatagram> {
+        let _ = wanted;
+        None
+    }
 }

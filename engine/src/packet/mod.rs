@@ -13,9 +13,9 @@ pub mod segment;
 pub(crate) mod testing;
 mod transmit;
 
-pub use delivery::{Delivery, DeliveryQueue};
+pub use delivery::{Delivery, DeliveryQueue, Place};
 pub use ecn::Ecn;
 pub use header::{Fragment, Headers, Malformed, Tcp, Transport};
-pub use lend::{Datagram, Datagrams, Frame, Frames, Gso, Offload};
+pub use lend::{Datagram, Datagrams, Frame, Frames, GivenDatagram, Gso, Offload};
 pub use segment::{Cut, Head, SegmentError, segments};
 pub use transmit::{MAX_BATCH, MAX_SEGMENTS, Transmit, TransmitQueue};

@@ -14,7 +14,7 @@ use std::{
 };
 use vestibule_engine::{
     core::{Engine, Event},
-    packet::{Datagram, Datagrams, Frame, Frames},
+    packet::{Datagram, Datagrams, Frame, Frames, GivenDatagram},
 };
 
 /// Rounds (one batch per direction each) between two looks at clock, mailbox and deadline. At 16 super-packets of
@@ -245,6 +245,12 @@ impl<B: Frames> Frames for Counted<'_, B> {
 impl<B: Datagrams> Datagrams for Counted<'_, B> {
     fn next_datagram(&mut self) -> Option<Datagram<'_>> {
         let datagram = self.batch.next_datagram()?;
+        *self.count += datagram.bytes.len().div_ceil(datagram.stride.max(1)) as u64;
+        Some(datagram)
+    }
+
+    fn give_datagram(&mut self, wanted: impl Fn(&[u8], usize) -> bool) -> Option<GivenDatagram> {
+        let datagram = self.batch.give_datagram(wanted)?;
         *self.count += datagram.bytes.len().div_ceil(datagram.stride.max(1)) as u64;
         Some(datagram)
     }

@@ -6,12 +6,11 @@ use crate::core::{DropReason, Engine};
 use crate::generation::Generation;
 use crate::masque::ip::Refusal;
 use crate::masque::session::{Origin, SendError};
-use crate::packet::{Cut, Ecn, Head, Headers};
+use crate::packet::{Cut, Ecn, GivenDatagram, Head, Headers};
+use bytes::BytesMut;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-/// QUIC is asked for datagrams as soon as it has been given so many bytes: one batch.
-const FLUSH_AT: usize = 60_000;
 /// Memory for datagrams that came in is allocated in pieces of this size.
 const POOL: usize = 1 << 18;
 
@@ -24,9 +23,7 @@ impl Masque {
     /// Sends a packet of our own under a generation.
     pub(in crate::core) fn send(&mut self, generation: &mut Generation, packet: &[u8]) -> Result<(), DropReason> {
         let tunnel = generation.transport.masque().and_then(|tunnel| tunnel.tunnel).ok_or(DropReason::NoSession)?;
-        self.endpoint.send(tunnel, &mut packet.to_vec(), Origin::Local).map_err(|error| reason(&error))?;
-        self.unsent += packet.len();
-        Ok(())
+        self.endpoint.send(tunnel, &mut packet.to_vec(), Origin::Local).map_err(|error| reason(&error))
     }
 }
 
@@ -59,15 +56,13 @@ impl Engine {
         match masque.endpoint.send_frame(tunnel, headers, cut) {
             Ok(sent) => {
                 let bytes: usize = (0..sent).map(|number| cut.packet_len(number)).sum();
-                masque.unsent += bytes;
-                if masque.unsent >= FLUSH_AT {
-                    masque.flush(&mut self.transmits, now);
-                }
+                masque.send_full(tunnel.connection, &mut self.transmits, now);
                 active.counters.sealed.add(sent as u64);
                 active.counters.sealed_bytes.add(bytes as u64);
                 active.counters.tx_bytes.add(bytes as u64);
                 self.counters.sealed.add(sent as u64);
-                self.counters.copied.add(bytes as u64);
+                // Into the piece that QUIC wants, and by QUIC into its packet.
+                self.counters.copied.add(2 * bytes as u64);
                 match count - sent {
                     0 => Ok(()),
                     lost => {
@@ -113,21 +108,39 @@ impl Engine {
         if count == 0 {
             return None;
         }
-        masque.now = now;
         let run = segments.get(..count * stride).unwrap_or(segments);
         if masque.pool.capacity() < run.len() {
             masque.pool.reserve(POOL.max(run.len()));
         }
         masque.pool.extend_from_slice(run);
-        let mut run = masque.pool.split();
+        self.counters.copied.add(run.len() as u64);
+        let run = masque.pool.split();
+        self.quic_run(run, stride, (source, ecn), now);
+        Some(count)
+    }
+
+    /// Whether a socket's datagrams are QUIC's alone, and it is spoken here.
+    pub(in crate::core) fn is_all_quic(&self, bytes: &[u8], stride: usize) -> bool {
+        self.masque.is_some() && bytes.chunks(stride.max(1)).all(is_quic)
+    }
+
+    /// Takes QUIC packets and their memory.
+    pub(in crate::core) fn quic_datagram(&mut self, datagram: GivenDatagram, now: Instant) {
+        let GivenDatagram { bytes, stride, source, ecn } = datagram;
+        self.counters.datagrams.add(bytes.len().div_ceil(stride.max(1)) as u64);
+        self.quic_run(bytes, stride, (source, ecn), now);
+    }
+
+    fn quic_run(&mut self, mut run: BytesMut, stride: usize, (source, ecn): (SocketAddr, Ecn), now: Instant) {
+        let Some(masque) = &mut self.masque else { return };
+        masque.now = now;
         while !run.is_empty() {
-            let datagram = run.split_to(stride.min(run.len()));
+            let datagram = run.split_to(stride.clamp(1, run.len()));
             masque.endpoint.handle_datagram(source, None, ecn, datagram, now);
         }
         masque.endpoint.settle(now);
         self.masque_events(now);
         self.take_packets(now);
-        Some(count)
     }
 
     /// Walks the packets that came out of tunnels on.
@@ -142,9 +155,8 @@ impl Engine {
             if let Some((_, generation)) = self.peers[slot].generation(id) {
                 generation.counters.rx_bytes.add(packet.len() as u64);
             }
-            let (start, room) = self.deliveries.open(packet.len());
-            room.copy_from_slice(&packet);
-            if let Err(reason) = self.opened(slot, id, start..start + packet.len(), now) {
+            let place = self.deliveries.keep(packet);
+            if let Err(reason) = self.opened(slot, id, place, now) {
                 self.counters.dropped(reason);
             }
         }

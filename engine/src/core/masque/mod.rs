@@ -15,7 +15,7 @@ pub use set_up::{MasqueServer, PlainMasque};
 
 use crate::core::control_packet;
 use crate::generation::{Generation, GenerationId, MasqueGateway, Transport};
-use crate::masque::session::{Congestion, ConnectError, Endpoint, EndpointConfig, Settings, TunnelId};
+use crate::masque::session::{Congestion, ConnectError, Endpoint, EndpointConfig, Settings, Transmit, TunnelId};
 use crate::packet::TransmitQueue;
 use crate::random::{Random, Seed};
 use bytes::BytesMut;
@@ -42,8 +42,6 @@ pub(super) struct Masque {
     routes: Option<Vec<IpNet>>,
     /// Memory for datagrams that came in; they are opened in place.
     pool: BytesMut,
-    /// Bytes that were given to QUIC and not asked back yet.
-    unsent: usize,
     /// The time of the last call.
     now: Instant,
 }
@@ -79,7 +77,6 @@ impl Masque {
             clients: Clients::default(),
             routes: None,
             pool: BytesMut::new(),
-            unsent: 0,
             now,
         })
     }
@@ -87,15 +84,13 @@ impl Masque {
     /// Moves what QUIC wants to send to the socket's queue, where its batches lie as they are.
     pub(super) fn flush(&mut self, transmits: &mut TransmitQueue, now: Instant) {
         self.now = now;
-        self.unsent = 0;
-        loop {
-            let mut buffer = transmits.buffer();
-            let Some(transmit) = self.endpoint.poll_transmit(&mut buffer, now) else {
-                return transmits.give_back(buffer);
-            };
-            // QUIC keeps to the limits of a batch (`Endpoint::poll_transmit`).
-            transmits.push_ready(transmit.destination, transmit.ecn, transmit.segment, buffer);
-        }
+        queue_all(transmits, |buffer| self.endpoint.poll_transmit(buffer, now));
+    }
+
+    /// Moves what fills a connection's batches; the rest waits for the next frame, or for [`Self::flush`].
+    fn send_full(&mut self, connection: ConnectionHandle, transmits: &mut TransmitQueue, now: Instant) {
+        self.now = now;
+        queue_all(transmits, |buffer| self.endpoint.poll_full(connection, buffer, now));
     }
 
     /// Begins a connection and asks for a tunnel through it.
@@ -123,5 +118,15 @@ impl Masque {
             self.tunnels.remove(&tunnel);
         }
         self.endpoint.close(connection, self.now);
+    }
+}
+
+/// Queues what `poll` gives, until it gives nothing.
+fn queue_all(transmits: &mut TransmitQueue, mut poll: impl FnMut(&mut Vec<u8>) -> Option<Transmit>) {
+    loop {
+        let mut buffer = transmits.buffer();
+        let Some(transmit) = poll(&mut buffer) else { return transmits.give_back(buffer) };
+        // QUIC keeps to the limits of a batch (`Endpoint::poll_transmit`).
+        transmits.push_ready(transmit.destination, transmit.ecn, transmit.segment, buffer);
     }
 }

@@ -189,8 +189,7 @@ impl Endpoint {
         }
         while let Some(handle) = self.sending.pop_front() {
             let Some((connection, _)) = self.connections.get_mut(&handle) else { continue };
-            let segments = (MAX_BATCH / usize::from(connection.quic.current_mtu())).clamp(1, MAX_SEGMENTS);
-            if let Some(sent) = connection.quic.poll_transmit(now, segments, buffer) {
+            if let Some(sent) = connection.quic.poll_transmit(now, segments(connection), buffer) {
                 self.sending.push_back(handle);
                 return Some(transmit(&sent, self.settings.congestion.reacts_to_ecn()));
             }
@@ -198,6 +197,20 @@ impl Endpoint {
             self.update(handle, now);
         }
         None
+    }
+
+    /// Like [`Self::poll_transmit`], of one connection, and only when the packets that wait fill a batch. What waits else
+    /// does so for [`Self::poll_transmit`].
+    pub fn poll_full(&mut self, handle: ConnectionHandle, buffer: &mut Vec<u8>, now: Instant) -> Option<Transmit> {
+        let (connection, _) = self.connections.get_mut(&handle)?;
+        let segments = segments(connection);
+        // The space is told with what each packet takes besides its bytes: it is never less than what is free.
+        let waiting = self.settings.send_queue.saturating_sub(connection.quic.datagrams().send_buffer_space());
+        if waiting < segments * usize::from(connection.quic.current_mtu()) {
+            return None;
+        }
+        let sent = connection.quic.poll_transmit(now, segments, buffer)?;
+        Some(transmit(&sent, self.settings.congestion.reacts_to_ecn()))
     }
 
     /// When [`Self::handle_deadline`] wants to be called.
@@ -301,6 +314,12 @@ impl std::fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Endpoint").field("connections", &self.connections.len()).finish_non_exhaustive()
     }
+}
+
+/// Most datagrams of full size in one batch. With a segment more, what an acknowledgement adds to the first one, and so
+/// to all, would make the batch longer than the system takes.
+fn segments(connection: &Connection) -> usize {
+    (MAX_BATCH / usize::from(connection.quic.current_mtu())).clamp(1, MAX_SEGMENTS)
 }
 
 fn transmit(sent: &quinn_proto::Transmit, may_mark: bool) -> Transmit {

@@ -5,6 +5,7 @@ mod sys;
 
 use super::{ReceiveReport, SendReport, Socket, UdpConfig};
 use crate::wait::{OsHandle, Waitable};
+use bytes::BytesMut;
 use nix::{
     errno::Errno,
     sys::socket::{SockaddrStorage, getsockname, setsockopt, sockopt},
@@ -14,8 +15,8 @@ use std::{
     net::{Ipv4Addr, SocketAddr, SocketAddrV6},
     os::fd::{AsFd, AsRawFd, OwnedFd},
 };
-use sys::{DATAGRAM, Incoming, Outgoing, RECEIVE_MESSAGES, SEND_MESSAGES, Tos};
-use vestibule_engine::packet::{Datagram, Datagrams, Transmit, TransmitQueue};
+use sys::{Incoming, Outgoing, RECEIVE_MESSAGES, SEND_MESSAGES, Tos};
+use vestibule_engine::packet::{Datagram, Datagrams, Ecn, GivenDatagram, Transmit, TransmitQueue};
 
 /// A UDP socket that sends and receives batches.
 #[derive(Debug)]
@@ -28,7 +29,8 @@ pub struct Udp {
     gso: bool,
     /// Datagrams of the queue's first batch that have left one by one already.
     progress: usize,
-    slots: Box<[[u8; DATAGRAM]]>,
+    /// Memory for datagrams. What is given away of it comes back when nobody holds it any longer.
+    slots: Vec<BytesMut>,
     found: Vec<Incoming>,
     overflowed: u32,
     report: ReceiveReport,
@@ -47,7 +49,7 @@ impl Udp {
             mapped,
             gso: true,
             progress: 0,
-            slots: vec![[0; DATAGRAM]; RECEIVE_MESSAGES].into_boxed_slice(),
+            slots: vec![BytesMut::new(); RECEIVE_MESSAGES],
             found: Vec::with_capacity(RECEIVE_MESSAGES),
             overflowed: 0,
             report: ReceiveReport::default(),
@@ -202,7 +204,8 @@ impl Socket for Udp {
             self.report.overflowed = u64::from(total.wrapping_sub(self.overflowed));
             self.overflowed = total;
         }
-        Ok(Batch { found: self.found.iter(), slots: self.slots.iter_mut(), errors: &mut self.report.errors })
+        let Self { found, slots, report, .. } = self;
+        Ok(Batch { found, slots, next: 0, errors: &mut report.errors })
     }
 
     fn receive_report(&self) -> ReceiveReport {
@@ -236,24 +239,42 @@ impl Socket for Udp {
 }
 
 struct Batch<'a> {
-    found: std::slice::Iter<'a, Incoming>,
-    slots: std::slice::IterMut<'a, [u8; DATAGRAM]>,
+    found: &'a [Incoming],
+    slots: &'a mut [BytesMut],
+    next: usize,
     errors: &'a mut u64,
 }
 
-impl Datagrams for Batch<'_> {
-    fn next_datagram(&mut self) -> Option<Datagram<'_>> {
+impl Batch<'_> {
+    /// The next usable datagram's number, stride, source and ECN field.
+    fn next_usable(&mut self) -> Option<(usize, usize, SocketAddr, Ecn)> {
         loop {
-            let (found, slot) = (self.found.next()?, self.slots.next()?);
+            let found = self.found.get(self.next)?;
             match found.source {
                 Some(source) if !found.truncated && found.len > 0 => {
                     let stride = found.stride.unwrap_or(found.len).min(found.len);
-                    return Some(Datagram { bytes: &mut slot[..found.len], stride, source, ecn: found.ecn });
+                    return Some((self.next, stride, source, found.ecn));
                 }
                 // An empty datagram is nobody's; one cut short cannot authenticate.
                 _ => *self.errors += 1,
             }
+            self.next += 1;
         }
+    }
+}
+
+impl Datagrams for Batch<'_> {
+    fn next_datagram(&mut self) -> Option<Datagram<'_>> {
+        let (number, stride, source, ecn) = self.next_usable()?;
+        self.next += 1;
+        Some(Datagram { bytes: self.slots.get_mut(number)?, stride, source, ecn })
+    }
+
+    fn give_datagram(&mut self, wanted: impl Fn(&[u8], usize) -> bool) -> Option<GivenDatagram> {
+        let (number, stride, source, ecn) = self.next_usable()?;
+        let slot = self.slots.get_mut(number).filter(|slot| wanted(slot, stride))?;
+        self.next += 1;
+        Some(GivenDatagram { bytes: slot.split(), stride, source, ecn })
     }
 }
 

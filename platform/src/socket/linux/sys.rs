@@ -1,6 +1,7 @@
 //! `sendmmsg` and `recvmmsg` with the control messages of GSO, GRO, ECN and receive overflows.
 #![allow(unsafe_code, reason = "system calls with control messages, without allocating per call")]
 
+use bytes::BytesMut;
 use nix::{
     errno::Errno,
     libc,
@@ -105,7 +106,7 @@ fn append<T: Copy>(control: &mut Control, used: usize, level: i32, kind: i32, va
     used + space
 }
 
-/// One received message: bytes `0..len` of its slot.
+/// One received message, which is what its slot holds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Incoming {
     pub(super) len: usize,
@@ -119,12 +120,9 @@ pub(super) struct Incoming {
     pub(super) ecn: Ecn,
 }
 
-/// Receives up to [`RECEIVE_MESSAGES`] messages into slots of [`DATAGRAM`] bytes, and describes them in `found`.
-pub(super) fn receive(
-    socket: BorrowedFd<'_>,
-    slots: &mut [[u8; DATAGRAM]],
-    found: &mut Vec<Incoming>,
-) -> Result<(), Errno> {
+/// Receives up to [`RECEIVE_MESSAGES`] messages into as many slots, in place of what they hold, and describes them in
+/// `found`. A slot whose memory was given away, and is not free again, gets other memory.
+pub(super) fn receive(socket: BorrowedFd<'_>, slots: &mut [BytesMut], found: &mut Vec<Incoming>) -> Result<(), Errno> {
     found.clear();
     let count = slots.len().min(RECEIVE_MESSAGES);
     let mut controls = [Control([0; CONTROL]); RECEIVE_MESSAGES];
@@ -136,8 +134,10 @@ pub(super) fn receive(
     let mut headers: [libc::mmsghdr; RECEIVE_MESSAGES] = unsafe { mem::zeroed() };
     let rooms = slots.iter_mut().zip(&mut names).zip(&mut pieces).zip(&mut controls);
     for (header, (((slot, name), piece), control)) in headers[..count].iter_mut().zip(rooms) {
-        piece.iov_base = slot.as_mut_ptr().cast();
-        piece.iov_len = slot.len();
+        slot.clear();
+        slot.reserve(DATAGRAM);
+        piece.iov_base = slot.spare_capacity_mut().as_mut_ptr().cast();
+        piece.iov_len = DATAGRAM;
         let header = &mut header.msg_hdr;
         header.msg_name = ptr::from_mut(name).cast();
         header.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
@@ -149,13 +149,17 @@ pub(super) fn receive(
     let flags = libc::MSG_DONTWAIT;
     let received =
         // SAFETY: the first `count` headers point to slots, names, pieces and controls that outlive the call and are
-        // written by nobody else (`slots` is borrowed mutably), and `socket` is open meanwhile.
+        // written by nobody else (`slots` is borrowed mutably), and `socket` is open meanwhile. A slot is empty and has
+        // room for `DATAGRAM` bytes.
         unsafe { libc::recvmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), count as _, flags as _, ptr::null_mut()) };
     let received = usize::try_from(Errno::result(received)?).unwrap_or(0);
-    for (header, name) in headers[..received].iter().zip(&names) {
+    for ((header, name), slot) in headers[..received].iter().zip(&names).zip(slots) {
+        let len = (header.msg_len as usize).min(DATAGRAM);
+        // SAFETY: the system has written so many bytes to the start of the slot, which was empty and has that room.
+        unsafe { slot.set_len(len) };
         let (stride, overflowed, ecn) = control_messages(&header.msg_hdr);
         found.push(Incoming {
-            len: header.msg_len as usize,
+            len,
             stride,
             source: address(name, header.msg_hdr.msg_namelen),
             truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
