@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use vestibule_engine::core::{Engine, EngineConfig, MasqueServer, PeerId, PeerKind};
-use vestibule_engine::generation::{GenerationId, MasqueConfig, MasqueEnd, MasqueGateway, PrivateKey};
+use vestibule_engine::generation::{GenerationId, MasqueAsks, MasqueConfig, MasqueEnd, MasqueGateway, PrivateKey};
 use vestibule_engine::masque::request::{Credentials, UriTemplate};
 use vestibule_engine::masque::session::tls;
 use vestibule_engine::policy::{Action, Policy};
@@ -94,6 +94,7 @@ pub fn end(own: &Credential, side: &Side, device: &[IpNet], seed: [u8; 32], now:
                 template,
                 credentials: Credentials::None,
                 addresses: device.to_vec(),
+                asks: MasqueAsks::default(),
             }))
         }
         Side::Gateway { certificate } => {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use vestibule_engine::core::{Engine, EngineConfig, MasqueServer, PeerId, PeerKind};
 use vestibule_engine::generation::{
-    GenerationConfig, GenerationId, MasqueConfig, MasqueEnd, MasqueGateway, PrivateKey,
+    GenerationConfig, GenerationId, MasqueAsks, MasqueConfig, MasqueEnd, MasqueGateway, PrivateKey,
 };
 use vestibule_engine::masque::request::Credentials;
 use vestibule_engine::masque::session::tls;
@@ -175,6 +175,7 @@ impl Pair {
             template: template(),
             credentials: Credentials::None,
             addresses: vec!["100.96.0.2/32".parse().unwrap()],
+            asks: MasqueAsks::default(),
         }));
         let tls = Arc::new(tls::server(server).unwrap());
         gateway.serve_masque(MasqueServer { tls, templates: vec![template()] }, now).unwrap();
