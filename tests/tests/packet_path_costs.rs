@@ -1,13 +1,12 @@
 //! What the packet path costs, counted: it allocates nothing once it is warm, and copies no more than it says.
-#![allow(unsafe_code, clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, missing_docs)]
 
 use bytes::BytesMut;
 use rustls::pki_types::PrivateKeyDer;
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
+use vestibule_counting::allocations;
 use vestibule_engine::core::{Engine, EngineConfig, MasqueServer, PeerId, PeerKind};
 use vestibule_engine::generation::{
     GenerationConfig, GenerationId, MasqueAsks, MasqueConfig, MasqueEnd, MasqueGateway, PrivateKey,
@@ -19,35 +18,8 @@ use vestibule_engine::policy::{Action, Policy};
 use vestibule_engine::random::Seed;
 use vestibule_tests::masque::{GATEWAY, template, trust};
 
-thread_local! {
-    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-// SAFETY: every call is passed on unchanged to the system allocator, whose contract is the same; counting touches only
-// a thread-local `Cell` without a destructor and allocates nothing itself.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller keeps `alloc`'s contract, which is `System`'s.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: `pointer` came from `alloc` above with the same layout.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.with(|count| count.set(count.get() + 1));
-        // SAFETY: `pointer` came from `alloc` above with the same layout; the caller keeps `realloc`'s contract.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: vestibule_counting::Counting = vestibule_counting::Counting;
 
 const PEER: PeerId = PeerId(1);
 const SUPER_PACKET: usize = 40 + 40 * 1380;
@@ -249,16 +221,16 @@ fn a_warm_path_allocates_nothing_and_merges_the_super_packet_again() {
         pair.transfer(&mut bytes, seq);
         seq += 40 * 1380;
     }
-    let before = ALLOCATIONS.with(Cell::get);
+    let before = allocations();
     let mut shape = Vec::with_capacity(50);
-    let capacity = ALLOCATIONS.with(Cell::get) - before;
+    let capacity = allocations() - before;
     for _ in 0..50 {
         shape.push(pair.transfer(&mut bytes, seq));
         seq += 40 * 1380;
     }
-    let allocations = ALLOCATIONS.with(Cell::get) - before - capacity;
+    let asked = allocations() - before - capacity;
     assert!(shape.iter().all(|(frames, len)| *len >= SUPER_PACKET && *frames <= 2), "{shape:?}");
-    assert_eq!(allocations, 0, "allocations over {} packets", 50 * 40);
+    assert_eq!(asked, 0, "allocations over {} packets", 50 * 40);
     assert_eq!(pair.gateway.counters().delivered.get(), 58 * 40);
 }
 
@@ -301,14 +273,14 @@ fn a_warm_masque_path_copies_and_allocates_no_more_than_it_says() {
         seq += 40 * 1380;
     }
     let copied = |pair: &Pair| [&pair.device, &pair.gateway].map(|engine| engine.counters().copied.get());
-    let before = (ALLOCATIONS.with(Cell::get), copied(&pair));
+    let before = (allocations(), copied(&pair));
     let mut shape = Vec::with_capacity(64);
-    let capacity = ALLOCATIONS.with(Cell::get) - before.0;
+    let capacity = allocations() - before.0;
     for _ in 0..64 {
         shape.push(pair.transfer(&mut bytes, seq));
         seq += 40 * 1380;
     }
-    let allocations = ALLOCATIONS.with(Cell::get) - before.0 - capacity;
+    let allocations = allocations() - before.0 - capacity;
     let [device, gateway] = copied(&pair);
     assert!(shape.iter().all(|(frames, len)| *len >= SUPER_PACKET && *frames <= 2), "{shape:?}");
     assert_eq!(device - before.1[0], 64 * 2 * (40 * (40 + 1380)), "twice, outbound");

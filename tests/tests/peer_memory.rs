@@ -1,52 +1,18 @@
 //! What a peer costs while it is idle, counted by the allocator itself.
-#![allow(unsafe_code, clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, missing_docs)]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
+use vestibule_counting::held;
 use vestibule_engine::core::{Engine, EngineConfig, PeerId, PeerKind};
 use vestibule_engine::generation::{GenerationConfig, GenerationId, PrivateKey};
 use vestibule_engine::packet::{Datagram, Datagrams, Ecn};
 use vestibule_engine::policy::{Action, Policy};
 use vestibule_engine::random::Seed;
 
-thread_local! {
-    static HELD: Cell<isize> = const { Cell::new(0) };
-}
-
-fn count(bytes: usize, sign: isize) {
-    HELD.with(|held| held.set(held.get() + sign * bytes as isize));
-}
-
-struct Counting;
-
-// SAFETY: every call is passed on unchanged to the system allocator, whose contract is the same; counting touches only
-// a thread-local `Cell` without a destructor and allocates nothing itself.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size(), 1);
-        // SAFETY: the caller keeps `alloc`'s contract, which is `System`'s.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count(layout.size(), -1);
-        // SAFETY: `pointer` came from `alloc` above with the same layout.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count(layout.size(), -1);
-        count(size, 1);
-        // SAFETY: `pointer` came from `alloc` above with the same layout; the caller keeps `realloc`'s contract.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: vestibule_counting::Counting = vestibule_counting::Counting;
 
 /// A power of two, so that tables which double are as full as they get.
 const PEERS: u64 = 1024;
@@ -99,7 +65,6 @@ fn an_idle_peer_costs_little_and_its_session_not_much_more() {
         index,
     };
     let mut gateway = engine(&gateway_key, now);
-    let held = || HELD.with(Cell::get);
     let per_peer = |before: isize| (held() - before) / PEERS as isize;
 
     let empty = held();

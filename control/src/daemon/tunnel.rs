@@ -143,6 +143,9 @@ impl Tunnel {
             ("engine.retired", &engine.retired),
             ("engine.control_sent", &engine.control_sent),
             ("engine.holds_expired", &engine.holds_expired),
+            ("engine.connections_failed", &engine.connections_failed),
+            ("engine.peers_malformed", &engine.peers_malformed),
+            ("engine.peers_excessive", &engine.peers_excessive),
         ];
         let stages = self.handle.counters().snapshot();
         let mut all: BTreeMap<String, u64> =

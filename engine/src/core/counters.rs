@@ -80,6 +80,16 @@ pub struct Counters {
     pub holds_expired: Counter,
     /// Markers, acknowledgements and ends sent.
     pub control_sent: Counter,
+    /// QUIC connections that failed before they carried anything: TLS, versions, transport parameters.
+    pub connections_failed: Counter,
+    /// Clients' connections that were closed because there was no tunnel in them.
+    pub connections_unused: Counter,
+    /// Requests for tunnels that were refused: nobody's key, another target than we serve.
+    pub tunnels_refused: Counter,
+    /// Tunnels and connections closed because the peer broke the rules of QUIC, HTTP/3, capsules or HTTP datagrams.
+    pub peers_malformed: Counter,
+    /// The same of peers that asked for more than anybody needs, or did not take what they were sent.
+    pub peers_excessive: Counter,
     drops: [Counter; DropReason::ALL.len()],
     generations: Mutex<BTreeMap<GenerationId, Arc<GenerationCounters>>>,
 }

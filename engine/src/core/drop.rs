@@ -41,7 +41,8 @@ pub enum DropReason {
     UnexpectedHandshake,
     /// mac1 is wrong, or the initiator must first prove its address.
     HandshakeRefused,
-    /// More handshakes wait to be answered than there is room for; the initiator tries again.
+    /// More handshakes wait to be answered than there is room for; the initiator tries again. A QUIC client is told: by a
+    /// Retry, which asks it to prove its address, or a refusal.
     TooManyHandshakes,
     /// A handshake timestamp that is not above the greatest seen from that key.
     StaleHandshake,
@@ -55,13 +56,17 @@ pub enum DropReason {
     QueueFull,
     /// What a tunnel must not carry: outside its routes or its scope, link-local, at the end of its hop limit.
     NotCarried,
-    /// It came through a tunnel that belongs to no generation.
+    /// It came through a tunnel that is not open, or belongs to no generation.
     NoTunnel,
+    /// A QUIC packet of no connection of ours, which begins none either.
+    UnknownConnection,
+    /// An HTTP datagram whose context nobody registered, or that is too short for one.
+    UnknownContext,
 }
 
 impl DropReason {
     /// All reasons, in counter order.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 28] = [
         Self::Malformed,
         Self::NoRoute,
         Self::NoGeneration,
@@ -88,6 +93,8 @@ impl DropReason {
         Self::QueueFull,
         Self::NotCarried,
         Self::NoTunnel,
+        Self::UnknownConnection,
+        Self::UnknownContext,
     ];
 
     /// The name used in metrics and logs.
@@ -120,6 +127,8 @@ impl DropReason {
             Self::QueueFull => "queue_full",
             Self::NotCarried => "not_carried",
             Self::NoTunnel => "no_tunnel",
+            Self::UnknownConnection => "unknown_connection",
+            Self::UnknownContext => "unknown_context",
         }
     }
 }

@@ -10,19 +10,28 @@ const PAGE: &str = include_str!("../../../docs/masque.md");
 const RULES: [(char, usize); 4] = [('R', 12), ('U', 10), ('C', 16), ('D', 23)];
 
 /// Rule -> (standing, tests).
-fn rows() -> BTreeMap<String, (String, BTreeSet<String>)> {
-    let mut rows = BTreeMap::new();
+type Rows = BTreeMap<String, (String, BTreeSet<String>)>;
+
+/// The rows about rules, and the tests that the rows about bad input name.
+fn rows() -> (Rows, BTreeSet<String>) {
+    let (mut rows, mut bad_input) = (BTreeMap::new(), BTreeSet::new());
     for line in PAGE.lines().filter(|line| line.starts_with("| ")) {
         let cells: Vec<_> = line.trim_matches('|').split(" | ").map(str::trim).collect();
         let [rule, _, standing, tests] = cells[..] else { panic!("not four cells: {line}") };
-        if rule == "rule" || rule.starts_with("--") {
+        if ["rule", "what a peer does"].contains(&rule) || rule.starts_with("--") {
             continue;
         }
-        let tests = tests.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+        let tests: BTreeSet<_> = tests.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+        if !rule.starts_with(|kind: char| RULES.iter().any(|(known, _)| *known == kind)) {
+            // The table of bad input: its rows begin with what a peer does.
+            assert!(!tests.is_empty(), "{line}");
+            bad_input.extend(tests);
+            continue;
+        }
         let twice = rows.insert(rule.to_owned(), (standing.to_owned(), tests));
         assert!(twice.is_none(), "two rows about {rule}");
     }
-    rows
+    (rows, bad_input)
 }
 
 /// The names of all tests in a directory; of the end-to-end tests, those about MASQUE.
@@ -34,7 +43,7 @@ fn tests(directory: &Path, names: &mut BTreeSet<String>) {
             continue;
         }
         let name = path.file_name().unwrap().to_string_lossy();
-        if directory.ends_with("tests/tests") && !name.starts_with("masque_") {
+        if directory.ends_with("tests") && !name.starts_with("masque_") {
             continue;
         }
         let text = std::fs::read_to_string(&path).unwrap();
@@ -59,10 +68,11 @@ fn rules_of(test: &str) -> impl Iterator<Item = String> + '_ {
 fn every_rule_has_a_row_and_every_row_its_tests() {
     let mut names = BTreeSet::new();
     let engine = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for directory in ["src/masque", "../platform/src/carrier", "../tests/tests"] {
+    for directory in ["src/masque", "../platform/src/carrier", "../tests/tests", "tests"] {
         tests(&engine.join(directory), &mut names);
     }
-    let rows = rows();
+    let (rows, bad_input) = rows();
+    assert!(bad_input.is_subset(&names), "{:?} are no tests", bad_input.difference(&names).collect::<Vec<_>>());
     let rules: BTreeSet<_> =
         RULES.iter().flat_map(|(kind, most)| (1..=*most).map(move |number| format!("{kind}{number}"))).collect();
     assert_eq!(rows.keys().cloned().collect::<BTreeSet<_>>(), rules);

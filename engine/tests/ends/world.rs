@@ -241,7 +241,7 @@ impl World {
 }
 
 /// A certificate of its own and its P-256 key.
-fn identity(name: &str) -> tls::Identity {
+pub(crate) fn identity(name: &str) -> tls::Identity {
     let signed = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
     let key = PrivateKeyDer::try_from(signed.signing_key.serialize_der()).unwrap();
     tls::Identity { chain: vec![signed.cert.into()], key }

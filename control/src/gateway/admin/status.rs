@@ -79,6 +79,11 @@ fn counters(counters: &Counters) -> Value {
         "handshakes": counters.handshakes.get(),
         "commits": counters.commits.get(),
         "retired": counters.retired.get(),
+        "connections_failed": counters.connections_failed.get(),
+        "connections_unused": counters.connections_unused.get(),
+        "tunnels_refused": counters.tunnels_refused.get(),
+        "peers_malformed": counters.peers_malformed.get(),
+        "peers_excessive": counters.peers_excessive.get(),
         "drops": drops,
     })
 }

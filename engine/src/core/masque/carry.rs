@@ -5,14 +5,15 @@ use crate::core::peer::Peer;
 use crate::core::{DropReason, Engine};
 use crate::generation::Generation;
 use crate::masque::ip::Refusal;
-use crate::masque::session::{Origin, SendError};
+use crate::masque::session::{Drops, Origin, SendError};
 use crate::packet::{Cut, Ecn, GivenDatagram, Head, Headers};
 use bytes::BytesMut;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-/// Memory for datagrams that came in is allocated in pieces of this size.
-const POOL: usize = 1 << 18;
+/// Of datagrams that come with their memory, fewer bytes are copied out of it: a piece of a stream that waits for those
+/// before it would hold all of it, and quinn counts no more than its datagram.
+const WORTH_GIVING: usize = 8 << 10;
 
 /// True of the first byte of every QUIC packet and of no WireGuard message.
 fn is_quic(datagram: &[u8]) -> bool {
@@ -51,41 +52,35 @@ impl Engine {
         let (Some(masque), Peer { active: Some(active), .. }) = (&mut self.masque, &mut self.peers[slot]) else {
             return Err(DropReason::NoGeneration);
         };
-        let tunnel = active.transport.masque().and_then(|tunnel| tunnel.tunnel).ok_or(DropReason::NoSession)?;
-        let count = cut.count();
-        match masque.endpoint.send_frame(tunnel, headers, cut) {
-            Ok(sent) => {
-                let bytes: usize = (0..sent).map(|number| cut.packet_len(number)).sum();
+        let (sent, error) = match active.transport.masque().and_then(|tunnel| tunnel.tunnel) {
+            Some(tunnel) => {
+                let outcome = masque.endpoint.send_frame(tunnel, headers, cut);
                 masque.send_full(tunnel.connection, &mut self.transmits, now);
-                active.counters.sealed.add(sent as u64);
-                active.counters.sealed_bytes.add(bytes as u64);
-                active.counters.tx_bytes.add(bytes as u64);
-                self.counters.sealed.add(sent as u64);
-                // Into the piece that QUIC wants, and by QUIC into its packet.
-                self.counters.copied.add(2 * bytes as u64);
-                match count - sent {
-                    0 => Ok(()),
-                    lost => {
-                        self.counters.dropped_many(DropReason::QueueFull, lost as u64 - 1);
-                        Err(DropReason::QueueFull)
-                    }
-                }
+                outcome
             }
-            Err(error) => {
-                if let SendError::Refused(refusal) = error {
-                    self.answer_refusal(cut, refusal);
-                }
-                self.counters.dropped_many(reason(&error), count as u64 - 1);
-                Err(reason(&error))
-            }
+            None => (0, Some(SendError::NotOpen)),
+        };
+        let bytes: usize = (0..sent).map(|number| cut.packet_len(number)).sum();
+        active.counters.sealed.add(sent as u64);
+        active.counters.sealed_bytes.add(bytes as u64);
+        active.counters.tx_bytes.add(bytes as u64);
+        self.counters.sealed.add(sent as u64);
+        // Into the piece that QUIC wants, and by QUIC into its packet.
+        self.counters.copied.add(2 * bytes as u64);
+        let Some(error) = error else { return Ok(()) };
+        if let SendError::Refused(refusal) = error {
+            self.answer_refusal(cut, sent, refusal);
         }
+        // The caller counts one.
+        self.counters.dropped_many(reason(&error), (cut.count() - sent) as u64 - 1);
+        Err(reason(&error))
     }
 
-    /// Tells the sender of a frame why its packets do not travel.
+    /// Tells the sender of a frame why its packets from `number` on do not travel.
     #[cold]
-    fn answer_refusal(&mut self, cut: &Cut<'_>, refusal: Refusal) {
+    fn answer_refusal(&mut self, cut: &Cut<'_>, number: usize, refusal: Refusal) {
         let mut head = Head::new();
-        let rest = cut.packet(0, &mut head);
+        let rest = cut.packet(number, &mut head);
         let packet = [head.bytes(), rest].concat();
         let Ok(headers) = Headers::parse(&packet) else { return };
         if let Some(len) = refusal.answer(&packet, &headers, None, &mut self.scratch) {
@@ -109,12 +104,9 @@ impl Engine {
             return None;
         }
         let run = segments.get(..count * stride).unwrap_or(segments);
-        if masque.pool.capacity() < run.len() {
-            masque.pool.reserve(POOL.max(run.len()));
-        }
-        masque.pool.extend_from_slice(run);
+        // Memory of its own, for the same reason.
+        let run = BytesMut::from(run);
         self.counters.copied.add(run.len() as u64);
-        let run = masque.pool.split();
         self.quic_run(run, stride, (source, ecn), now);
         Some(count)
     }
@@ -126,8 +118,12 @@ impl Engine {
 
     /// Takes QUIC packets and their memory.
     pub(in crate::core) fn quic_datagram(&mut self, datagram: GivenDatagram, now: Instant) {
-        let GivenDatagram { bytes, stride, source, ecn } = datagram;
+        let GivenDatagram { mut bytes, stride, source, ecn } = datagram;
         self.counters.datagrams.add(bytes.len().div_ceil(stride.max(1)) as u64);
+        if bytes.len() < WORTH_GIVING {
+            self.counters.copied.add(bytes.len() as u64);
+            bytes = BytesMut::from(&bytes[..]);
+        }
         self.quic_run(bytes, stride, (source, ecn), now);
     }
 
@@ -141,6 +137,7 @@ impl Engine {
         masque.endpoint.settle(now);
         self.masque_events(now);
         self.take_packets(now);
+        self.count_drops();
     }
 
     /// Walks the packets that came out of tunnels on.
@@ -160,6 +157,27 @@ impl Engine {
                 self.counters.dropped(reason);
             }
         }
+    }
+
+    /// Counts what came to the endpoint and went no further.
+    fn count_drops(&mut self) {
+        let Some(masque) = &mut self.masque else { return };
+        let drops = masque.endpoint.take_drops();
+        if drops == Drops::default() {
+            return;
+        }
+        for (reason, count) in [
+            (DropReason::UnknownConnection, drops.no_connection),
+            (DropReason::TooManyHandshakes, drops.busy),
+            (DropReason::NoTunnel, drops.no_tunnel),
+            (DropReason::UnknownContext, drops.no_context),
+            (DropReason::NotCarried, drops.refused),
+            (DropReason::QueueFull, drops.overrun),
+        ] {
+            self.counters.dropped_many(reason, count);
+        }
+        self.counters.peers_malformed.add(drops.malformed_requests);
+        self.counters.tunnels_refused.add(drops.refused_requests);
     }
 
     /// Moves what QUIC wants to send to the socket's queue.

@@ -7,7 +7,7 @@ use crate::generation::{GenerationId, MasqueEnd, MasqueTunnel, PublicKey};
 use crate::masque::capsule::RequestedAddress;
 use crate::masque::ip::Scope;
 use crate::masque::request::{Answer, Incoming, Target};
-use crate::masque::session::{Event, TunnelError, TunnelId, tls};
+use crate::masque::session::{ConnectionError, Event, Fault, TunnelError, TunnelId, tls};
 use ipnet::IpNet;
 use quinn_proto::ConnectionHandle;
 use std::time::Instant;
@@ -38,10 +38,11 @@ impl Engine {
                 }),
                 Event::Ended(tunnel, Some(TunnelError::Connection)) => lost.push(tunnel.connection),
                 Event::Ended(tunnel, error) => {
-                    let end = error.map_or(TunnelEnd::InOrder, TunnelEnd::Tunnel);
-                    self.connection_lost(tunnel.connection, end, now);
+                    self.count_fault(error.as_ref().map_or(Fault::None, TunnelError::fault));
+                    self.tunnel_ended(tunnel, error.map_or(TunnelEnd::InOrder, TunnelEnd::Tunnel), now);
                 }
                 Event::Closed(connection, error) => {
+                    self.count_closed(&error);
                     let end = if error.is_in_order() { TunnelEnd::InOrder } else { error.into() };
                     self.connection_lost(connection, end, now);
                 }
@@ -50,6 +51,23 @@ impl Engine {
         }
         for connection in lost {
             self.connection_lost(connection, TunnelError::Connection.into(), now);
+        }
+    }
+
+    fn count_closed(&self, error: &ConnectionError) {
+        self.count_fault(error.fault());
+        match error {
+            ConnectionError::Unused { .. } => self.counters.connections_unused.add(1),
+            error if error.is_handshake() => self.counters.connections_failed.add(1),
+            _ => {}
+        }
+    }
+
+    fn count_fault(&self, fault: Fault) {
+        match fault {
+            Fault::Malformed => self.counters.peers_malformed.add(1),
+            Fault::Excessive => self.counters.peers_excessive.add(1),
+            Fault::None => {}
         }
     }
 
@@ -84,6 +102,7 @@ impl Engine {
                 None => 403,
             };
             masque.endpoint.refuse(id, &Answer::refused(status), now);
+            self.counters.tunnels_refused.add(1);
             return;
         };
         let addresses = &self.peers[slot].addresses;
@@ -171,7 +190,23 @@ impl Engine {
         }
     }
 
-    /// A connection, or the only tunnel in it, is gone: a device tries again.
+    /// A tunnel is gone. A client begins anew; a gateway leaves the connection to its client, which is to learn why.
+    fn tunnel_ended(&mut self, tunnel: TunnelId, end: TunnelEnd, now: Instant) {
+        let Some(masque) = &mut self.masque else { return };
+        let Some((slot, id)) = masque.connections.get(&tunnel.connection).copied() else { return };
+        let Some((_, generation)) = self.peers[slot].generation(id) else { return };
+        let Some(transport) = generation.transport.masque() else { return };
+        if matches!(transport.end, MasqueEnd::Device(_)) {
+            return self.connection_lost(tunnel.connection, end, now);
+        }
+        masque.tunnels.remove(&tunnel);
+        if transport.tunnel == Some(tunnel) {
+            transport.lost(now);
+            self.tell_tunnel(slot, id, TunnelNews::Ended(end));
+        }
+    }
+
+    /// A connection is gone: a client tries again.
     fn connection_lost(&mut self, connection: ConnectionHandle, end: TunnelEnd, now: Instant) {
         let Some(masque) = &mut self.masque else { return };
         let Some((slot, id)) = masque.connections.get(&connection).copied() else { return };

@@ -18,7 +18,6 @@ use crate::generation::{Generation, GenerationId, MasqueGateway, Transport};
 use crate::masque::session::{Congestion, ConnectError, Endpoint, EndpointConfig, Settings, Transmit, TunnelId};
 use crate::packet::TransmitQueue;
 use crate::random::{Random, Seed};
-use bytes::BytesMut;
 use clients::Clients;
 use ipnet::IpNet;
 use quinn_proto::ConnectionHandle;
@@ -40,8 +39,6 @@ pub(super) struct Masque {
     clients: Clients,
     /// What is advertised to them; `None`: whatever they ask for.
     routes: Option<Vec<IpNet>>,
-    /// Memory for datagrams that came in; they are opened in place.
-    pool: BytesMut,
     /// The time of the last call.
     now: Instant,
 }
@@ -76,7 +73,6 @@ impl Masque {
             tunnels: BTreeMap::new(),
             clients: Clients::default(),
             routes: None,
-            pool: BytesMut::new(),
             now,
         })
     }
@@ -127,6 +123,6 @@ fn queue_all(transmits: &mut TransmitQueue, mut poll: impl FnMut(&mut Vec<u8>) -
         let mut buffer = transmits.buffer();
         let Some(transmit) = poll(&mut buffer) else { return transmits.give_back(buffer) };
         // QUIC keeps to the limits of a batch (`Endpoint::poll_transmit`).
-        transmits.push_ready(transmit.destination, transmit.ecn, transmit.segment, buffer);
+        transmits.push_ready((transmit.destination, transmit.ecn), transmit.segment, false, buffer);
     }
 }

@@ -2,9 +2,10 @@
 
 use super::error::code;
 use super::event::{Event, TunnelId};
-use super::{ConnectionError, Settings, TunnelError};
+use super::{ConnectionError, Drops, Settings, TunnelError};
 use crate::masque::ip::{Role, Scope, inner_mtu};
 use crate::masque::request::{Outgoing, UriTemplate};
+use crate::masque::tunnel::budget::Budget;
 use crate::masque::tunnel::{Phase, Tunnel};
 use bytes::{Bytes, BytesMut};
 use h3wire::{H3Code, StreamId as H3Stream, UniKind};
@@ -12,7 +13,14 @@ use quinn_proto::{ConnectionHandle, Dir, StreamEvent, VarInt};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// Streams a peer may open at once: three of HTTP/3, reserved ones, requests for tunnels,
+const STREAMS: u32 = 64;
+/// and one more every so often.
+const STREAM_REFILL: Duration = Duration::from_secs(1);
+/// How long a client's connection may be without a tunnel, its handshake included.
+const UNUSED: Duration = Duration::from_secs(10);
 
 pub(super) struct Connection {
     pub(super) handle: ConnectionHandle,
@@ -22,7 +30,8 @@ pub(super) struct Connection {
     pub(super) grease: bool,
     /// See [`super::Settings::talk`].
     pub(super) talk: Option<IpAddr>,
-    pub(super) tunnels: BTreeMap<u64, Tunnel>,
+    /// Boxed: a node of the map has room for eleven, and most connections have one.
+    pub(super) tunnels: BTreeMap<u64, Box<Tunnel>>,
     pub(super) uni_wanted: VecDeque<UniKind>,
     /// Requests that wait for the peer's settings, in the order of their streams.
     pub(super) requests: VecDeque<(u64, Outgoing, Scope)>,
@@ -31,9 +40,16 @@ pub(super) struct Connection {
     pub(super) templates: Arc<[UriTemplate]>,
     /// Payloads of DATAGRAM capsules.
     pub(super) packets: VecDeque<(u64, Bytes)>,
+    /// Room for packets on their way into QUIC; the endpoint's, as long as it calls.
     pub(super) pool: BytesMut,
+    pub(super) drops: Drops,
     /// It waits in the endpoint's queue of those that may have something to send.
     pub(super) sending: bool,
+    streams: Budget,
+    /// Streams that we aborted, of which HTTP/3 is still to tell.
+    told_aborts: BTreeSet<u64>,
+    /// A client's connection has had no tunnel since then.
+    unused_since: Option<Instant>,
     over: bool,
 }
 
@@ -44,6 +60,7 @@ impl Connection {
         role: Role,
         settings: &Settings,
         templates: Arc<[UriTemplate]>,
+        now: Instant,
     ) -> Self {
         let mut config = h3wire::Config::default();
         config.enable_connect_protocol = role == Role::Gateway;
@@ -66,7 +83,11 @@ impl Connection {
             templates,
             packets: VecDeque::new(),
             pool: BytesMut::new(),
+            drops: Drops::default(),
             sending: false,
+            streams: Budget::new(STREAMS, STREAM_REFILL, now),
+            told_aborts: BTreeSet::new(),
+            unused_since: (role == Role::Gateway).then_some(now),
             over: false,
         }
     }
@@ -91,6 +112,39 @@ impl Connection {
         }
         // What ended in good order is forgotten once its last byte was handed over.
         self.tunnels.retain(|_, tunnel| !tunnel.ended);
+        self.expire(now, events);
+    }
+
+    /// A client that has no tunnel and asks for none takes the place of others.
+    fn expire(&mut self, now: Instant, events: &mut VecDeque<Event>) {
+        if self.role == Role::Client || !self.tunnels.is_empty() {
+            self.unused_since = None;
+            return;
+        }
+        let since = *self.unused_since.get_or_insert(now);
+        if !self.over && now >= since + UNUSED {
+            self.close_for(ConnectionError::Unused { after: UNUSED }, H3Code::NO_ERROR, "no tunnel", now, events);
+        }
+    }
+
+    /// True of a client's connection as long as it has no tunnel: its handshake may not even be complete.
+    pub(super) fn is_half_open(&self) -> bool {
+        self.role == Role::Gateway && !self.tunnels.values().any(|tunnel| tunnel.phase != Phase::Requested)
+    }
+
+    /// Closes the connection for what the peer did, or did not do.
+    fn close_for(
+        &mut self,
+        error: ConnectionError,
+        code: H3Code,
+        reason: &'static str,
+        now: Instant,
+        events: &mut VecDeque<Event>,
+    ) {
+        let wire = VarInt::from_u64(code.0).unwrap_or(VarInt::MAX);
+        self.quic.close(now, wire, Bytes::from_static(reason.as_bytes()));
+        self.h3.transport_closed();
+        self.ended(error, events);
     }
 
     fn quic_events(&mut self, now: Instant, events: &mut VecDeque<Event>) -> bool {
@@ -105,6 +159,12 @@ impl Connection {
                 }
                 quinn_proto::Event::Stream(StreamEvent::Opened { dir }) => {
                     while let Some(id) = self.quic.streams().accept(dir) {
+                        if !self.streams.pay(now) {
+                            let (code, reason) = (H3Code::EXCESSIVE_LOAD, "too many streams");
+                            let error = ConnectionError::Http3 { code: code.0, reason };
+                            self.close_for(error, code, reason, now, events);
+                            return true;
+                        }
                         self.readable.insert(id.into());
                     }
                 }
@@ -133,7 +193,8 @@ impl Connection {
                 }
                 h3wire::Event::Finished(stream) => self.finished(stream, events),
                 h3wire::Event::StreamAborted { stream, code, source } => {
-                    // Those we aborted ourselves are forgotten already.
+                    let told = self.told_aborts.remove(&stream.0);
+                    // Tunnels that we aborted ourselves are forgotten already.
                     if self.tunnels.remove(&stream.0).is_some_and(|tunnel| tunnel.phase != Phase::Closing) {
                         let code = code.0;
                         let error = match source {
@@ -141,6 +202,8 @@ impl Connection {
                             _ => TunnelError::Reset { code },
                         };
                         events.push_back(Event::Ended(self.id(stream.0), Some(error)));
+                    } else if source == h3wire::AbortSource::Local && !told {
+                        self.drops.malformed_requests += 1;
                     }
                 }
                 // Half a tunnel is none.
@@ -159,12 +222,8 @@ impl Connection {
         let promised = self.h3.peer_settings().is_some_and(|settings| settings.h3_datagram);
         if promised && self.quic.datagrams().max_size().is_none() {
             let reason = "H3_DATAGRAM without max_datagram_frame_size";
-            let code = H3Code::SETTINGS_ERROR.0;
-            let wire = VarInt::from_u64(code).unwrap_or(VarInt::MAX);
-            self.quic.close(now, wire, Bytes::from_static(reason.as_bytes()));
-            self.h3.transport_closed();
-            self.ended(ConnectionError::Http3 { code, reason }, events);
-            return;
+            let code = H3Code::SETTINGS_ERROR;
+            return self.close_for(ConnectionError::Http3 { code: code.0, reason }, code, reason, now, events);
         }
         self.send_requests(now, events);
     }
@@ -176,7 +235,9 @@ impl Connection {
             events.push_back(Event::Ended(self.id(stream), Some(error)));
         }
         // It fails when the stream is gone.
-        let _ = self.h3.abort(H3Stream(stream), code);
+        if self.h3.abort(H3Stream(stream), code).is_ok() {
+            self.told_aborts.insert(stream);
+        }
     }
 
     /// Ends a tunnel in good order.
@@ -187,8 +248,8 @@ impl Connection {
         };
         events.push_back(Event::Ended(id, None));
         let was = std::mem::replace(&mut tunnel.phase, Phase::Closing);
-        if was == Phase::Requested {
-            let _ = self.h3.abort(H3Stream(stream), H3Code::REQUEST_CANCELLED);
+        if was == Phase::Requested && self.h3.abort(H3Stream(stream), H3Code::REQUEST_CANCELLED).is_ok() {
+            self.told_aborts.insert(stream);
         }
     }
 
@@ -227,7 +288,8 @@ impl Connection {
     }
 
     pub(super) fn deadline(&mut self) -> Option<Instant> {
-        let probes = self.tunnels.values().filter_map(Tunnel::deadline).min();
-        self.quic.poll_timeout().into_iter().chain(probes).min()
+        let probes = self.tunnels.values().filter_map(|tunnel| tunnel.deadline()).min();
+        let unused = self.unused_since.filter(|_| !self.over).map(|since| since + UNUSED);
+        self.quic.poll_timeout().into_iter().chain(probes).chain(unused).min()
     }
 }

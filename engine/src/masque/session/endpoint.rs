@@ -2,39 +2,39 @@
 
 use super::connection::Connection;
 use super::event::{Event, Transmit, TunnelId};
+use super::half_open::HalfOpen;
 use super::settings::{ConnectError, EndpointConfig, Settings};
-use super::{Origin, SendError};
+use super::{Drops, Origin, SendError};
 use crate::masque::ip::Role;
 use crate::masque::request::UriTemplate;
 use crate::packet::{Cut, Ecn, Headers, MAX_BATCH, MAX_SEGMENTS};
 use crate::random::Random;
 use bytes::{Bytes, BytesMut};
 use quinn_proto::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn_proto::{ClientConfig, ConnectionHandle, DatagramEvent, EcnCodepoint, Incoming, ServerConfig};
+use quinn_proto::{ClientConfig, ConnectionHandle, ServerConfig};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// From so many unfinished handshakes on, clients must prove their address first (a stateless Retry).
-const HALF_OPEN_RETRY: usize = 256;
-/// So many unfinished handshakes are held; further ones are refused.
-const HALF_OPEN_MOST: usize = 4096;
-
 /// QUIC connections and the tunnels in them; sans-IO.
 pub struct Endpoint {
-    quic: quinn_proto::Endpoint,
+    pub(super) quic: quinn_proto::Endpoint,
     pub(super) transport: Arc<quinn_proto::TransportConfig>,
     settings: Settings,
     templates: Arc<[UriTemplate]>,
-    pub(super) connections: BTreeMap<ConnectionHandle, (Connection, Option<Instant>)>,
-    half_open: BTreeSet<ConnectionHandle>,
+    /// With their noted deadlines. Boxed: a node of the map has room for eleven, and is half empty.
+    pub(super) connections: BTreeMap<ConnectionHandle, (Box<Connection>, Option<Instant>)>,
+    pub(super) half_open: HalfOpen,
     deadlines: BTreeSet<(Instant, ConnectionHandle)>,
     sending: VecDeque<ConnectionHandle>,
-    receiving: VecDeque<ConnectionHandle>,
+    pub(super) receiving: VecDeque<ConnectionHandle>,
     /// Answers to datagrams that belong to no connection.
-    responses: VecDeque<(Transmit, Vec<u8>)>,
+    pub(super) responses: VecDeque<(Transmit, Vec<u8>)>,
     pub(super) events: VecDeque<Event>,
+    pub(super) drops: Drops,
+    /// Room for packets on their way into QUIC.
+    pool: BytesMut,
 }
 
 impl Endpoint {
@@ -65,12 +65,14 @@ impl Endpoint {
             settings: config.settings,
             templates: config.templates.into(),
             connections: BTreeMap::new(),
-            half_open: BTreeSet::new(),
+            half_open: HalfOpen::default(),
             deadlines: BTreeSet::new(),
             sending: VecDeque::new(),
             receiving: VecDeque::new(),
             responses: VecDeque::new(),
             events: VecDeque::new(),
+            drops: Drops::default(),
+            pool: BytesMut::new(),
         })
     }
 
@@ -99,21 +101,23 @@ impl Endpoint {
     /// It is lost; [`SendError::Refused`] tells what its sender should be told.
     pub fn send(&mut self, tunnel: TunnelId, packet: &mut [u8], origin: Origin) -> Result<(), SendError> {
         let (connection, _) = self.connections.get_mut(&tunnel.connection).ok_or(SendError::NotOpen)?;
-        connection.send(tunnel.stream, packet, origin)?;
+        lent(&mut self.pool, connection, |connection| connection.send(tunnel.stream, packet, origin))?;
         self.will_send(tunnel.connection);
         Ok(())
     }
 
-    /// Queues the packets of a frame, which this machine wrote or has forwarded already, and returns how many: when the
-    /// queue is full, the rest are lost. `headers` are the frame's own; it is judged once for all of its packets.
-    ///
-    /// # Errors
-    /// All are lost; [`SendError::Refused`] tells what their sender should be told.
-    pub fn send_frame(&mut self, tunnel: TunnelId, headers: &Headers, cut: &Cut<'_>) -> Result<usize, SendError> {
-        let (connection, _) = self.connections.get_mut(&tunnel.connection).ok_or(SendError::NotOpen)?;
-        let sent = connection.send_frame(tunnel.stream, headers, cut)?;
-        self.will_send(tunnel.connection);
-        Ok(sent)
+    /// Queues the packets of a frame, which this machine wrote or has forwarded already. Returns how many, and why the
+    /// others are lost; [`SendError::Refused`] tells what their sender should be told. `headers` are the frame's own; it
+    /// is judged once for all of its packets.
+    pub fn send_frame(&mut self, tunnel: TunnelId, headers: &Headers, cut: &Cut<'_>) -> (usize, Option<SendError>) {
+        let Some((connection, _)) = self.connections.get_mut(&tunnel.connection) else {
+            return (0, Some(SendError::NotOpen));
+        };
+        let outcome = lent(&mut self.pool, connection, |connection| connection.send_frame(tunnel.stream, headers, cut));
+        if outcome.0 > 0 {
+            self.will_send(tunnel.connection);
+        }
+        outcome
     }
 
     fn will_send(&mut self, handle: ConnectionHandle) {
@@ -121,32 +125,6 @@ impl Endpoint {
             && !std::mem::replace(&mut connection.sending, true)
         {
             self.sending.push_back(handle);
-        }
-    }
-
-    /// Takes a datagram from the socket. Call [`Self::settle`] after a batch of them.
-    pub fn handle_datagram(
-        &mut self,
-        source: SocketAddr,
-        local: Option<IpAddr>,
-        ecn: Ecn,
-        bytes: BytesMut,
-        now: Instant,
-    ) {
-        let mut response = Vec::new();
-        let ecn = EcnCodepoint::from_bits(ecn.bits());
-        match self.quic.handle(now, source, local, ecn, bytes, &mut response) {
-            Some(DatagramEvent::ConnectionEvent(handle, event)) => {
-                if let Some((connection, _)) = self.connections.get_mut(&handle) {
-                    connection.quic.handle_event(event);
-                    if self.receiving.back() != Some(&handle) {
-                        self.receiving.push_back(handle);
-                    }
-                }
-            }
-            Some(DatagramEvent::NewConnection(incoming)) => self.admit(incoming, now),
-            Some(DatagramEvent::Response(transmit)) => self.respond(&transmit, response),
-            None => {}
         }
     }
 
@@ -165,7 +143,7 @@ impl Endpoint {
     pub fn poll_packet(&mut self, now: Instant) -> Option<(TunnelId, Bytes)> {
         while let Some(handle) = self.receiving.front().copied() {
             if let Some((connection, _)) = self.connections.get_mut(&handle)
-                && let Some(packet) = connection.receive()
+                && let Some(packet) = lent(&mut self.pool, connection, Connection::receive)
             {
                 return Some(packet);
             }
@@ -236,45 +214,21 @@ impl Endpoint {
         self.connections.len()
     }
 
-    fn admit(&mut self, incoming: Incoming, now: Instant) {
-        let mut response = Vec::new();
-        if self.half_open.len() >= HALF_OPEN_MOST {
-            let transmit = self.quic.refuse(incoming, &mut response);
-            return self.respond(&transmit, response);
-        }
-        if self.half_open.len() >= HALF_OPEN_RETRY && incoming.may_retry() {
-            if let Ok(transmit) = self.quic.retry(incoming, &mut response) {
-                self.respond(&transmit, response);
-            }
-            return;
-        }
-        match self.quic.accept(incoming, now, &mut response, None) {
-            Ok((handle, quic)) => self.add(handle, quic, Role::Gateway, now),
-            Err(error) => {
-                if let Some(transmit) = error.response {
-                    self.respond(&transmit, response);
-                }
-            }
-        }
-    }
-
-    fn add(&mut self, handle: ConnectionHandle, quic: quinn_proto::Connection, role: Role, now: Instant) {
-        let connection = Connection::new(handle, quic, role, &self.settings, Arc::clone(&self.templates));
-        self.connections.insert(handle, (connection, None));
-        self.half_open.insert(handle);
+    pub(super) fn add(&mut self, handle: ConnectionHandle, quic: quinn_proto::Connection, role: Role, now: Instant) {
+        let connection = Connection::new(handle, quic, role, &self.settings, Arc::clone(&self.templates), now);
+        self.connections.insert(handle, (Box::new(connection), None));
         self.touch(handle, now);
-    }
-
-    fn respond(&mut self, sent: &quinn_proto::Transmit, bytes: Vec<u8>) {
-        self.responses.push_back((transmit(sent, false), bytes));
     }
 
     /// Moves a connection on, and will poll it for something to send.
     pub(super) fn touch(&mut self, handle: ConnectionHandle, now: Instant) {
         let Some((connection, _)) = self.connections.get_mut(&handle) else { return };
-        connection.drive(now, &mut self.events);
-        if !connection.quic.is_handshaking() {
-            self.half_open.remove(&handle);
+        lent(&mut self.pool, connection, |connection| connection.drive(now, &mut self.events));
+        self.drops.absorb(&mut connection.drops);
+        if connection.is_half_open() {
+            self.half_open.insert(handle, connection.quic.remote_address().ip(), true);
+        } else {
+            self.half_open.remove(handle);
         }
         if !std::mem::replace(&mut connection.sending, true) {
             self.sending.push_back(handle);
@@ -305,9 +259,17 @@ impl Endpoint {
             // What is left to tell was queued before.
             connection.drive(now, &mut self.events);
             self.connections.remove(&handle);
-            self.half_open.remove(&handle);
+            self.half_open.remove(handle);
         }
     }
+}
+
+/// Does something with a connection that has the room for packets meanwhile: idle ones need none of their own.
+fn lent<T>(pool: &mut BytesMut, connection: &mut Connection, act: impl FnOnce(&mut Connection) -> T) -> T {
+    std::mem::swap(pool, &mut connection.pool);
+    let result = act(connection);
+    std::mem::swap(pool, &mut connection.pool);
+    result
 }
 
 impl std::fmt::Debug for Endpoint {
@@ -322,7 +284,7 @@ fn segments(connection: &Connection) -> usize {
     (MAX_BATCH / usize::from(connection.quic.current_mtu())).clamp(1, MAX_SEGMENTS)
 }
 
-fn transmit(sent: &quinn_proto::Transmit, may_mark: bool) -> Transmit {
+pub(super) fn transmit(sent: &quinn_proto::Transmit, may_mark: bool) -> Transmit {
     let ecn = match sent.ecn {
         Some(codepoint) if may_mark => Ecn::from_tos(codepoint as u8),
         _ => Ecn::NotEct,

@@ -3,6 +3,7 @@
 use super::TunnelError;
 use crate::masque::tunnel::Fault;
 use h3wire::H3Code;
+use std::time::Duration;
 
 /// Why a QUIC connection ended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,6 +20,39 @@ pub enum ConnectionError {
         /// Which rule.
         reason: &'static str,
     },
+    /// A client had no tunnel for so long, nor asked for one.
+    #[error("closed, for there was no tunnel in it for {} s", .after.as_secs())]
+    Unused {
+        /// How long.
+        after: Duration,
+    },
+}
+
+impl ConnectionError {
+    /// What the peer did wrong.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Http3 { code, .. } if *code == H3Code::EXCESSIVE_LOAD.0 => Fault::Excessive,
+            Self::Http3 { .. } => Fault::Malformed,
+            Self::Quic(quinn_proto::ConnectionError::TransportError(_)) if !self.is_handshake() => Fault::Malformed,
+            _ => Fault::None,
+        }
+    }
+
+    /// True when the handshake failed: the two ends do not fit, or one does not believe the other.
+    #[must_use]
+    pub fn is_handshake(&self) -> bool {
+        use quinn_proto::ConnectionError::{ConnectionClosed, TransportError, VersionMismatch};
+        // RFC 9001, section 4.8: alerts of TLS are codes from 0x100 to 0x1ff. Bad parameters are found out then, too.
+        let code = |code: u64| matches!(code, 0x08 | 0x100..=0x1ff);
+        match self {
+            Self::Quic(VersionMismatch) => true,
+            Self::Quic(TransportError(error)) => code(error.code.into()),
+            Self::Quic(ConnectionClosed(close)) => code(close.error_code.into()),
+            _ => false,
+        }
+    }
 }
 
 impl ConnectionError {

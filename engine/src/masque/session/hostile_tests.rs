@@ -5,7 +5,7 @@
 use super::connection::Connection;
 use super::streams::quic_id;
 use super::tests::{ended, packet};
-use super::wire::{World, identity, nets, template};
+use super::wire::{World, nets, template};
 use super::*;
 use crate::masque::capsule::CapsuleError;
 use crate::masque::ip::{BelowIpv6Minimum, Scope};
@@ -282,35 +282,4 @@ fn r12_an_abandoned_request_is_cancelled() {
     world.client.endpoint.close_tunnel(near, world.now);
     assert_eq!(world.until(|w| ended(&w.gateway, far)), Some(TunnelError::Reset { code: REQUEST_CANCELLED }));
     assert!(!world.gateway.endpoint.accept(far, Scope::all(), world.now));
-}
-
-#[test]
-fn half_open_connections_are_few_and_a_real_client_gets_in() {
-    let mut world = World::new(61, Settings::default());
-    // Clients that never hear the answer, for theirs are lost on the way back.
-    let tls = tls::client(tls::Trust::Keys(vec![world.server_key.clone()]), Some(identity("x"))).unwrap();
-    let tls = Arc::new(tls);
-    for _ in 0..400 {
-        let (gateway, now) = (world.gateway.address, world.now);
-        let handle = world.client.endpoint.connect(gateway, "gateway.example", Arc::clone(&tls), now).unwrap();
-        let mut buffer = Vec::new();
-        while let Some(sent) = world.client.endpoint.poll_transmit(&mut buffer, now) {
-            for datagram in buffer.chunks(sent.segment) {
-                let source = std::net::SocketAddr::from(([198, 51, 100, 1], 1000 + handle.0 as u16));
-                let bytes = bytes::BytesMut::from(datagram);
-                world.gateway.endpoint.handle_datagram(source, None, crate::packet::Ecn::NotEct, bytes, now);
-            }
-            buffer.clear();
-        }
-        world.client.endpoint.close(handle, now);
-    }
-    world.gateway.endpoint.settle(world.now);
-    assert_eq!(world.gateway.endpoint.connections(), 256, "the rest were asked to prove their address");
-    let mut buffer = Vec::new();
-    while world.gateway.endpoint.poll_transmit(&mut buffer, world.now).is_some() {
-        buffer.clear();
-    }
-    world.client.events.clear();
-    let (near, _) = world.tunnel();
-    assert!(ended(&world.client, near).is_none());
 }

@@ -5,14 +5,19 @@
 //! [`Endpoint::poll_deadline`] says so. Below lies `quinn-proto`, which with `rustls` draws its own randomness, and
 //! `h3wire`; neither is seen from outside save for their settings.
 //!
-//! By file: `endpoint` (one UDP socket's connections) and `steer` (what is done to them), `connection` (QUIC and HTTP/3
+//! By file: `endpoint` (one UDP socket's connections), `arrivals` (what the socket brings them) and `steer` (what is done to them), `connection` (QUIC and HTTP/3
 //! joined) with `streams`, `requests` and `packets`, `tls`, `settings`, `controller`.
 
+mod arrivals;
+#[cfg(test)]
+mod busy_tests;
 mod connection;
 mod controller;
+mod drops;
 mod endpoint;
 mod error;
 mod event;
+mod half_open;
 #[cfg(test)]
 mod hostile_tests;
 mod packets;
@@ -28,8 +33,9 @@ pub mod tls;
 #[cfg(test)]
 mod wire;
 
-pub use super::tunnel::{Counters, Origin, SendError, TunnelError};
+pub use super::tunnel::{Counters, Fault, Origin, SendError, TunnelError};
 pub use controller::Congestion;
+pub use drops::Drops;
 pub use endpoint::Endpoint;
 pub use error::ConnectionError;
 pub use event::{Event, Transmit, TunnelId};

@@ -29,6 +29,9 @@ impl Connection {
             self.packets.extend(payloads.into_iter().map(|payload| (stream, payload)));
             let excess = self.packets.len().saturating_sub(MAX_PACKETS);
             self.packets.drain(..excess);
+            self.drops.overrun += excess as u64;
+        } else {
+            self.drops.no_tunnel += payloads.len() as u64;
         }
         if let Err(error) = read {
             self.abort(stream, error, events);
@@ -65,21 +68,22 @@ impl Connection {
         self.send_datagram(stream, [packet, &[]])
     }
 
-    /// Sends a frame's packets into a tunnel; returns how many.
-    pub(super) fn send_frame(&mut self, stream: u64, headers: &Headers, cut: &Cut<'_>) -> Result<usize, SendError> {
-        let tunnel = self.tunnels.get(&stream).filter(|tunnel| tunnel.phase == Phase::Open);
-        let judged = tunnel.ok_or(SendError::NotOpen)?.judge(cut.frame(), headers, cut.packet_len(0));
-        judged.map_err(SendError::Refused)?;
+    /// Sends a frame's packets into a tunnel; tells how many, and why the others are lost.
+    pub(super) fn send_frame(&mut self, stream: u64, headers: &Headers, cut: &Cut<'_>) -> (usize, Option<SendError>) {
+        let Some(tunnel) = self.tunnels.get(&stream).filter(|tunnel| tunnel.phase == Phase::Open) else {
+            return (0, Some(SendError::NotOpen));
+        };
+        if let Err(refusal) = tunnel.judge(cut.frame(), headers, cut.packet_len(0)) {
+            return (0, Some(SendError::Refused(refusal)));
+        }
         let mut head = Head::new();
         for number in 0..cut.count() {
             let rest = cut.packet(number, &mut head);
-            match self.send_datagram(stream, [head.bytes(), rest]) {
-                Ok(()) => {}
-                Err(SendError::Full) => return Ok(number),
-                Err(error) => return Err(error),
+            if let Err(error) = self.send_datagram(stream, [head.bytes(), rest]) {
+                return (number, Some(error));
             }
         }
-        Ok(cut.count())
+        (cut.count(), None)
     }
 
     /// The packet is given in two pieces.
@@ -123,19 +127,29 @@ impl Connection {
                     match self.h3.parse_datagram(&frame).ok()? {
                         Datagram::Deliver(stream, range) => (stream.0, frame.slice(range)),
                         // It came before its request, or after its end.
-                        Datagram::NotYetOpen(..) | Datagram::Drop => continue,
+                        Datagram::NotYetOpen(..) | Datagram::Drop => {
+                            self.drops.no_tunnel += 1;
+                            continue;
+                        }
                     }
                 }
             };
             let Some(tunnel) = self.tunnels.get_mut(&stream) else {
                 // A request without a tunnel has no datagrams (RFC 9297 section 2).
                 let _ = self.h3.abort(H3Stream(stream), H3Code::DATAGRAM_ERROR);
+                self.drops.no_tunnel += 1;
                 continue;
             };
             if tunnel.phase != Phase::Open {
+                self.drops.no_tunnel += 1;
                 continue;
             }
-            match tunnel.receive(&payload) {
+            let former = tunnel.counters;
+            let arrival = tunnel.receive(&payload);
+            self.drops.no_context += tunnel.counters.unknown_context - former.unknown_context;
+            self.drops.no_context += tunnel.counters.truncated - former.truncated;
+            self.drops.refused += tunnel.counters.refused - former.refused;
+            match arrival {
                 Arrival::Deliver(offset) => return Some((self.id(stream), payload.slice(offset..))),
                 // Errors and echoes are not worth waiting for room.
                 Arrival::Answer(answer) => drop(self.send_datagram(stream, [&answer, &[]])),

@@ -48,7 +48,7 @@ impl Connection {
             }
             let mut tunnel = Tunnel::new(Role::Client, self.talk, self.grease.then_some(stream / 4), now);
             tunnel.link.scope = scope;
-            self.tunnels.insert(stream, tunnel);
+            self.tunnels.insert(stream, Box::new(tunnel));
         }
     }
 
@@ -96,11 +96,14 @@ impl Connection {
             Ok(incoming) => {
                 let id = self.id(stream.0);
                 let tunnel = Tunnel::new(Role::Gateway, self.talk, self.grease.then_some(stream.0 / 4), now);
-                self.tunnels.insert(stream.0, tunnel);
+                self.tunnels.insert(stream.0, Box::new(tunnel));
                 events.push_back(Event::Requested(id, incoming));
             }
             Err(rejection) => match rejection.status(HttpVersion::Http3) {
-                Some(status) => self.answer(stream.0, &Answer::refused(status)),
+                Some(status) => {
+                    self.drops.refused_requests += 1;
+                    self.answer(stream.0, &Answer::refused(status));
+                }
                 None => drop(self.h3.abort(stream, H3Code::MESSAGE_ERROR)),
             },
         }

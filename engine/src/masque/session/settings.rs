@@ -132,8 +132,8 @@ impl Settings {
             .datagram_receive_buffer_size(Some(self.receive_queue))
             .congestion_controller_factory(self.congestion.factory())
             // Requests, and three streams of HTTP/3 with room for reserved ones. Capsules are small: so are the windows.
-            .max_concurrent_bidi_streams(VarInt::from_u32(16))
-            .max_concurrent_uni_streams(VarInt::from_u32(16))
+            .max_concurrent_bidi_streams(VarInt::from_u32(8))
+            .max_concurrent_uni_streams(VarInt::from_u32(8))
             .stream_receive_window(VarInt::from_u32(256 << 10))
             .receive_window(VarInt::from_u32(1 << 20))
             .send_window(1 << 20);

@@ -7,8 +7,8 @@ use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::server::ParsedCertificate;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{NoServerSessionStorage, ParsedCertificate};
 use rustls::{
     CertificateError, CipherSuite, ClientConfig, ConfigBuilder, DigitallySignedStruct, DistinguishedName, Error,
     RootCertStore, ServerConfig, SignatureScheme, WantsVerifier,
@@ -112,6 +112,9 @@ pub fn server(identity: Identity) -> Result<ServerConfig, Error> {
     config.alpn_protocols = vec![ALPN.to_vec()];
     // What quinn asks for: all or nothing. 0-RTT data is refused, for a packet may be replayed in it.
     config.max_early_data_size = 0;
+    // A client of ours has a new key for every generation: there is nothing to resume, and tickets hold its certificate.
+    config.send_tls13_tickets = 0;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(config)
 }
 

@@ -65,7 +65,7 @@ impl TunnelError {
     #[must_use]
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Capsules(_) => Fault::Malformed,
+            Self::Capsules(_) | Self::Aborted { .. } => Fault::Malformed,
             Self::Flood | Self::Stalled { .. } => Fault::Excessive,
             _ => Fault::None,
         }

@@ -1,6 +1,6 @@
 //! One request stream: its capsules, addresses, routes and packets. No QUIC, no HTTP.
 
-mod budget;
+pub(super) mod budget;
 mod error;
 
 pub use error::{Fault, SendError, TunnelError};
@@ -17,12 +17,17 @@ use crate::packet::answer::MAX_ANSWER;
 use budget::Budget;
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv6Addr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Most bytes of capsules that wait for a peer; one that lets more pile up does not read.
 pub(super) const MAX_WAITING: usize = 1 << 20;
 /// Of these, packets may be so many (they travel in capsules only where QUIC has no datagrams).
 const MAX_WAITING_PACKETS: usize = 256 << 10;
+
+/// Capsules a peer may send at once: each costs an event, which somebody above must handle,
+const CAPSULES: u32 = 1024;
+/// and one more every so often: policy changes come by the second, not by the millisecond.
+const CAPSULE_REFILL: Duration = Duration::from_millis(10);
 
 /// Who wrote a packet that enters the tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,7 +114,7 @@ impl Tunnel {
             role,
             phase: Phase::Requested,
             decoder: Decoder::new(Limits::default()),
-            budget: Budget::new(now),
+            budget: Budget::new(CAPSULES, CAPSULE_REFILL, now),
             requester: Requester::default(),
             assigner: Assigner::default(),
             link: Link { talk, ..Link::default() },
