@@ -5,6 +5,7 @@
 //! batch for the socket, opening everything from the socket's batch to the super-packet for the adapter, HTTP/3, QUIC
 //! and its acknowledgements included; what those cost at the sender is a line of its own.
 
+use bytes::BytesMut;
 use criterion::{Criterion, Throughput};
 use mimalloc::MiMalloc;
 use std::hint::black_box;
@@ -31,8 +32,11 @@ fn main() {
     criterion.final_summary();
 }
 
+/// One of the times.
+type Of = fn(&Stages) -> Duration;
+
 /// Time that one batch takes in each stage.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct Stages {
     seal: Duration,
     open: Duration,
@@ -41,7 +45,7 @@ struct Stages {
 
 fn walk(criterion: &mut Criterion, name: &str, load: Load, frames: usize) {
     let mut group = criterion.benchmark_group(format!("MASQUE, {name}"));
-    let stages: [(&str, fn(&Stages) -> Duration); 4] = [
+    let stages: [(&str, Of); 4] = [
         ("seal, outbound", |stages| stages.seal),
         ("open, inbound", |stages| stages.open),
         ("what the peer acknowledges", |stages| stages.acknowledge),
@@ -51,13 +55,13 @@ fn walk(criterion: &mut Criterion, name: &str, load: Load, frames: usize) {
     let mut batch = Batch::new(load, [(IpAddr::V4(source), IpAddr::V4(destination), 4000)]);
     let frame = load.frame(source.into(), destination.into(), 4000);
     group.throughput(Throughput::Bytes((frame.len() * frames) as u64));
-    let mut pair = Pair::new();
+    let (mut pair, mut memory) = (Pair::new(), [BytesMut::new(), BytesMut::new()]);
     for (stage, of) in stages {
         group.bench_function(stage, |bencher| {
             bencher.iter_custom(|times| {
                 let mut stages = Stages::default();
                 for _ in 0..times {
-                    turn(&mut pair, &mut batch, frames, &mut stages);
+                    turn(&mut pair, &mut memory, &mut batch, frames, &mut stages);
                 }
                 of(&stages)
             });
@@ -66,21 +70,21 @@ fn walk(criterion: &mut Criterion, name: &str, load: Load, frames: usize) {
     group.finish();
 }
 
-fn turn(pair: &mut Pair, batch: &mut Batch, frames: usize, stages: &mut Stages) {
+fn turn(pair: &mut Pair, memory: &mut [BytesMut; 2], batch: &mut Batch, frames: usize, stages: &mut Stages) {
     pair.now += PACE;
     pair.device.handle_deadline(pair.now);
     pair.gateway.handle_deadline(pair.now);
     let began = Instant::now();
     pair.device.handle_frames(&mut batch.lend(0, frames), pair.now);
     stages.seal += began.elapsed();
-    let mut up = Parcel::take(&mut pair.device).give();
+    let mut up = Parcel::take(&mut pair.device).give(&mut memory[0]);
     let began = Instant::now();
     pair.gateway.handle_datagrams(&mut up, pair.now);
     let delivered = black_box(pair.gateway.deliveries().frames().count());
     stages.open += began.elapsed();
     assert_ne!(delivered, 0, "nothing was delivered");
     pair.gateway.deliveries().clear();
-    let mut down = Parcel::take(&mut pair.gateway).give();
+    let mut down = Parcel::take(&mut pair.gateway).give(&mut memory[1]);
     let began = Instant::now();
     pair.device.handle_datagrams(&mut down, pair.now);
     stages.acknowledge += began.elapsed();

@@ -43,10 +43,13 @@ impl Parcel {
         self.datagrams.is_empty()
     }
 
-    /// Gives all of it away, as the socket does with datagrams of QUIC's alone.
+    /// Gives all of it away, as the socket does with datagrams of QUIC's alone, in memory that is used again as soon as
+    /// nobody holds what was in it.
     #[must_use]
-    pub fn give(self) -> Given {
-        Given { bytes: BytesMut::from(&self.bytes[..]), datagrams: self.datagrams.into_iter() }
+    pub fn give(self, memory: &mut BytesMut) -> Given {
+        memory.clear();
+        memory.extend_from_slice(&self.bytes);
+        Given { bytes: memory.split(), datagrams: self.datagrams.into_iter() }
     }
 
     /// Lends all of it as one batch from a socket.

@@ -1,6 +1,7 @@
 //! `compare.md`.
 
 use super::{
+    engines::OURS,
     measure::{Measure, Test},
     model::Report,
     plan::spoken,
@@ -131,9 +132,9 @@ fn targets_table(out: &mut String, judged: &[Judged], product: Option<&Product>)
     let outcomes = judged.iter().map(|judged| judged.met).chain(product.and_then(Product::met));
     let (met, all) = outcomes.fold((0, 0), |(met, all), is_met| (met + u32::from(is_met), all + 1));
     line(out, format_args!("## Targets: {met} of {all} met\n"));
-    line(out, format_args!("| measure | vestibule | against | ratio | target | |"));
-    line(out, format_args!("| --- | ---: | ---: | ---: | ---: | --- |"));
-    for Judged { measure, bound, ours, reference, times, met } in judged {
+    line(out, format_args!("| engine | measure | ours | against | ratio | target | |"));
+    line(out, format_args!("| --- | --- | ---: | ---: | ---: | ---: | --- |"));
+    for Judged { engine: ours_is, measure, bound, ours, reference, times, met } in judged {
         let (places, unit) = (measure.decimals, measure.unit);
         let (against, wanted) = match bound {
             Bound::TimesAtLeast(engine, times) => (*engine, format!("≥ {times} ×")),
@@ -144,7 +145,12 @@ fn targets_table(out: &mut String, judged: &[Judged], product: Option<&Product>)
         let ratio = times.map_or_else(String::new, |times| format!("{times:.2} ×"));
         let verdict = verdict(*met);
         let title = measure.title;
-        line(out, format_args!("| {title} | {ours:.places$} {unit} | {against} | {ratio} | {wanted} | {verdict} |"));
+        line(
+            out,
+            format_args!(
+                "| {ours_is} | {title} | {ours:.places$} {unit} | {against} | {ratio} | {wanted} | {verdict} |"
+            ),
+        );
     }
     if let Some((product, ratio)) = product.and_then(|product| Some((product, product.ratio()?))) {
         let median = |load: fn(&Pair) -> f64| product.spread(load).map_or(0.0, |spread| spread.median);
@@ -153,7 +159,7 @@ fn targets_table(out: &mut String, judged: &[Judged], product: Option<&Product>)
         line(
             out,
             format_args!(
-                "| CPU with rules and swaps | {ours:.2} s/GB | without {bare:.2} s/GB | {times:.2} × | ≤ {limit} × | \
+                "| {OURS} | CPU with rules and swaps | {ours:.2} s/GB | without {bare:.2} s/GB | {times:.2} × | ≤ {limit} × | \
                  {verdict} |"
             ),
         );
@@ -240,7 +246,7 @@ mod tests {
         assert!(text.contains(row), "{text}");
         let engines: [(&str, &[f64]); 2] = [("vestibule", &[5.0]), ("wireguard-go", &[3.0])];
         let text = render(&report(Test::Tcp1, value::GBPS, &engines));
-        assert!(text.contains("**Not judged**") && text.contains("; TCP ×1 against gotatun; "), "{text}");
+        assert!(text.contains("**Not judged**") && text.contains("; TCP ×1 of vestibule against gotatun; "), "{text}");
         assert!(text.contains("1.67 × | ≥ 2 × | **not met** |"), "{text}");
     }
 

@@ -1,7 +1,7 @@
 //! The targets, and whether they are met.
 
 use super::{
-    engines::OURS,
+    engines::{OURS, OURS_MASQUE},
     measure::{Measure, Test, find, value},
     model::Report,
 };
@@ -20,17 +20,23 @@ pub(super) enum Bound {
 /// A target.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Target {
+    /// Which of our engines it is for.
+    pub(super) engine: &'static str,
     pub(super) test: Test,
     pub(super) value: &'static str,
     pub(super) bound: Bound,
 }
 
 const fn target(test: Test, value: &'static str, bound: Bound) -> Target {
-    Target { test, value, bound }
+    Target { engine: OURS, test, value, bound }
+}
+
+const fn masque(test: Test, value: &'static str, bound: Bound) -> Target {
+    Target { engine: OURS_MASQUE, test, value, bound }
 }
 
 /// All of them. Medians are compared with medians of the same run.
-pub(super) const TARGETS: [Target; 17] = {
+pub(super) const TARGETS: [Target; 24] = {
     use Bound::{AtMost, TimesAtLeast, TimesAtMost};
     const GO: &str = "wireguard-go";
     [
@@ -51,12 +57,21 @@ pub(super) const TARGETS: [Target; 17] = {
         target(Test::Rtt, value::RTT, TimesAtMost(GO, 0.5)),
         target(Test::Idle, value::IDLE, AtMost(0.2)),
         target(Test::Rss, value::MEMORY, AtMost(24.0)),
+        masque(Test::Tcp1, value::GBPS, TimesAtLeast(GO, 2.0)),
+        masque(Test::Tcp4, value::GBPS, TimesAtLeast(GO, 2.0)),
+        masque(Test::Tcp1r, value::GBPS, TimesAtLeast(GO, 2.0)),
+        masque(Test::Tcp1, value::CPU, TimesAtMost(GO, 0.45)),
+        masque(Test::Tcp4, value::CPU, TimesAtMost(GO, 0.45)),
+        masque(Test::Tcp1r, value::CPU, TimesAtMost(GO, 0.45)),
+        masque(Test::Udp, value::GBPS, TimesAtLeast(GO, 3.0)),
     ]
 };
 
 /// A target that could be judged.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Judged {
+    /// Which of our engines.
+    pub(super) engine: &'static str,
     pub(super) measure: &'static Measure,
     pub(super) bound: Bound,
     /// Our median.
@@ -73,17 +88,17 @@ pub(super) fn judge(report: &Report) -> Vec<Judged> {
     TARGETS.iter().filter_map(|target| judge_one(report, target)).collect()
 }
 
-/// The targets that could not be judged, in words; none when we did not take part.
+/// The targets of those of our engines that took part which could not be judged, in words.
 pub(super) fn unjudged(report: &Report) -> Vec<String> {
-    if report.engines.iter().all(|engine| engine.name != OURS) {
-        return Vec::new();
-    }
-    let open = TARGETS.iter().filter(|target| judge_one(report, target).is_none());
+    let took_part = |target: &&Target| report.engines.iter().any(|engine| engine.name == target.engine);
+    let open = TARGETS.iter().filter(took_part).filter(|target| judge_one(report, target).is_none());
     let words = open.filter_map(|target| {
         let title = find(target.test, target.value)?.title;
         Some(match target.bound {
-            Bound::TimesAtLeast(engine, _) | Bound::TimesAtMost(engine, _) => format!("{title} against {engine}"),
-            Bound::AtMost(_) => title.to_owned(),
+            Bound::TimesAtLeast(engine, _) | Bound::TimesAtMost(engine, _) => {
+                format!("{title} of {} against {engine}", target.engine)
+            }
+            Bound::AtMost(_) => format!("{title} of {}", target.engine),
         })
     });
     words.collect()
@@ -92,7 +107,7 @@ pub(super) fn unjudged(report: &Report) -> Vec<String> {
 fn judge_one(report: &Report, target: &Target) -> Option<Judged> {
     let measure = find(target.test, target.value)?;
     let median = |engine| report.spread(engine, measure).map(|spread| spread.median);
-    let ours = median(OURS)?;
+    let ours = median(target.engine)?;
     let (reference, met) = match target.bound {
         Bound::AtMost(limit) => (None, ours <= limit),
         Bound::TimesAtLeast(engine, times) => {
@@ -105,12 +120,12 @@ fn judge_one(report: &Report, target: &Target) -> Option<Judged> {
         }
     };
     let times = reference.filter(|reference| *reference > 0.0).map(|reference| ours / reference);
-    Some(Judged { measure, bound: target.bound, ours, reference, times, met })
+    Some(Judged { engine: target.engine, measure, bound: target.bound, ours, reference, times, met })
 }
 
-/// What a measure should come to for us at worst, by the strictest of its targets that can be judged.
+/// What a measure should come to for us over WireGuard at worst, by the strictest of its targets that can be judged.
 pub(super) fn line(report: &Report, measure: &Measure) -> Option<f64> {
-    let judged = judge(report).into_iter().filter(|judged| judged.measure == measure);
+    let judged = judge(report).into_iter().filter(|judged| judged.engine == OURS && judged.measure == measure);
     let limits = judged.filter_map(|judged| match (judged.bound, judged.reference) {
         (Bound::AtMost(limit), _) => Some(limit),
         (Bound::TimesAtLeast(_, times) | Bound::TimesAtMost(_, times), Some(reference)) => Some(times * reference),
@@ -144,6 +159,17 @@ mod tests {
         let [judged] = of(&[1.0, 6.0, 7.0])[..] else { panic!("one target") };
         assert_eq!((judged.ours, judged.reference, judged.times, judged.met), (6.0, Some(3.0), Some(2.0), true));
         assert!(!of(&[5.9])[0].met);
+    }
+
+    #[test]
+    fn each_of_our_engines_has_targets_of_its_own() {
+        let engines: [(&str, &[f64]); 3] = [(OURS, &[7.0]), (OURS_MASQUE, &[5.0]), ("wireguard-go", &[3.0])];
+        let judged = judge(&report(Test::Tcp1, value::GBPS, &engines));
+        let outcomes: Vec<_> = judged.iter().map(|judged| (judged.engine, judged.ours, judged.met)).collect();
+        assert_eq!(outcomes, [(OURS, 7.0, true), (OURS_MASQUE, 5.0, false)]);
+        assert!(
+            unjudged(&report(Test::Tcp1, value::GBPS, &engines[1..2])).iter().all(|text| text.contains(OURS_MASQUE))
+        );
     }
 
     #[test]
