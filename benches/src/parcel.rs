@@ -49,7 +49,7 @@ impl Parcel {
     pub fn give(self, memory: &mut BytesMut) -> Given {
         memory.clear();
         memory.extend_from_slice(&self.bytes);
-        Given { bytes: memory.split(), datagrams: self.datagrams.into_iter() }
+        Given { bytes: memory.split(), datagrams: self.datagrams.into_iter(), lent: BytesMut::new() }
     }
 
     /// Lends all of it as one batch from a socket.
@@ -79,17 +79,21 @@ impl Datagrams for Lent<'_> {
 pub struct Given {
     bytes: BytesMut,
     datagrams: std::vec::IntoIter<(usize, usize, SocketAddr)>,
+    lent: BytesMut,
 }
 
 impl Datagrams for Given {
     fn next_datagram(&mut self) -> Option<Datagram<'_>> {
-        None
+        let (len, stride, source) = self.datagrams.next()?;
+        self.lent = self.bytes.split_to(len);
+        Some(Datagram { bytes: &mut self.lent, stride, source, ecn: Ecn::NotEct })
     }
 
     fn give_datagram(&mut self, wanted: impl Fn(&[u8], usize) -> bool) -> Option<GivenDatagram> {
-        let (len, stride, source) = self.datagrams.next()?;
-        let bytes = self.bytes.split_to(len);
-        wanted(&bytes, stride).then_some(GivenDatagram { bytes, stride, source, ecn: Ecn::NotEct })
+        let &(len, stride, source) = self.datagrams.as_slice().first()?;
+        self.bytes.get(..len).filter(|bytes| wanted(bytes, stride))?;
+        self.datagrams.next();
+        Some(GivenDatagram { bytes: self.bytes.split_to(len), stride, source, ecn: Ecn::NotEct })
     }
 }
 

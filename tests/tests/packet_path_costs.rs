@@ -283,7 +283,9 @@ fn a_warm_masque_path_copies_and_allocates_no_more_than_it_says() {
     let allocations = allocations() - before.0 - capacity;
     let [device, gateway] = copied(&pair);
     assert!(shape.iter().all(|(frames, len)| *len >= SUPER_PACKET && *frames <= 2), "{shape:?}");
-    assert_eq!(device - before.1[0], 64 * 2 * (40 * (40 + 1380)), "twice, outbound");
+    let (device, twice) = (device - before.1[0], 64 * 2 * (40 * (40 + 1380)));
+    // A buffer with a lone acknowledgement is not worth taking.
+    assert!((twice..twice + 64 * 100).contains(&device), "twice, outbound: {device} of {twice}");
     assert_eq!(gateway - before.1[1], 0, "never, inbound");
     assert!(allocations <= 64 * MASQUE_ALLOCATIONS, "{allocations} allocations in 64 batches");
 }

@@ -39,7 +39,7 @@ impl Engine {
     pub fn handle_datagrams(&mut self, datagrams: &mut impl Datagrams, now: Instant) {
         loop {
             // QUIC opens its packets where they lie, and keeps them there until they are delivered.
-            while let Some(given) = datagrams.give_datagram(|bytes, stride| self.is_all_quic(bytes, stride)) {
+            while let Some(given) = datagrams.give_datagram(|bytes, stride| self.takes_buffer(bytes, stride)) {
                 self.quic_datagram(given, now);
             }
             let Some(datagram) = datagrams.next_datagram() else { break };

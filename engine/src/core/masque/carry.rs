@@ -15,6 +15,14 @@ use std::time::Instant;
 /// before it would hold all of it, and quinn counts no more than its datagram.
 const WORTH_GIVING: usize = 8 << 10;
 
+/// From so many bytes on a buffer is taken without copying: an eighth of the socket's.
+const WORTH_TAKING: usize = 8 << 10;
+
+/// True of QUIC's packets with a short header, those after the handshake.
+fn is_short(datagram: &[u8]) -> bool {
+    datagram.first().is_some_and(|first| first & 0xc0 == 0x40)
+}
+
 /// True of the first byte of every QUIC packet and of no WireGuard message.
 fn is_quic(datagram: &[u8]) -> bool {
     datagram.first().is_some_and(|first| first & 0xc0 != 0)
@@ -111,9 +119,10 @@ impl Engine {
         Some(count)
     }
 
-    /// Whether a socket's datagrams are QUIC's alone, and it is spoken here.
-    pub(in crate::core) fn is_all_quic(&self, bytes: &[u8], stride: usize) -> bool {
-        self.masque.is_some() && bytes.chunks(stride.max(1)).all(is_quic)
+    /// Whether a socket's buffer is to be given to QUIC as it is: there is much in it, and all of it is data, which goes
+    /// to the adapter at once. Handshakes may lie about, and a little that does must not keep a large buffer from others.
+    pub(in crate::core) fn takes_buffer(&self, bytes: &[u8], stride: usize) -> bool {
+        self.masque.is_some() && bytes.len() >= WORTH_TAKING && bytes.chunks(stride.max(1)).all(is_short)
     }
 
     /// Takes QUIC packets and their memory.
