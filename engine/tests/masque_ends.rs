@@ -145,3 +145,43 @@ fn a_key_that_nobody_awaits_gets_no_tunnel() {
     world.settle();
     assert_eq!((world.device.active(AT), world.at_gateway.last()), (Some(old), Some(&up(b"still"))));
 }
+
+#[test]
+fn a_gateway_is_told_of_a_change_of_network_before_there_is_anything_to_send() {
+    for way in [Way::WireGuard, Way::Masque] {
+        let mut world = World::over(way);
+        world.swap(true);
+        world.send_up(up(&[0]));
+        world.settle();
+        for address_now in [3, 4, 2] {
+            world.device_at = address(address_now);
+            world.send_down(down(&[address_now]));
+            world.settle();
+            assert!(world.at_device.is_empty(), "{way:?}: it went where the device was");
+            world.device.network_changed(world.now);
+            world.settle();
+            world.send_down(down(&[100 + address_now]));
+            world.settle();
+            // QUIC does not send a lost datagram again, and WireGuard has never done so.
+            assert_eq!(std::mem::take(&mut world.at_device), [down(&[100 + address_now])], "{way:?}");
+        }
+        assert_eq!(world.device.counters().handshakes.get(), 1, "{way:?}: nothing was begun anew");
+        // What is about to become the tunnel moves, too, and one that had been heard of by nobody is begun anew.
+        let id = world.order(true);
+        world.to_gateway.clear();
+        world.flush();
+        world.to_gateway.clear();
+        world.device_at = address(5);
+        world.device.network_changed(world.now);
+        if way == Way::WireGuard {
+            world.pass(Duration::from_secs(6));
+        }
+        world.settle();
+        world.device.commit(AT, id, world.now).unwrap();
+        world.settle();
+        assert_eq!(world.gateway.active(AT), Some(id), "{way:?}");
+        world.send_down(down(&[200]));
+        world.settle();
+        assert_eq!(std::mem::take(&mut world.at_device), [down(&[200])], "{way:?}");
+    }
+}

@@ -173,6 +173,12 @@ impl MasqueTunnel {
         self.retry_at = self.retry_at.max(now + RETRY_MIN);
     }
 
+    /// Notes that connecting begins anew, at once.
+    pub(crate) fn restart(&mut self, now: Instant) {
+        self.lost(now);
+        self.retry_at = now;
+    }
+
     /// Notes what the peer has given us and taken away.
     pub(crate) fn assigned(&mut self, added: &[IpNet], removed: &[IpNet]) {
         self.assigned.retain(|prefix| !removed.contains(prefix));

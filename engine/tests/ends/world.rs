@@ -42,6 +42,8 @@ pub(crate) struct World {
     pub(crate) gateway_key: PrivateKey,
     pub(crate) now: Instant,
     pub(crate) seq: u64,
+    /// Where the device is on the outer network; what is sent elsewhere is lost.
+    pub(crate) device_at: SocketAddr,
     pub(crate) to_gateway: VecDeque<(SocketAddr, usize, Vec<u8>)>,
     pub(crate) to_device: VecDeque<(SocketAddr, usize, Vec<u8>)>,
     pub(crate) at_device: Vec<Vec<u8>>,
@@ -90,6 +92,7 @@ impl World {
             gateway_key,
             now,
             seq: 0,
+            device_at: address(2),
             to_gateway: VecDeque::new(),
             to_device: VecDeque::new(),
             at_device: Vec::new(),
@@ -166,13 +169,14 @@ impl World {
 
     pub(crate) fn flush(&mut self) {
         for transmit in self.device.transmits().batches() {
-            self.to_gateway.push_back((address(2), transmit.segment, transmit.bytes().to_vec()));
+            self.to_gateway.push_back((self.device_at, transmit.segment, transmit.bytes().to_vec()));
         }
         let all = self.device.transmits().len();
         self.device.transmits().release(all);
         for transmit in self.gateway.transmits().batches() {
-            assert_eq!(transmit.destination, address(2));
-            self.to_device.push_back((address(1), transmit.segment, transmit.bytes().to_vec()));
+            if transmit.destination == self.device_at {
+                self.to_device.push_back((address(1), transmit.segment, transmit.bytes().to_vec()));
+            }
         }
         let all = self.gateway.transmits().len();
         self.gateway.transmits().release(all);

@@ -145,7 +145,8 @@ impl Handle {
         self.tell(Command::Run(Box::new(f)))
     }
 
-    /// Moves the socket to a fresh port, as after a change of network. What waited in the old socket is lost.
+    /// Moves the socket to a fresh port, as after a change of network, and tells the gateways
+    /// ([`Engine::network_changed`]). What waited in the old socket is lost.
     ///
     /// # Errors
     /// The outer error: the worker has stopped. The inner one: no new socket could be had, the old one stays.

@@ -156,6 +156,9 @@ impl<A: Adapter, S: Socket> Rounds<A, S> {
                 Command::Rebind(port, answer) => {
                     let rebound = self.socket.rebind_to(port).and_then(|()| self.socket.local_addr());
                     self.socket_ready = true;
+                    if rebound.is_ok() {
+                        self.engine.network_changed(self.now);
+                    }
                     let _ = answer.send(rebound);
                 }
                 Command::Mark(mark, answer) => {

@@ -2,11 +2,12 @@
 //!
 //! QUIC is told from WireGuard by a datagram's first byte: 1 to 4 for WireGuard, 64 and more for QUIC. By file: `set_up`
 //! (what control calls), `clients` (whom a gateway awaits), `events` (what the endpoint tells), `news` (what is passed on),
-//! `carry` (packets in and out).
+//! `moved` (changes of network), `carry` (packets in and out).
 
 mod carry;
 mod clients;
 mod events;
+mod moved;
 mod news;
 mod set_up;
 

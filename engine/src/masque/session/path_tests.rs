@@ -84,6 +84,25 @@ fn a_client_that_moves_keeps_its_tunnel() {
 }
 
 #[test]
+fn a_client_that_tells_of_its_move_is_found_without_sending_anything() {
+    let mut world = World::new(19, Settings::default());
+    let (near, far) = world.tunnel();
+    // Pings of either end would move it, too.
+    world.run(Duration::from_millis(100));
+    let before = world.now;
+    world.client.address = "198.51.100.9:40000".parse().unwrap();
+    assert!(world.client.endpoint.local_address_changed(near.connection, world.now));
+    world.until(|w| (w.gateway.destination == Some(w.client.address)).then_some(()));
+    assert!(world.now - before <= 2 * world.delay, "{:?}", world.now - before);
+    world.run(2 * world.delay);
+    world.gateway.endpoint.send(far, &mut packet("203.0.113.1", "10.0.0.1", 2, 40), Origin::Local).unwrap();
+    assert_eq!(number(&world.until(|w| w.client.packets.pop()).1), 2);
+    assert!(ended(&world.client, near).is_none() && ended(&world.gateway, far).is_none());
+    let unfinished = world.connect();
+    assert!(!world.client.endpoint.local_address_changed(unfinished, world.now), "RFC 9000 section 9: not before");
+}
+
+#[test]
 fn d15_a_probe_to_all_nodes_is_answered_by_the_other_end_itself() {
     let mut world = World::new(18, Settings::default());
     let (near, far) = world.tunnel();

@@ -92,6 +92,20 @@ impl Endpoint {
         self.touch(connection, now);
     }
 
+    /// Our address has changed, or the way to the peer: moves a client's connection there, with a fresh connection ID, and
+    /// tells the peer at once (RFC 9000 section 9). What is known of the old path, its round trip time and its MTU, is
+    /// forgotten. False: the handshake is not done, and a connection cannot move before (RFC 9000 section 9).
+    pub fn local_address_changed(&mut self, connection: ConnectionHandle, now: Instant) -> bool {
+        let Some((slot, _)) = self.connections.get_mut(&connection) else { return false };
+        if slot.quic.is_handshaking() {
+            return false;
+        }
+        slot.quic.path_changed(now);
+        slot.quic.local_address_changed();
+        self.touch(connection, now);
+        true
+    }
+
     /// What the peer proved its identity by, its own certificate first; `None` before [`Event::Connected`], or none.
     #[must_use]
     pub fn peer_certificates(&self, connection: ConnectionHandle) -> Option<Vec<CertificateDer<'static>>> {
