@@ -12,6 +12,7 @@ mod host;
 pub mod ipc;
 mod journal;
 pub mod login;
+mod moves;
 mod options;
 pub(crate) mod order;
 mod poll;

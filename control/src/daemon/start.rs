@@ -11,6 +11,7 @@ use super::{
     ipc::server::Server,
     journal::{self, Journal},
     login,
+    moves,
     options::{DataPlane, Facts, Options, StartError},
     remote::{Gateway, HttpsGateway},
     sessions,
@@ -78,6 +79,7 @@ pub async fn run(options: Options, announce: impl FnOnce(&Facts)) -> Result<(), 
             let tun = Tun::open(&TunConfig { mtu: u32::from(options.mtu), ..TunConfig::new(&options.interface) })?;
             let socket = Udp::bind(&UdpConfig::device(PolicyRouting::default().mark)).map_err(StartError::Socket)?;
             let worker = Worker::spawn(engine, tun, socket, "vestibule-packets").map_err(StartError::Worker)?;
+            moves::follow(worker.0.clone());
             let kept = options.state.join("resolver");
             fs::create_dir_all(&kept).map_err(|cause| StartError::Directory { path: kept.clone(), cause })?;
             let names: Arc<dyn SystemDns> = Arc::new(vestibule_platform::dns::System::new(kept));

@@ -8,8 +8,10 @@
 #[cfg_attr(not(target_os = "linux"), path = "unsupported.rs")]
 mod imp;
 pub mod memory;
+mod watch;
 
 pub use imp::System;
+pub use watch::{source_towards, watch};
 
 /// The number of the network interface called `name`, in the network namespace of the calling thread. `None` when there is
 /// none, or no way to ask.

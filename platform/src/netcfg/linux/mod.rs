@@ -4,6 +4,7 @@ mod messages;
 mod netlink;
 mod state;
 mod sysctl;
+mod watch;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -17,6 +18,8 @@ use rtnetlink::{
 use state::{MAIN_TABLE, Rule, State};
 use std::io;
 use sysctl::Switch;
+
+pub(super) use watch::watch;
 
 /// The host's network, in the network namespace of the calling thread. Needs `CAP_NET_ADMIN`.
 #[derive(Clone, Copy, Debug, Default)]
