@@ -14,6 +14,8 @@ mod imp;
 #[path = "unsupported.rs"]
 mod imp;
 
+pub mod path;
+
 use std::{ffi::OsString, io, net::IpAddr};
 
 /// Why there is no sandbox.
