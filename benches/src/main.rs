@@ -2,6 +2,7 @@
 
 mod compare;
 mod end;
+mod congestion;
 
 use clap::{Parser, Subcommand};
 use mimalloc::MiMalloc;
@@ -22,6 +23,8 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Compare(compare::Options),
+    /// Congestion controllers of a MASQUE tunnel compared in virtual time.
+    Congestion,
     /// The comparison inside its sandbox.
     #[command(hide = true)]
     CompareInside {
@@ -36,6 +39,7 @@ enum Verb {
 fn main() -> ExitCode {
     match Arguments::parse().verb {
         Verb::Compare(options) => compare::run(&options),
+        Verb::Congestion => congestion::run(),
         Verb::CompareInside { job } => compare::inside(&job),
         Verb::MasqueEnd(options) => end::run(&options),
     }

@@ -192,7 +192,7 @@ impl MasqueTunnel {
 
     /// True when a device's tunnel may carry its traffic: it is open, has our addresses and the peer's routes, and fits
     /// the adapter's packets or has had time to find out that it does not. Its send window is never less than another's
-    /// ([`crate::masque::session::Congestion::Off`]).
+    /// ([`crate::masque::session::Congestion::Breaker`]).
     pub(crate) fn is_ready(&self, mtu: usize, now: Instant) -> bool {
         let MasqueEnd::Device(gateway) = &self.end else { return false };
         let has = |wanted: &IpNet| self.assigned.iter().any(|prefix| prefix.contains(wanted));

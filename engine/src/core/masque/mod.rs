@@ -16,7 +16,7 @@ pub use set_up::{MasqueServer, PlainMasque};
 
 use crate::core::control_packet;
 use crate::generation::{Generation, GenerationId, MasqueGateway, Transport};
-use crate::masque::session::{Congestion, ConnectError, Endpoint, EndpointConfig, Settings, Transmit, TunnelId};
+use crate::masque::session::{ConnectError, Endpoint, EndpointConfig, Settings, Transmit, TunnelId};
 use crate::packet::TransmitQueue;
 use crate::random::{Random, Seed};
 use clients::Clients;
@@ -48,7 +48,6 @@ impl Masque {
     /// As the product's ends want it.
     fn new(server: Option<MasqueServer>, random: &mut Random, now: Instant) -> Result<Self, ConnectError> {
         let settings = Settings {
-            congestion: Congestion::Off,
             talk: Some(IpAddr::V4(control_packet::ADDRESS)),
             // What an adapter of 1420 bytes needs, at the first packet. The socket lets packets be fragmented, as WireGuard
             // wants it, so discovery would end here; but each end would do it in its own time, the gateway's after the

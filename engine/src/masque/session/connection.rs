@@ -30,6 +30,8 @@ pub(super) struct Connection {
     pub(super) grease: bool,
     /// See [`super::Settings::talk`].
     pub(super) talk: Option<IpAddr>,
+    /// See [`super::Settings::send_queue`].
+    pub(super) send_queue: usize,
     /// Boxed: a node of the map has room for eleven, and most connections have one.
     pub(super) tunnels: BTreeMap<u64, Box<Tunnel>>,
     pub(super) uni_wanted: VecDeque<UniKind>,
@@ -75,6 +77,7 @@ impl Connection {
             role,
             grease: settings.grease,
             talk: settings.talk,
+            send_queue: settings.send_queue,
             tunnels: BTreeMap::new(),
             uni_wanted: VecDeque::new(),
             requests: VecDeque::new(),

@@ -1,5 +1,6 @@
 //! Congestion control of the outer connection. The flows inside have their own.
 
+use super::breaker::BreakerConfig;
 use quinn_proto::congestion::{BbrConfig, Controller, ControllerFactory, CubicConfig};
 use std::any::Any;
 use std::sync::Arc;
@@ -9,8 +10,11 @@ use std::time::Instant;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Congestion {
-    /// RFC 9438.
+    /// None while the flows inside control theirs: as [`Self::Off`], until the path has lost a tenth and more of what was
+    /// sent for three seconds; then CUBIC for a while. `docs/decisions/0017` says why.
     #[default]
+    Breaker,
+    /// RFC 9438.
     Cubic,
     /// BBR, as quinn has it: version 1, experimental.
     Bbr,
@@ -22,6 +26,7 @@ pub enum Congestion {
 impl Congestion {
     pub(super) fn factory(self) -> Arc<dyn ControllerFactory + Send + Sync> {
         match self {
+            Self::Breaker => Arc::new(BreakerConfig),
             Self::Cubic => Arc::new(CubicConfig::default()),
             Self::Bbr => Arc::new(BbrConfig::default()),
             Self::Off => Arc::new(Unlimited::default()),
@@ -30,13 +35,13 @@ impl Congestion {
 
     /// True when the outer packets may be marked ECT(0).
     pub(super) fn reacts_to_ecn(self) -> bool {
-        self != Self::Off
+        matches!(self, Self::Cubic | Self::Bbr)
     }
 }
 
 /// No window, until so much is unacknowledged that the peer must be gone: what is in flight takes memory.
 #[derive(Clone, Copy, Debug, Default)]
-struct Unlimited {
+pub(super) struct Unlimited {
     in_flight: u64,
 }
 

@@ -6,9 +6,10 @@
 //! `h3wire`; neither is seen from outside save for their settings.
 //!
 //! By file: `endpoint` (one UDP socket's connections), `arrivals` (what the socket brings them) and `steer` (what is done to them), `connection` (QUIC and HTTP/3
-//! joined) with `streams`, `requests` and `packets`, `tls`, `settings`, `controller`.
+//! joined) with `streams`, `requests` and `packets`, `tls`, `settings`, `controller` and `breaker`.
 
 mod arrivals;
+mod breaker;
 #[cfg(test)]
 mod busy_tests;
 mod connection;

@@ -15,6 +15,8 @@ use std::time::Instant;
 
 /// Packets that came in capsules and wait to be taken; then the oldest are dropped.
 const MAX_PACKETS: usize = 1024;
+/// Bytes that may always wait to be sent.
+const WAITS_LEAST: u64 = 32 << 10;
 /// Room for packets is allocated in pieces of this size: one batch.
 const POOL: usize = 64 << 10;
 
@@ -86,8 +88,20 @@ impl Connection {
         (cut.count(), None)
     }
 
+    /// While congestion is controlled, no more waits than about a round trip takes: the whole queue would be seconds on a
+    /// slow path.
+    fn is_backed_up(&mut self) -> bool {
+        let window = self.quic.congestion_state().window();
+        if window > u64::from(u32::MAX) {
+            return false;
+        }
+        let waiting = self.send_queue.saturating_sub(self.quic.datagrams().send_buffer_space());
+        waiting as u64 > window.max(WAITS_LEAST)
+    }
+
     /// The packet is given in two pieces.
     fn send_datagram(&mut self, stream: u64, packet: [&[u8]; 2]) -> Result<(), SendError> {
+        let backed_up = self.is_backed_up();
         let tunnel = self.tunnels.get_mut(&stream).ok_or(SendError::NotOpen)?;
         let in_datagrams = self.h3.peer_settings().is_some_and(|settings| settings.h3_datagram);
         if !in_datagrams {
@@ -97,6 +111,10 @@ impl Connection {
         self.h3.datagram_prefix(H3Stream(stream), &mut [0; 8]).map_err(|_| SendError::NotOpen)?;
         let prefix = Prefix::quic(stream);
         let len = prefix.bytes().len() + packet[0].len() + packet[1].len();
+        if backed_up {
+            tunnel.counters.full += 1;
+            return Err(SendError::Full);
+        }
         if self.pool.capacity() < len {
             self.pool.reserve(POOL.max(len));
         }

@@ -4,9 +4,9 @@ mod messages;
 mod netlink;
 mod state;
 mod sysctl;
-mod watch;
 #[cfg(test)]
 pub(crate) mod testing;
+mod watch;
 
 use super::{Applied, Desired, NetConfig, NetConfigError, Routing, Undo};
 use netlink::Netlink;
