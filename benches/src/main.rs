@@ -3,6 +3,9 @@
 mod compare;
 mod end;
 mod congestion;
+mod connect;
+mod paths;
+mod tunnel;
 
 use clap::{Parser, Subcommand};
 use mimalloc::MiMalloc;
@@ -25,6 +28,13 @@ enum Verb {
     Compare(compare::Options),
     /// Congestion controllers of a MASQUE tunnel compared in virtual time.
     Congestion,
+    /// How long a device takes to connect over MASQUE, with and without post-quantum key exchange.
+    Connect,
+    /// The kernel's TCP through a MASQUE tunnel and without, over emulated paths.
+    Paths,
+    /// The same inside its sandbox.
+    #[command(hide = true)]
+    PathsInside,
     /// The comparison inside its sandbox.
     #[command(hide = true)]
     CompareInside {
@@ -40,6 +50,9 @@ fn main() -> ExitCode {
     match Arguments::parse().verb {
         Verb::Compare(options) => compare::run(&options),
         Verb::Congestion => congestion::run(),
+        Verb::Connect => connect::run(),
+        Verb::Paths => paths::run(),
+        Verb::PathsInside => paths::inside(),
         Verb::CompareInside { job } => compare::inside(&job),
         Verb::MasqueEnd(options) => end::run(&options),
     }

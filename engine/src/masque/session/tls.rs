@@ -1,7 +1,7 @@
 //! TLS 1.3 for MASQUE: which algorithms, whom a client believes, whom a gateway lets in.
 
 use ::aws_lc_rs::digest;
-use rustls::client::WantsClientCert;
+use rustls::client::{Resumption, WantsClientCert};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
@@ -75,8 +75,19 @@ fn has_aes() -> bool {
 /// # Errors
 /// The identity's key does not fit its certificate.
 pub fn client(trust: Trust, identity: Option<Identity>) -> Result<ClientConfig, Error> {
-    let provider = Arc::new(provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&rustls::version::TLS13])?;
+    client_with(provider(), trust, identity)
+}
+
+/// As [`client`], with other algorithms.
+///
+/// # Errors
+/// As [`client`], or there is none for TLS 1.3.
+pub fn client_with(
+    provider: CryptoProvider,
+    trust: Trust,
+    identity: Option<Identity>,
+) -> Result<ClientConfig, Error> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(provider)).with_protocol_versions(&[&rustls::version::TLS13])?;
     let builder = match trust {
         Trust::Authorities(roots) => builder.with_root_certificates(roots),
         Trust::Keys(keys) => believing(builder, move |key| keys.iter().any(|known| known == key)),
@@ -87,6 +98,8 @@ pub fn client(trust: Trust, identity: Option<Identity>) -> Result<ClientConfig, 
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = vec![ALPN.to_vec()];
+    // Every connection proves its keys anew (docs/decisions/0018).
+    config.resumption = Resumption::disabled();
     Ok(config)
 }
 
@@ -110,9 +123,9 @@ pub fn server(identity: Identity) -> Result<ServerConfig, Error> {
         .with_client_cert_verifier(Arc::new(AnyKey::of_anybody()))
         .with_single_cert(identity.chain, identity.key)?;
     config.alpn_protocols = vec![ALPN.to_vec()];
-    // What quinn asks for: all or nothing. 0-RTT data is refused, for a packet may be replayed in it.
+    // What quinn asks for: all or nothing. 0-RTT data is refused, for a packet may be replayed in it, and no session is
+    // resumed, for a ticket is no proof of a key (docs/decisions/0018).
     config.max_early_data_size = 0;
-    // A client of ours has a new key for every generation: there is nothing to resume, and tickets hold its certificate.
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(config)
