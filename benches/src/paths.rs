@@ -29,6 +29,8 @@ type Failed = Box<dyn Error>;
 struct Scene {
     name: &'static str,
     shape: Shape,
+    /// TCP's congestion control.
+    control: &'static str,
     inside: u32,
     beside: u32,
     flood: u32,
@@ -37,20 +39,25 @@ struct Scene {
 fn scenes() -> Vec<Scene> {
     let lossy = Shape { rate: Some(1_000_000_000), queue: 5_000_000, delay: DELAY, loss: 0.001, seed: 1 };
     let rate = 100_000_000;
-    let narrow =
-        Shape { rate: Some(rate), queue: Shape::bandwidth_delay_product(rate, DELAY), loss: 0.0, ..lossy };
-    let scene = |name, shape, [inside, beside, flood]: [u32; 3]| Scene { name, shape, inside, beside, flood };
-    vec![
-        scene("nothing: 1 bare", Shape::default(), [0, 1, 0]),
-        scene("20 ms, 0.1 %: 1 bare", lossy, [0, 1, 0]),
-        scene("20 ms, 0.1 %: 1 inside", lossy, [1, 0, 0]),
-        scene("20 ms, 0.1 %: 4 bare", lossy, [0, 4, 0]),
-        scene("20 ms, 0.1 %: 4 inside", lossy, [4, 0, 0]),
-        scene("20 ms, 100 Mb/s: 1 bare", narrow, [0, 1, 0]),
-        scene("20 ms, 100 Mb/s: 1 inside", narrow, [1, 0, 0]),
-        scene("20 ms, 100 Mb/s: 1 inside, 1 bare", narrow, [1, 1, 0]),
-        scene("20 ms, 100 Mb/s: 1 bare, flood 200 inside", narrow, [0, 1, 200]),
-    ]
+    let narrow = Shape { rate: Some(rate), queue: Shape::bandwidth_delay_product(rate, DELAY), loss: 0.0, ..lossy };
+    let scene =
+        |name, shape, control, [inside, beside, flood]: [u32; 3]| Scene { name, shape, control, inside, beside, flood };
+    let mut scenes = vec![scene("nothing: 1 bare", Shape::default(), "cubic", [0, 1, 0])];
+    for control in ["cubic", "bbr"] {
+        scenes.extend([
+            scene("20 ms, 0.1 % loss: 1 bare", lossy, control, [0, 1, 0]),
+            scene("20 ms, 0.1 % loss: 1 inside", lossy, control, [1, 0, 0]),
+            scene("20 ms, 0.1 % loss: 4 bare", lossy, control, [0, 4, 0]),
+            scene("20 ms, 0.1 % loss: 4 inside", lossy, control, [4, 0, 0]),
+        ]);
+    }
+    scenes.extend([
+        scene("20 ms, 100 Mb/s: 1 bare", narrow, "cubic", [0, 1, 0]),
+        scene("20 ms, 100 Mb/s: 1 inside", narrow, "cubic", [1, 0, 0]),
+        scene("20 ms, 100 Mb/s: 1 inside, 1 bare", narrow, "cubic", [1, 1, 0]),
+        scene("20 ms, 100 Mb/s: 1 bare, flood of 200 inside", narrow, "cubic", [0, 1, 200]),
+    ]);
+    scenes
 }
 
 /// Runs itself in a sandbox.
@@ -89,7 +96,7 @@ pub(crate) fn inside() -> ExitCode {
             values[values.len() / 2]
         };
         let columns = [median(|r| r[0]), median(|r| r[1]), median(|r| r[2])].map(|rate| format!("{rate:.1}"));
-        println!("| {} | {} | {:.3} |", scene.name, columns.join(" | "), median(|r| r[3]));
+        println!("| {}, {} | {} | {:.3} |", scene.name, scene.control, columns.join(" | "), median(|r| r[3]));
     }
     ExitCode::SUCCESS
 }
@@ -120,7 +127,11 @@ fn measure(scene: &Scene, round: u64) -> Result<[f64; 4], Failed> {
         let target = if kind == 1 { OUTER[1] } else { INSIDE[1] };
         let number = count.to_string();
         let rate = format!("{number}M");
-        let load = if kind == 2 { ["-u", "-b", &rate, "-l", "1200"].to_vec() } else { ["-P", &number].to_vec() };
+        let load = if kind == 2 {
+            ["-u", "-b", &rate, "-l", "1200"].to_vec()
+        } else {
+            ["-P", &number, "-C", scene.control].to_vec()
+        };
         let common = ["iperf3", "-J", "-c", target, "-p", port, "-t", SECONDS, "-O", OMITTED];
         let _server = start(&hosts[1], &["iperf3", "-s", "-1", "-p", port])?;
         loads.push((kind, [&common[..], &load].concat().into_iter().map(str::to_owned).collect::<Vec<_>>()));

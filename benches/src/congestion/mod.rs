@@ -60,6 +60,7 @@ fn scenes() -> Vec<Scene> {
 pub(crate) fn run() -> ExitCode {
     println!("| path and load | control | inside Mb/s | bare Mb/s | flood Mb/s | RTT ms (most) | lost % |");
     println!("| --- | --- | --- | --- | --- | --- | --- |");
+    let mut told = false;
     for scene in scenes() {
         for (name, way) in WAYS {
             let load = match way {
@@ -71,6 +72,9 @@ pub(crate) fn run() -> ExitCode {
             let Some(world) = World::new(way.unwrap_or_default(), scene.shape, load) else {
                 return ExitCode::FAILURE;
             };
+            if !std::mem::replace(&mut told, true) {
+                eprintln!("the tunnel stands after {:?}, at a round trip time of {:?}", world.stood, 2 * DELAY);
+            }
             let Outcome { inside, beside, flood, average_rtt, longest_rtt, lost } = world.run(SETTLE, TIME);
             println!(
                 "| {} | {name} | {inside:.1} | {beside:.1} | {flood:.1} | {average_rtt:.0} ({longest_rtt:.0}) | {lost:.2} |",

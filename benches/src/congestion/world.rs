@@ -83,6 +83,8 @@ pub(super) struct World {
     inside: Vec<Tcp>,
     beside: Vec<Tcp>,
     flood: Option<Flood>,
+    /// How long it took to open the tunnel.
+    pub(super) stood: Duration,
     probe_at: Instant,
     probes: Vec<Duration>,
     through: bool,
@@ -123,11 +125,14 @@ impl World {
             inside: (0..load.inside).map(|_| Tcp::new()).collect(),
             beside: (0..load.beside).map(|_| Tcp::new()).collect(),
             flood: None,
-            probe_at: start,
+            stood: Duration::ZERO,
+            // Not before the tunnel stands.
+            probe_at: start + Duration::from_secs(3600),
             probes: Vec::new(),
             through: load.inside > 0 || load.flood > 0.0,
         };
         world.open(near)?;
+        world.stood = world.now - start;
         world.start = world.now;
         world.probe_at = world.now;
         world.flood = (load.flood > 0.0).then(|| Flood::new(load.flood, INSIDE, world.now));

@@ -11,7 +11,7 @@ use std::time::Instant;
 #[non_exhaustive]
 pub enum Congestion {
     /// None while the flows inside control theirs: as [`Self::Off`], until the path has lost a tenth and more of what was
-    /// sent for three seconds; then CUBIC for a while. `docs/decisions/0017` says why.
+    /// sent for three seconds; then CUBIC for a while. `docs/decisions/0016` says why.
     #[default]
     Breaker,
     /// RFC 9438.

@@ -226,7 +226,7 @@ fn d13_d14_the_gateway_tells_a_client_whose_packets_it_refuses() {
 
 #[test]
 fn d18_without_congestion_control_packets_are_not_ect() {
-    for (congestion, marked) in [(Congestion::Off, false), (Congestion::Cubic, true)] {
+    for (congestion, marked) in [(Congestion::Off, false), (Congestion::Breaker, false), (Congestion::Cubic, true)] {
         let mut world = World::new(12, Settings { congestion, ..Settings::default() });
         let (near, _) = world.tunnel();
         for n in 0..200 {

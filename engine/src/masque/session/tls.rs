@@ -82,12 +82,9 @@ pub fn client(trust: Trust, identity: Option<Identity>) -> Result<ClientConfig, 
 ///
 /// # Errors
 /// As [`client`], or there is none for TLS 1.3.
-pub fn client_with(
-    provider: CryptoProvider,
-    trust: Trust,
-    identity: Option<Identity>,
-) -> Result<ClientConfig, Error> {
-    let builder = ClientConfig::builder_with_provider(Arc::new(provider)).with_protocol_versions(&[&rustls::version::TLS13])?;
+pub fn client_with(provider: CryptoProvider, trust: Trust, identity: Option<Identity>) -> Result<ClientConfig, Error> {
+    let builder =
+        ClientConfig::builder_with_provider(Arc::new(provider)).with_protocol_versions(&[&rustls::version::TLS13])?;
     let builder = match trust {
         Trust::Authorities(roots) => builder.with_root_certificates(roots),
         Trust::Keys(keys) => believing(builder, move |key| keys.iter().any(|known| known == key)),
@@ -98,7 +95,7 @@ pub fn client_with(
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = vec![ALPN.to_vec()];
-    // Every connection proves its keys anew (docs/decisions/0018).
+    // Every connection proves its keys anew (docs/decisions/0017).
     config.resumption = Resumption::disabled();
     Ok(config)
 }
@@ -124,7 +121,7 @@ pub fn server(identity: Identity) -> Result<ServerConfig, Error> {
         .with_single_cert(identity.chain, identity.key)?;
     config.alpn_protocols = vec![ALPN.to_vec()];
     // What quinn asks for: all or nothing. 0-RTT data is refused, for a packet may be replayed in it, and no session is
-    // resumed, for a ticket is no proof of a key (docs/decisions/0018).
+    // resumed, for a ticket is no proof of a key (docs/decisions/0017).
     config.max_early_data_size = 0;
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
