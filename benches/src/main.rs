@@ -1,9 +1,9 @@
 //! Measures Vestibule beside other tunnels: `cargo run --release -p vestibule-benches -- compare`.
 
 mod compare;
-mod end;
 mod congestion;
 mod connect;
+mod end;
 mod paths;
 mod tunnel;
 

@@ -6,9 +6,11 @@ use rustls::pki_types::PrivateKeyDer;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use vestibule_engine::masque::ip::Scope;
+use vestibule_engine::masque::ip::{Refusal, Scope};
 use vestibule_engine::masque::request::{Credentials, Outgoing, Target, UriTemplate};
-use vestibule_engine::masque::session::{Congestion, Endpoint, EndpointConfig, Event, Origin, Settings, TunnelId, tls};
+use vestibule_engine::masque::session::{
+    Congestion, Endpoint, EndpointConfig, Event, Origin, SendError, Settings, TunnelId, tls,
+};
 use vestibule_engine::packet::Ecn;
 use vestibule_engine::random::Seed;
 use vestibule_platform::sandbox::path::{Fates, Pipe, Shape};
@@ -83,6 +85,8 @@ pub(super) struct World {
     inside: Vec<Tcp>,
     beside: Vec<Tcp>,
     flood: Option<Flood>,
+    /// Of the packets inside.
+    size: usize,
     /// How long it took to open the tunnel.
     pub(super) stood: Duration,
     probe_at: Instant,
@@ -125,6 +129,7 @@ impl World {
             inside: (0..load.inside).map(|_| Tcp::new()).collect(),
             beside: (0..load.beside).map(|_| Tcp::new()).collect(),
             flood: None,
+            size: INSIDE,
             stood: Duration::ZERO,
             // Not before the tunnel stands.
             probe_at: start + Duration::from_secs(3600),
@@ -179,9 +184,9 @@ impl World {
         let rate = |at: usize, len: usize| (after[at] - before[at]) as f64 * len as f64 * 8e-6 / time.as_secs_f64();
         let ms = |probe: &Duration| probe.as_secs_f64() * 1e3;
         Outcome {
-            inside: rate(0, INSIDE - TCP_HEADERS),
+            inside: rate(0, self.size - TCP_HEADERS),
             beside: rate(1, BESIDE - TCP_HEADERS),
-            flood: rate(2, INSIDE),
+            flood: rate(2, self.size),
             average_rtt: self.probes.iter().map(ms).sum::<f64>() / self.probes.len().max(1) as f64,
             longest_rtt: self.probes.iter().map(ms).fold(0.0, f64::max),
             lost: 100.0 * (lost.1 - lost_before.1) as f64 / (lost.0 - lost_before.0).max(1) as f64,
@@ -211,7 +216,7 @@ impl World {
         let now = self.now;
         for at in 0..self.inside.len() {
             while let Some(number) = self.inside[at].send(now) {
-                self.tunnel(0, Inner { kind: DATA, flow: at as u16, number }, INSIDE);
+                self.tunnel(0, Inner { kind: DATA, flow: at as u16, number }, self.size);
             }
         }
         for at in 0..self.beside.len() {
@@ -221,7 +226,7 @@ impl World {
             }
         }
         while self.flood.as_mut().is_some_and(|flood| flood.send(now)) {
-            self.tunnel(0, Inner { kind: FLOOD, flow: 0, number: 0 }, INSIDE);
+            self.tunnel(0, Inner { kind: FLOOD, flow: 0, number: 0 }, self.size);
         }
         if self.probe_at <= now {
             self.probe_at += Duration::from_millis(10);
@@ -249,7 +254,11 @@ impl World {
         packet[HEADERS + 1..HEADERS + 3].copy_from_slice(&inner.flow.to_be_bytes());
         packet[HEADERS + 3..HEADERS + 11].copy_from_slice(&inner.number.to_be_bytes());
         // A full queue is a loss like any other, which the flow finds out.
-        let _ = self.ends[end].send(self.ids[end], &mut packet, Origin::Local);
+        let sent = self.ends[end].send(self.ids[end], &mut packet, Origin::Local);
+        if let Err(SendError::Refused(Refusal::TooBig { mtu })) = sent {
+            // Kernels send no more than fits from then on.
+            self.size = self.size.min(usize::from(mtu));
+        }
     }
 
     /// Takes out of both ends what they have.

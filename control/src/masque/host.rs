@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use vestibule_engine::core::{Engine, EngineConfig, Event, PeerId, PlainMasque};
 use vestibule_engine::generation::PrivateKey;
-use vestibule_engine::masque::session::{Congestion, ConnectError, Settings};
+use vestibule_engine::masque::session::{ConnectError, Settings};
 use vestibule_engine::random::Seed;
 use vestibule_platform::adapter::{Adapter, AdapterError};
 use vestibule_platform::netcfg::NetConfigError;
@@ -58,10 +58,9 @@ pub(super) fn step(step: &'static str) -> impl FnOnce(io::Error) -> HostError {
     move |cause| HostError::System { step, cause }
 }
 
-/// How connections to peers of others are set up. Congestion control is off as in the product: the flows inside have
-/// their own.
+/// How connections to peers of others are set up.
 pub(super) fn settings(grease: bool) -> Settings {
-    Settings { congestion: Congestion::Off, grease, ..Settings::default() }
+    Settings { grease, ..Settings::default() }
 }
 
 /// A UDP socket.

@@ -15,6 +15,9 @@ const ACK_EVERY: u32 = 256;
 /// And after so long at the latest.
 const MAX_ACK_DELAY: Duration = Duration::from_millis(10);
 
+/// How long a path that seems to have become narrow is believed to be.
+const NARROW_FOR: Duration = Duration::from_secs(2);
+
 /// How an endpoint is set up.
 #[derive(Clone, Debug)]
 pub struct EndpointConfig {
@@ -120,7 +123,9 @@ impl Settings {
             IdleTimeout::try_from(self.idle_timeout).map_err(|_| InvalidSettings::IdleTimeout(self.idle_timeout))?;
         let mut discovery = MtuDiscoveryConfig::default();
         // Every byte counts for an adapter whose MTU is near the path's.
-        discovery.upper_bound(max).minimum_change(2);
+        // Losses in a row of large packets look like a path that has become narrow, and a full queue or a bad radio makes
+        // such rows, too: it is tried again soon.
+        discovery.upper_bound(max).minimum_change(2).black_hole_cooldown(NARROW_FOR);
         let mut transport = TransportConfig::default();
         transport
             .initial_mtu(initial)

@@ -1,8 +1,8 @@
 //! TLS 1.3 for MASQUE: which algorithms, whom a client believes, whom a gateway lets in.
 
 use ::aws_lc_rs::digest;
-use rustls::client::{Resumption, WantsClientCert};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WantsClientCert};
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
 };
