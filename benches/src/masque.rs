@@ -2,6 +2,7 @@
 
 use crate::parcel::Parcel;
 use ipnet::{IpNet, Ipv4Net};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -79,6 +80,22 @@ pub enum Side {
 /// When what is given is no certificate and no key.
 #[must_use]
 pub fn end(own: &Credential, side: &Side, device: &[IpNet], seed: [u8; 32], now: Instant) -> Engine {
+    end_with(tls::provider(), own, side, device, seed, now)
+}
+
+/// As [`end`]; a device proposes the algorithms of `provider`.
+///
+/// # Panics
+/// As [`end`].
+#[must_use]
+pub fn end_with(
+    provider: CryptoProvider,
+    own: &Credential,
+    side: &Side,
+    device: &[IpNet],
+    seed: [u8; 32],
+    now: Instant,
+) -> Engine {
     let everywhere = vec![IpNet::from(Ipv4Net::default())];
     let mut engine = Engine::new(EngineConfig::new(PrivateKey::new(seed), Seed::new(seed), SystemTime::now()), now);
     let template = UriTemplate::well_known(SERVER).unwrap_or_else(|error| panic!("the template: {error}"));
@@ -86,7 +103,8 @@ pub fn end(own: &Credential, side: &Side, device: &[IpNet], seed: [u8; 32], now:
         Side::Device { certificate, gateway } => {
             engine.set_peer(PEER, PeerKind::Gateway, everywhere);
             let trust = tls::Trust::Keys(vec![public_key(certificate)]);
-            let tls = tls::client(trust, Some(own.identity())).unwrap_or_else(|error| panic!("TLS: {error}"));
+            let tls =
+                tls::client_with(provider, trust, Some(own.identity())).unwrap_or_else(|error| panic!("TLS: {error}"));
             MasqueEnd::Device(Box::new(MasqueGateway {
                 address: *gateway,
                 server_name: SERVER.to_owned(),
