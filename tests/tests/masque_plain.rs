@@ -203,3 +203,98 @@ fn link_number(host: &Namespace) -> String {
     let lines = host.run("ip", &["-o", "link", "show", "dev", "masque0"]);
     lines.split(':').next().unwrap_or_default().to_owned()
 }
+
+/// The same bytes by both kinds of proxies, by address, and a clear answer where there is nobody.
+#[test]
+fn proxies_carry_transfers_without_an_interface() {
+    if !vestibule_tests::required("proxies_carry_transfers_without_an_interface") {
+        return;
+    }
+    let mut world = World::new("masque-proxies");
+    let token = world.file("token");
+    let _listen = world.listen(&["--bearer-file", &token]);
+    let words = ["--bearer-file", &token, "--socks", "127.0.0.1:1080", "--http-proxy", "127.0.0.1:8080"];
+    let mut connect = world.connect(&words, "proxies.log");
+    connect.tells("the proxies", 1, |event| event["event"] == "proxies");
+    assert!(is_clean(&world.client), "no interface");
+
+    let bytes: Vec<u8> = (0..8_000_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    fs::write(world.room.0.join("large"), &bytes).unwrap();
+    let mut web = world.proxy.command("python3");
+    web.args(["-m", "http.server", "--bind", "10.89.0.1", "8000", "--directory"]).arg(&world.room.0);
+    let mut web = world.proxy.start(web, world.room.0.join("web.log"));
+    let got = world.room.0.join("got");
+    let curl = |proxy: &str, url: &str| {
+        let mut curl = world.client.command("curl");
+        curl.args(["-sS", "--max-time", "60", "--proxytunnel", "--proxy", proxy, "-o"]).arg(&got).arg(url);
+        curl.output().unwrap()
+    };
+    let url = "http://10.89.0.1:8000/large";
+    web.wait_for("the web server", LIMIT, || curl("http://127.0.0.1:8080", url).status.success().then_some(()));
+    for proxy in ["http://127.0.0.1:8080", "socks5h://127.0.0.1:1080"] {
+        let _ = fs::remove_file(&got);
+        let output = curl(proxy, url);
+        assert!(output.status.success(), "{proxy}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(fs::read(&got).unwrap() == bytes, "{proxy}");
+        assert!(!curl(proxy, "http://10.89.0.1:9/").status.success(), "{proxy}: nobody listens there");
+    }
+    let mut named = world.client.command("curl");
+    named.args([
+        "-sS",
+        "-v",
+        "--max-time",
+        "60",
+        "--proxytunnel",
+        "--proxy",
+        "http://127.0.0.1:8080",
+        "http://a.example/",
+    ]);
+    let said = named.output().unwrap().stderr;
+    assert!(String::from_utf8_lossy(&said).contains("502"), "a name without --dns is refused");
+    assert!(connect.0.stop(), "{}", connect.0.said());
+}
+
+/// A gateway that others wrote, which echoes what it gets.
+fn foreign_gateway(test: &str, program: &[&str]) {
+    let world = World::new(test);
+    let _identity = vestibule_tests::masque::identity(&world.room, "gateway");
+    let mut command = world.client.command(program[0]);
+    command.args(&program[1..]).arg("server").arg(&world.room.0).arg(vestibule_tests::masque::corpus());
+    let mut peer = world.client.start(command, world.room.0.join("peer.log"));
+    let log = peer.log().to_owned();
+    let port = peer.wait_for("the gateway", LIMIT, || {
+        let said = fs::read_to_string(&log).unwrap();
+        said.strip_prefix("ready at ")?.trim().parse::<u16>().ok()
+    });
+    let (url, authority) = (format!("https://127.0.0.1:{port}"), world.file("gateway.pem"));
+    let words = ["connect", &url, "--ca", &authority, "--server-name", vestibule_tests::masque::GATEWAY];
+    let mut connect = Verb::start(&world.client, &words, world.room.0.join("connect.log"));
+    let up = connect.is_up();
+    assert_eq!(up["addresses"], serde_json::json!(["10.0.0.1/32"]));
+    // What the peer advertises covers the peer.
+    assert_eq!(up["routes"], serde_json::json!(["0.0.0.0/0"]));
+    pings(&world.client, "203.0.113.5");
+    world.client.run("ping", &["-c", "3", "-i", "0.05", "-W", "20", "-s", "1200", "203.0.113.5"]);
+    assert!(connect.0.stop(), "{}", connect.0.said());
+    assert!(is_clean(&world.client));
+}
+
+#[test]
+fn an_aioquic_gateway_serves_our_verb() {
+    if vestibule_tests::required("an_aioquic_gateway_serves_our_verb") {
+        let python = root().join("../target/aioquic/venv/bin/python3").display().to_string();
+        let script = vestibule_tests::masque::script("aioquic_peer.py").display().to_string();
+        foreign_gateway("masque-aioquic", &[&python, "-B", &script]);
+    }
+}
+
+#[test]
+fn a_go_gateway_serves_our_verb() {
+    if vestibule_tests::required("a_go_gateway_serves_our_verb") {
+        foreign_gateway("masque-go", &[&root().join("../target/peers/bin/masque-go").display().to_string()]);
+    }
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}

@@ -7,7 +7,7 @@ use crate::masque::{
 };
 use clap::{Args, Subcommand, ValueEnum};
 use ipnet::IpNet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -19,6 +19,8 @@ const CONNECT_EXAMPLES: &str = "Examples:
   sudo vestibule masque connect 'https://proxy.example/masque/ip?t={target}&i={ipproto}' --ca ca.pem --basic-file login
   sudo vestibule masque connect https://192.0.2.7:4433 --pin SHA256 --route 10.0.0.0/8
   sudo vestibule masque connect https://proxy.example --target 10.20.0.0/16 --ipproto 6
+  vestibule masque connect https://proxy.example --socks 127.0.0.1:1080 --dns 9.9.9.9       no root, no interface
+    then: curl --proxy socks5h://127.0.0.1:1080 https://example.com
 
 URL is an RFC 9484 template; without a path it is the well-known one. Routes are what the peer advertises, or --route.
 Where they cover the peer itself, routing rules keep the tunnel's own packets outside. A tunnel that is lost is made anew;
@@ -117,6 +119,15 @@ pub(crate) struct ConnectArguments {
     /// Ask for this protocol: a number or *
     #[arg(long, value_name = "NUMBER", default_value = "*", value_parser = protocol)]
     ipproto: Protocol,
+    /// Be a SOCKS5 proxy at this loopback address, in place of an interface; needs no privilege
+    #[arg(long, value_name = "IP:PORT", conflicts_with = "routes")]
+    socks: Option<SocketAddr>,
+    /// Be a proxy for HTTP CONNECT at this loopback address, in place of an interface; needs no privilege
+    #[arg(long, value_name = "IP:PORT", conflicts_with = "routes")]
+    http_proxy: Option<SocketAddr>,
+    /// Resolve the proxies' names by this server, inside the tunnel; without it they take addresses only
+    #[arg(long, value_name = "IP")]
+    dns: Option<IpAddr>,
     #[command(flatten)]
     common: Common,
 }
@@ -255,6 +266,9 @@ fn run_connect(arguments: ConnectArguments) -> Result<(), Failure> {
         routes: arguments.routes,
         interface: common.interface,
         mtu: common.mtu.into(),
+        socks: arguments.socks,
+        http_proxy: arguments.http_proxy,
+        dns: arguments.dns,
     };
     run(connect(options, Reporter::new(common.json)))
 }

@@ -1,5 +1,6 @@
 //! The client: one tunnel, kept open.
 
+use super::front::{self, Dialer, Fronts, Stack};
 use super::host::{self, HostError, Running, asked_to_end};
 use super::identity::{Trusted, trust};
 use super::options::MasqueError;
@@ -10,7 +11,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use vestibule_engine::core::{Event, PeerId, PeerKind, PlainMasque, TunnelEnd, TunnelNews};
 use vestibule_engine::generation::{GenerationId, MasqueAsks, MasqueConfig, MasqueEnd, MasqueGateway};
@@ -19,11 +20,13 @@ use vestibule_engine::masque::request::{Credentials, ResponseError, UriTemplate}
 use vestibule_engine::masque::session::TunnelError;
 use vestibule_engine::masque::session::tls::{self, Identity};
 use vestibule_engine::policy::{Action, Policy};
-use vestibule_platform::adapter::{Tun, TunConfig};
-use vestibule_platform::netcfg::{Applied, Desired, NetConfig as _, PolicyRouting, System};
+use vestibule_platform::adapter::{Tun, TunConfig, memory};
+use vestibule_platform::netcfg::{Applied, Desired, NetConfig as _, NetConfigError, PolicyRouting, System};
 use vestibule_platform::socket::UdpConfig;
 
 const PEER: PeerId = PeerId(1);
+/// Packets between the proxies and the packet worker that may wait, each way.
+const QUEUE: usize = 1024;
 /// Most routes set on the host.
 const MAX_ROUTES: usize = 1024;
 
@@ -54,6 +57,12 @@ pub struct ConnectOptions {
     pub interface: String,
     /// Its MTU.
     pub mtu: u32,
+    /// A SOCKS5 proxy here, in place of an interface.
+    pub socks: Option<SocketAddr>,
+    /// A proxy for HTTP CONNECT here, in place of an interface.
+    pub http_proxy: Option<SocketAddr>,
+    /// Who resolves the proxies' names, inside the tunnel.
+    pub dns: Option<IpAddr>,
 }
 
 #[derive(Debug, Serialize)]
@@ -82,6 +91,11 @@ enum Told<'a> {
         addresses: &'a [IpNet],
         routes: &'a [IpNet],
     },
+    Proxies {
+        addresses: &'a [IpNet],
+        socks: Option<SocketAddr>,
+        http: Option<SocketAddr>,
+    },
     Lost {
         reason: String,
     },
@@ -104,6 +118,11 @@ impl fmt::Display for Told<'_> {
             Self::Up { interface, addresses, routes } => {
                 write!(f, "{interface} is up with {}, routes: {}", List(addresses), List(routes))
             }
+            Self::Proxies { addresses, socks, http } => {
+                write!(f, "proxies are up with {}", List(addresses))?;
+                socks.iter().try_for_each(|at| write!(f, ", SOCKS5 at {at}"))?;
+                http.iter().try_for_each(|at| write!(f, ", HTTP CONNECT at {at}"))
+            }
             Self::Lost { reason } => write!(f, "no tunnel: {reason}; trying again"),
             Self::End { reason } => write!(f, "ended: {reason}"),
         }
@@ -122,11 +141,21 @@ pub async fn connect(options: ConnectOptions, report: Reporter) -> Result<(), Ma
     let tls = Arc::new(tls::client(trust(&options.trusted)?, options.identity)?);
     let mut line = Line { peers, next: 0, opened: false };
 
-    let tun =
-        Tun::open(&TunConfig { mtu: options.mtu, ..TunConfig::new(&options.interface) }).map_err(HostError::from)?;
-    let socket = host::socket(&UdpConfig::device(PolicyRouting::default().mark))?;
     let masque = PlainMasque { settings: host::settings(options.grease), server: None, routes: None };
-    let mut running = Running::start(tun, socket, masque, vec![PEER])?;
+    let fronts = Fronts { socks: options.socks, http: options.http_proxy };
+    let (mut running, side) = if fronts == Fronts::default() {
+        let config = TunConfig { mtu: options.mtu, ..TunConfig::new(&options.interface) };
+        let tun = Tun::open(&config).map_err(HostError::from)?;
+        let socket = host::socket(&UdpConfig::device(PolicyRouting::default().mark))?;
+        let interface = options.interface;
+        (Running::start(tun, socket, masque, vec![PEER])?, Side::Host { interface, desired: None, applied: None })
+    } else {
+        let (adapter, side) = memory::pair(QUEUE, options.mtu);
+        let socket = host::socket(&UdpConfig::new(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))))?;
+        let dialer = Stack::start(side, options.mtu as usize, options.dns).map_err(host::step("start a thread"))?;
+        let fronts = front::serve(fronts, &dialer).await?;
+        (Running::start(adapter, socket, masque, vec![PEER])?, Side::Proxies { dialer, fronts, addresses: Vec::new() })
+    };
     let gateway = MasqueGateway {
         address: line.peer(&host)?,
         server_name: options.server_name.unwrap_or_else(|| host.clone()),
@@ -137,19 +166,17 @@ pub async fn connect(options: ConnectOptions, report: Reporter) -> Result<(), Ma
         asks: options.asks,
     };
     let mut network = Network {
-        interface: options.interface,
         mtu: options.mtu,
         peers: line.peers.iter().map(SocketAddr::ip).collect(),
         fixed: options.addresses,
         wanted: options.routes.into_iter().map(|route| route.trunc()).collect(),
         assigned: Vec::new(),
         advertised: BTreeSet::new(),
-        desired: None,
-        applied: None,
+        side,
     };
     let ended = keep(&mut running, &mut line, gateway, &mut network, report).await;
     // First the host forgets the way into the tunnel.
-    let reverted = network.applied.take().map_or(Ok(()), Applied::revert);
+    let reverted = network.revert();
     running.end().await;
     ended?;
     reverted.map_err(HostError::from)?;
@@ -280,31 +307,45 @@ fn final_advice(end: &TunnelEnd, was_open: bool) -> Option<Option<&'static str>>
     }
 }
 
-/// The host's side: what it is to be, and is.
+/// Where packets come from.
+enum Side {
+    /// The host, through an interface: what it is to be, and is.
+    Host { interface: String, desired: Option<Desired>, applied: Option<Applied> },
+    /// Proxies' clients.
+    Proxies { dialer: Dialer, fronts: Fronts, addresses: Vec<IpNet> },
+}
+
+/// Our side of the tunnel.
 struct Network {
-    interface: String,
     mtu: u32,
     peers: Vec<IpAddr>,
     fixed: Vec<IpNet>,
     wanted: BTreeSet<IpNet>,
     assigned: Vec<IpNet>,
     advertised: BTreeSet<IpNet>,
-    desired: Option<Desired>,
-    applied: Option<Applied>,
+    side: Side,
 }
 
 impl Network {
     fn advertise(&mut self, routes: &Routes, report: Reporter) -> Result<(), MasqueError> {
         let prefixes = routes::prefixes(routes);
         report.tell(&Told::Routes { routes: &prefixes.iter().copied().collect::<Vec<_>>() });
-        if self.wanted.is_empty() && prefixes.len() > MAX_ROUTES {
+        if matches!(self.side, Side::Host { .. }) && self.wanted.is_empty() && prefixes.len() > MAX_ROUTES {
             return Err(MasqueError::TooManyRoutes { got: prefixes.len(), most: MAX_ROUTES });
         }
         self.advertised = prefixes;
         Ok(())
     }
 
-    /// Brings the host to where it is to be.
+    /// Takes everything back.
+    fn revert(&mut self) -> Result<(), NetConfigError> {
+        match &mut self.side {
+            Side::Host { applied, .. } => applied.take().map_or(Ok(()), Applied::revert),
+            Side::Proxies { .. } => Ok(()),
+        }
+    }
+
+    /// Brings our side to where it is to be.
     fn apply(&mut self, report: Reporter) -> Result<(), HostError> {
         let addresses: Vec<_> = self.fixed.iter().chain(&self.assigned).copied().collect();
         // Without addresses there is nothing to route; those there were stay until others come.
@@ -312,11 +353,22 @@ impl Network {
             return Ok(());
         }
         let routes = if self.wanted.is_empty() { &self.advertised } else { &self.wanted };
-        let desired = routes::desired(&self.interface, &addresses, routes.clone(), &self.peers);
-        if self.desired.as_ref() == Some(&desired) {
+        let (interface, former, applied) = match &mut self.side {
+            Side::Host { interface, desired, applied } => (interface, desired, applied),
+            Side::Proxies { addresses: former, .. } if *former == addresses => return Ok(()),
+            Side::Proxies { dialer, fronts, addresses: former } => {
+                former.clone_from(&addresses);
+                let own: Vec<_> = addresses.into_iter().map(routes::host_of).collect();
+                dialer.set_addresses(own.clone());
+                report.tell(&Told::Proxies { addresses: &own, socks: fronts.socks, http: fronts.http });
+                return Ok(());
+            }
+        };
+        let desired = routes::desired(interface, &addresses, routes.clone(), &self.peers);
+        if former.as_ref() == Some(&desired) {
             return Ok(());
         }
-        match &mut self.applied {
+        match applied {
             Some(applied) => applied.change(&desired)?,
             none => {
                 // Rules may be left by one of this interface's name that was killed.
@@ -324,8 +376,8 @@ impl Network {
                 applied.change(&desired)?;
             }
         }
-        report.tell(&Told::Up { interface: &self.interface, addresses: &desired.addresses, routes: &desired.routes });
-        self.desired = Some(desired);
+        report.tell(&Told::Up { interface, addresses: &desired.addresses, routes: &desired.routes });
+        *former = Some(desired);
         Ok(())
     }
 }

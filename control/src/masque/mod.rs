@@ -2,10 +2,12 @@
 //!
 //! The packets take the product's own path: the same engine, flow table and counters. By file: `options` (what is asked
 //! for), `secrets` and `identity` (files), `clients` (who may come, and with which addresses), `routes` (what goes where on
-//! the host), `host` (adapter, socket and worker), `report` (what is told), `connect` and `listen`.
+//! the host), `host` (adapter, socket and worker), `report` (what is told), `front` (proxies), `connect` and
+//! `listen`.
 
 mod clients;
 mod connect;
+mod front;
 mod host;
 mod identity;
 mod listen;
@@ -16,6 +18,7 @@ mod secrets;
 
 pub use clients::{Admission, ClientProof, PoolError};
 pub use connect::{ConnectOptions, connect};
+pub use front::FrontError;
 pub use host::HostError;
 pub use identity::{IdentityError, Trusted, key_id, parse_key_id, read_identity, self_made, trust};
 pub use listen::{ListenOptions, listen};

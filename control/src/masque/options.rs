@@ -1,6 +1,7 @@
 //! What can go wrong, in terms of what was asked for.
 
 use super::clients::PoolError;
+use super::front::FrontError;
 use super::host::HostError;
 use super::identity::IdentityError;
 use std::io;
@@ -22,6 +23,9 @@ pub enum MasqueError {
     /// TLS does not take what it was given.
     #[error("the certificate and its key are of no use")]
     Tls(#[from] rustls::Error),
+    /// No proxy.
+    #[error(transparent)]
+    Front(#[from] FrontError),
     /// No address of the peer.
     #[error("cannot find {host}")]
     Resolve {

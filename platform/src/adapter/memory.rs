@@ -142,6 +142,12 @@ impl MemoryHost {
         self.from_adapter.recv_timeout(timeout).ok()
     }
 
+    /// The frames that the adapter wrote, to wait for them beside other things.
+    #[must_use]
+    pub fn frames(&self) -> Receiver<HostFrame> {
+        self.from_adapter.clone()
+    }
+
     /// Frames that the adapter wrote and nobody has received yet.
     #[must_use]
     pub fn waiting(&self) -> usize {
