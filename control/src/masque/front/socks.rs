@@ -17,9 +17,12 @@ pub(super) async fn request(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) 
     stream.read_exact(&mut offered).await?;
     if !offered.contains(&0) {
         stream.write_all(&[VERSION, 0xff]).await?;
+        stream.flush().await?;
         return Ok(None);
     }
+    // The client waits for this one, whatever buffers are in between.
     stream.write_all(&[VERSION, 0]).await?;
+    stream.flush().await?;
     let [version, command, _, kind] = read(stream).await?;
     let host = match (version, kind) {
         (VERSION, 1) => Ipv4Addr::from(read::<4>(stream).await?).to_string(),
@@ -98,6 +101,19 @@ mod tests {
         assert_eq!(asked.unwrap(), Some(address("192.0.2.7:80")), "a literal in words");
         let v6 = [&[5, 1, 0, 5, 1, 0, 4][..], &Ipv6Addr::LOCALHOST.octets(), &[0, 22]].concat();
         assert_eq!(ask(&v6).await.0.unwrap(), Some(address("[::1]:22")));
+    }
+
+    #[tokio::test]
+    async fn a_client_that_waits_for_each_answer_gets_it() {
+        let (mut client, server) = tokio::io::duplex(1024);
+        let mut server = tokio::io::BufStream::new(server);
+        let asking = async {
+            client.write_all(&[5, 1, 0]).await.unwrap();
+            assert_eq!(read::<2>(&mut client).await.unwrap(), [5, 0]);
+            client.write_all(&[5, 1, 0, 1, 192, 0, 2, 7, 0, 22]).await.unwrap();
+        };
+        let (asked, ()) = tokio::join!(request(&mut server), asking);
+        assert_eq!(asked.unwrap(), Some(address("192.0.2.7:22")));
     }
 
     #[tokio::test]
