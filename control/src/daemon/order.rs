@@ -83,6 +83,8 @@ pub(crate) struct Order {
     pub(crate) policy: Arc<Policy>,
     /// The profile of the registration.
     pub(crate) profile: Arc<ProfileDocument>,
+    /// What the tunnel was to travel over. A gateway that does not know it gives another.
+    pub(crate) wished: TunnelProtocol,
     /// All else the gateway said.
     pub(crate) answer: SwapResponse,
 }
@@ -158,7 +160,7 @@ pub(crate) async fn order(
                     continue;
                 }
                 let addresses = gateway.addresses().await;
-                return accept(swap_seq, key, (policy, profile), answer, addresses, adapter_mtu);
+                return accept(swap_seq, key, (policy, profile, wished), answer, addresses, adapter_mtu);
             }
             Err(error) => match error.meaning() {
                 Meaning::SwapSeqStale(seen) if attempts < ATTEMPTS => {
@@ -174,7 +176,7 @@ pub(crate) async fn order(
 fn accept(
     swap_seq: u64,
     key: TunnelKey,
-    (policy, profile): (Arc<Policy>, Arc<ProfileDocument>),
+    (policy, profile, wished): (Arc<Policy>, Arc<ProfileDocument>, TunnelProtocol),
     mut answer: SwapResponse,
     mut bypass: Vec<IpAddr>,
     adapter_mtu: u16,
@@ -198,5 +200,5 @@ fn accept(
     bypass.sort_unstable();
     bypass.dedup();
     let transport = key.transport(&answer)?;
-    Ok(Order { swap_seq, transport, bypass, policy, profile, answer })
+    Ok(Order { swap_seq, transport, bypass, policy, profile, wished, answer })
 }

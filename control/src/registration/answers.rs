@@ -68,6 +68,7 @@ pub(super) fn observe(state: &mut State, event: &Event, now: SinceBoot, out: &mu
             };
             let row = state.tunnel.active.take().map(|former| if same(former) { Row::D2 } else { Row::D12 });
             state.tunnel.active = Some(next);
+            state.tunnel.renew = false;
             state.activation_backoff.reset();
             state.last_error = None;
             row

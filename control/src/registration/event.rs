@@ -170,6 +170,11 @@ pub enum Event {
         /// From the action.
         activation: ActivationId,
     },
+    /// What carries traffic is to travel over something else from now on, under the same registration.
+    TransportChanged {
+        /// The active one.
+        activation: ActivationId,
+    },
     /// The moment of [`Machine::deadline`](super::Machine::deadline) has come. An early one has no effect.
     DeadlineReached,
     /// The user's switch: on.

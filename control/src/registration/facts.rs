@@ -68,6 +68,9 @@ pub(super) fn observe(state: &mut State, event: &Event, now: SinceBoot, out: &mu
             state.emergency = *engaged;
             return Some(Row::D21);
         }
+        Event::TransportChanged { activation } => {
+            state.tunnel.renew |= state.tunnel.active.as_ref().is_some_and(|active| active.id == *activation);
+        }
         Event::NetworkDown => return Some(Row::D11),
         Event::HoldExpired | Event::DeadlineReached => {
             if super::decide::reconnect_at(state).is_some_and(|at| at <= now) {

@@ -66,7 +66,10 @@ fn carry(state: &mut State, slot: &Slot, now: SinceBoot, out: &mut Vec<Action>, 
         Some(_) => abort(state, out),
         None => {}
     }
-    if state.tunnel.active.as_ref().is_some_and(|active| active.registration.id == wanted.id) {
+    if state.tunnel.active.is_none() {
+        state.tunnel.renew = false;
+    }
+    if !state.tunnel.renew && state.tunnel.active.as_ref().is_some_and(|active| active.registration.id == wanted.id) {
         return;
     }
     if let Some(until) = state.activation_backoff.pending(now) {

@@ -95,6 +95,9 @@ pub struct Tunnel {
     pub active: Option<Activation>,
     /// Being brought up beside it.
     pub next: Option<(Activation, Phase)>,
+    /// The active one is to be followed by another of the same registration: it travels over what is no longer wanted.
+    #[serde(default)]
+    pub renew: bool,
 }
 
 /// An enrolment by service token under way.

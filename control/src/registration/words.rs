@@ -64,6 +64,7 @@ fn happened(event: &Event, after: &State) -> String {
         Event::GenerationReady { activation } => format!("Activation {activation}: the handshake is confirmed"),
         Event::GenerationFailed { activation, reason } => format!("Activation {activation} failed ({reason})"),
         Event::Committed { activation } => format!("Activation {activation} carries the traffic now"),
+        Event::TransportChanged { activation } => format!("Activation {activation} is to travel over something else"),
         Event::DeadlineReached => "A deadline was reached".to_owned(),
         Event::Connect => "The user asked to connect".to_owned(),
         Event::Disconnect => "The user asked to disconnect".to_owned(),

@@ -85,6 +85,7 @@ impl<G: Gateway> Driver<G> {
             mtu: order.answer.mtu,
             routes: order.answer.routes,
             profile: order.profile,
+            wished: order.wished,
         };
         next.stage = Stage::Handshaking(prepared);
         next.deadline = Some(Instant::now() + self.settings.patience);

@@ -1,7 +1,10 @@
 //! Generations as the loop knows them.
 
 use crate::{
-    api::{device::Held, profile::ProfileDocument},
+    api::{
+        device::Held,
+        profile::{ProfileDocument, TunnelProtocol},
+    },
     daemon::{host::Plan, posture::PostureTask, remote::Secret},
     registration::ActivationId,
 };
@@ -72,6 +75,8 @@ pub(super) struct Prepared {
     /// What the gateway routes, before the profile has its say.
     pub(super) routes: Vec<IpNet>,
     pub(super) profile: Arc<ProfileDocument>,
+    /// What it was to travel over.
+    pub(super) wished: TunnelProtocol,
     /// What the long poll starts with.
     pub(super) held: Held,
 }

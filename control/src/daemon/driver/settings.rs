@@ -60,7 +60,20 @@ impl<G: Gateway> Driver<G> {
         }
         self.route();
         self.tell_resolver();
+        self.settle_transport();
         news
+    }
+
+    /// Has the generation in use followed by one over what the file or the profile wants now.
+    fn settle_transport(&mut self) {
+        let Some(live) = &self.live else { return };
+        let organization = Some(live.target.organization.as_str());
+        let sources = Sources { mdm: self.configuration.mdm(), organization, ..Sources::default() };
+        let wished = sources.forced_protocol().unwrap_or(live.prepared.profile.settings.tunnel_protocol);
+        if wished != live.prepared.wished {
+            tracing::info!(?wished, "the tunnel is to travel over something else");
+            self.events.push_back(Event::TransportChanged { activation: live.target.activation });
+        }
     }
 
     /// Tells the resolver when something is new to it.

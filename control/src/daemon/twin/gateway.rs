@@ -5,7 +5,7 @@ use crate::{
     },
     api::{
         posture::{PostureReport, PostureSchedule},
-        profile::ProfileDocument,
+        profile::{ProfileDocument, TunnelProtocol},
     },
     crypto::{random, sha256},
     daemon::remote::{Gateway, Proof, RemoteError, Secret},
@@ -58,6 +58,8 @@ struct State {
     registrations: BTreeMap<Uuid, (RegistrationInfo, String, RegistrationStatus)>,
     device_key: Vec<u8>,
     highest: u64,
+    /// What each order wanted to travel over.
+    protocols: Vec<TunnelProtocol>,
     /// Codes that a login gave, with the mail they stand for.
     codes: BTreeMap<String, String>,
     assertions: BTreeMap<String, String>,
@@ -95,6 +97,7 @@ impl TwinGateway {
             registrations: BTreeMap::new(),
             device_key: Vec::new(),
             highest: 0,
+            protocols: Vec::new(),
             codes: BTreeMap::new(),
             assertions: BTreeMap::new(),
             users: vec!["alice@example.com".into(), "bob@example.com".into()],
@@ -132,6 +135,10 @@ impl TwinGateway {
     /// Accepts orders, but its engine never learns of them.
     pub(crate) fn swallow_handshakes(&self, swallow: bool) {
         self.state().swallow_handshakes = swallow;
+    }
+
+    pub(crate) fn protocols(&self) -> Vec<TunnelProtocol> {
+        self.state().protocols.clone()
     }
 
     pub(crate) fn forget_orders_below(&self, highest: u64) {
@@ -340,6 +347,7 @@ impl Gateway for TwinGateway {
                 return Err(refused(409, "swap_seq_stale", Some(state.highest)));
             }
             state.highest = request.swap_seq;
+            state.protocols.push(request.tunnel_protocol);
             (state.policy.clone(), state.profile.clone(), state.swallow_handshakes)
         };
         if !swallow {

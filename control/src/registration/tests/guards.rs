@@ -169,3 +169,29 @@ fn an_emergency_is_the_reason_that_is_told_whatever_the_switch_says() {
     world.event(Event::Lock);
     assert_eq!(world.rows(), "D5 D21");
 }
+
+#[test]
+fn another_transport_is_another_generation_of_the_same_registration() {
+    let mut world = World::signed_in(pre_login(), "alice");
+    let activation = world.machine.state().tunnel.active.clone().unwrap().id;
+    let changed = Event::TransportChanged { activation };
+    assert_eq!(world.event(changed.clone()), ["activate alice@example.com kept"]);
+    assert!(world.event(changed.clone()).is_empty(), "once");
+    orders_commit(&mut world);
+    let next = world.next().id;
+    assert!(world.event(Event::Committed { activation: next }).is_empty());
+    assert_eq!(world.carrying(), "alice@example.com");
+    assert!(world.event(changed).is_empty(), "of one that is active no longer");
+}
+
+#[test]
+fn a_transport_that_fails_leaves_the_former_one_and_is_tried_again() {
+    let mut world = World::signed_in(pre_login(), "alice");
+    let activation = world.machine.state().tunnel.active.clone().unwrap().id;
+    assert_eq!(world.event(Event::TransportChanged { activation }), ["activate alice@example.com kept"]);
+    let next = world.next().id;
+    let failed = Event::GenerationFailed { activation: next, reason: "no answer".into() };
+    assert!(world.event(failed).iter().all(|order| order.starts_with("deadline")));
+    assert_eq!(world.carrying(), "alice@example.com");
+    assert_eq!(world.deadline()[0], "activate alice@example.com kept");
+}

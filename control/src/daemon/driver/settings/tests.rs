@@ -6,7 +6,7 @@ use crate::{
         Destination, Mode, ProfileDocument, ProfileSettings, ServiceMode, SplitTunnel, TunnelEntry, TunnelProtocol,
     },
     daemon::{
-        ipc::{Answer, Origin, Request, SettingView, SettingsView, State},
+        ipc::{Answer, Origin, Request, SettingView, SettingsView, State, Status},
         settings::Sources,
         twin::{MDM, TestDevice, World},
     },
@@ -164,4 +164,29 @@ async fn split_tunnels_are_routes_and_what_is_not_carried_is_said() {
         let shown = setting(&view, name);
         assert!(!shown.enforced && shown.note.unwrap().starts_with("not enforced yet: "), "{name}");
     }
+}
+
+/// Its gateway knows no MASQUE: it is asked for it all the same, once for every change.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_tunnel_protocol_is_swapped_to_at_once() {
+    use TunnelProtocol::{Masque, Wireguard};
+    let world = world("protocol", ProfileSettings::default());
+    let device = world.device(Vec::new());
+    let first = device.connected_as(PRE).await;
+    let mut expected = vec![Wireguard];
+    for (wanted, asked) in [(Masque, vec![Masque, Wireguard]), (Wireguard, vec![Wireguard])] {
+        let before = device.status().await;
+        let settings = ProfileSettings { tunnel_protocol: wanted, ..ProfileSettings::default() };
+        world.gateway.set_profile(profile(settings));
+        let swapped = |status: &Status| status.swaps > before.swaps;
+        let after = device.until("a swap", swapped).await;
+        assert_eq!((after.state, after.identity), (State::Connected, first.identity.clone()));
+        expected.extend(asked);
+        assert_eq!(world.gateway.protocols(), expected);
+    }
+    // A profile that leaves it alone swaps nothing.
+    let locked = ProfileSettings { switch_locked: true, ..ProfileSettings::default() };
+    world.gateway.set_profile(profile(locked));
+    until(&device, |view| setting(view, "switch_locked").value == true).await;
+    assert_eq!(world.gateway.protocols(), expected);
 }
