@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use vestibule_engine::core::DropReason;
 use vestibule_engine::masque::session::tls;
+use vestibule_engine::packet::Ecn;
 
 fn world() -> World {
     World::new(|| 0)
@@ -312,4 +313,21 @@ fn r10_a_client_that_nobody_awaits_is_refused_and_forgotten() {
         world.undisturbed();
     }
     assert_eq!(world.gateway.counters().connections_unused.get(), 2);
+}
+
+#[test]
+fn d18_marks_outside_stay_outside() {
+    let mut world = world();
+    world.mark = Ecn::Ce;
+    for field in [Ecn::NotEct, Ecn::Ect0, Ecn::Ect1, Ecn::Ce] {
+        let device = &mut world.devices[0];
+        let mut packet = ends::world::udp(device.inner, ends::world::DIRECTORY, (5000, 53), b"marked");
+        packet[1] = field.bits();
+        world.delivered.clear();
+        device.engine.handle_frames(&mut ends::Batch([packet.clone()].into(), Vec::new()), world.now);
+        world.settle();
+        assert!(world.delivered == [packet], "{field:?}");
+    }
+    assert_eq!(world.gateway.counters().drops(DropReason::CongestionExperienced), 0);
+    world.undisturbed();
 }

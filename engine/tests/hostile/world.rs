@@ -44,16 +44,18 @@ pub(crate) struct World {
     /// What the last awaited client shows, and its inner address.
     pub(crate) tls_of: Option<rustls::ClientConfig>,
     pub(crate) inner: [u8; 4],
+    /// How routers mark what is on its way to the gateway.
+    pub(crate) mark: Ecn,
 }
 
 /// What is lent to the gateway lives until it has returned: else its memory would be counted as what the gateway freed.
-struct Lent(Vec<(SocketAddr, Vec<u8>)>, usize);
+struct Lent(Vec<(SocketAddr, Vec<u8>)>, usize, Ecn);
 
 impl Datagrams for Lent {
     fn next_datagram(&mut self) -> Option<Datagram<'_>> {
         let (source, bytes) = self.0.get_mut(self.1)?;
         self.1 += 1;
-        Some(Datagram { stride: bytes.len(), bytes, source: *source, ecn: Ecn::NotEct })
+        Some(Datagram { stride: bytes.len(), bytes, source: *source, ecn: self.2 })
     }
 }
 
@@ -101,6 +103,7 @@ impl World {
             number: 1,
             tls_of: None,
             inner: [0; 4],
+            mark: Ecn::NotEct,
         };
         world.add_device();
         world.undisturbed();
@@ -242,13 +245,13 @@ impl World {
 
     /// Gives the gateway datagrams, all at once.
     pub(crate) fn flood(&mut self, datagrams: impl IntoIterator<Item = (SocketAddr, Vec<u8>)>) {
-        let mut lent = Lent(datagrams.into_iter().collect(), 0);
+        let mut lent = Lent(datagrams.into_iter().collect(), 0, self.mark);
         self.at_gateway(|gateway, now| gateway.handle_datagrams(&mut lent, now));
     }
 
     /// Gives the gateway packets for its devices, all at once.
     pub(crate) fn send_down(&mut self, packets: Vec<Vec<u8>>) {
-        let mut lent = Lent(packets.into_iter().map(|packet| (address(1), packet)).collect(), 0);
+        let mut lent = Lent(packets.into_iter().map(|packet| (address(1), packet)).collect(), 0, Ecn::NotEct);
         self.at_gateway(|gateway, now| gateway.handle_frames(&mut lent, now));
     }
 
