@@ -35,13 +35,8 @@ impl Namespace {
 
     /// Joins the namespaces by a veth pair, which is called `wire` in both and is up.
     pub(crate) fn wire(&self, other: &Self) {
-        self.wire_as(("wire", other, "wire"));
-    }
-
-    /// The same by other names: this end's, the other namespace, its end's.
-    pub(crate) fn wire_as(&self, (near, other, far): (&str, &Self, &str)) {
-        self.run(|| veth(near, "wire-peer", far, &other.0));
-        other.run(|| link_up(far));
+        self.run(|| veth("wire", "wire-peer", "wire", &other.0));
+        other.run(|| link_up("wire"));
     }
 }
 

@@ -22,9 +22,6 @@ pub struct Transmit<'a> {
     pub ecn: Ecn,
     /// Size of each datagram but the last. At most [`MAX_SEGMENTS`] of them fit.
     pub segment: usize,
-    /// Routers must not cut the datagrams: their sender finds out by itself what the path carries. The others (WireGuard
-    /// wants it so) may arrive in fragments.
-    pub whole: bool,
     bytes: &'a [u8],
     count: usize,
 }
@@ -54,7 +51,6 @@ struct Batch {
     count: usize,
     /// A shorter datagram was its last, or it came ready.
     closed: bool,
-    whole: bool,
     /// Its bytes, when they came ready and so are not in the arena.
     ready: Option<Vec<u8>>,
 }
@@ -84,7 +80,6 @@ impl TransmitQueue {
             destination: batch.destination,
             ecn: batch.ecn,
             segment: batch.segment,
-            whole: batch.whole,
             bytes: batch.ready.as_deref().unwrap_or(&self.arena[batch.start..batch.end]),
             count: batch.count,
         })
@@ -195,15 +190,8 @@ impl TransmitQueue {
     }
 
     /// Appends a batch that was made elsewhere: datagrams of `segment` bytes each, the last of which may be shorter. No
-    /// other datagram joins it, and its bytes do not move. `whole` datagrams are not to be cut by routers. False, and
-    /// nothing is appended, unless a batch may be so.
-    pub fn push_ready(
-        &mut self,
-        (destination, ecn): (SocketAddr, Ecn),
-        segment: usize,
-        whole: bool,
-        bytes: Vec<u8>,
-    ) -> bool {
+    /// other datagram joins it, and its bytes do not move. False, and nothing is appended, unless a batch may be so.
+    pub fn push_ready(&mut self, destination: SocketAddr, ecn: Ecn, segment: usize, bytes: Vec<u8>) -> bool {
         let count = bytes.len().div_ceil(segment.max(1));
         if segment == 0 || bytes.is_empty() || count > MAX_SEGMENTS || bytes.len() > MAX_BATCH {
             return false;
@@ -217,7 +205,6 @@ impl TransmitQueue {
             end,
             count,
             closed: true,
-            whole,
             ready: Some(bytes),
         });
         true
@@ -243,9 +230,7 @@ impl TransmitQueue {
                 last.closed = len < last.segment;
             }
             _ => {
-                let whole = false;
-                let batch =
-                    Batch { destination, ecn, segment: len, start, end, count: 1, closed: false, whole, ready: None };
+                let batch = Batch { destination, ecn, segment: len, start, end, count: 1, closed: false, ready: None };
                 self.batches.push_back(batch);
             }
         }
@@ -342,17 +327,16 @@ mod tests {
     fn a_ready_batch_stands_alone_and_leaves_its_buffer() {
         let mut queue = TransmitQueue::new();
         queue.push(to(1), &[1; 100]);
-        assert!(queue.push_ready((to(1), Ecn::Ect0), 100, true, vec![2; 250]));
+        assert!(queue.push_ready(to(1), Ecn::Ect0, 100, vec![2; 250]));
         queue.push(to(1), &[3; 50]);
         let shape: Vec<_> = queue.batches().map(|t| (t.segment, t.datagrams(), t.ecn, t.bytes().to_vec())).collect();
         let expected =
             [(100, 1, Ecn::NotEct, vec![1; 100]), (100, 3, Ecn::Ect0, vec![2; 250]), (50, 1, Ecn::NotEct, vec![3; 50])];
         assert_eq!(shape, expected);
-        assert_eq!(queue.batches().map(|t| t.whole).collect::<Vec<_>>(), [false, true, false]);
         queue.release(2);
         assert!(queue.buffer().capacity() >= 250);
         for (segment, bytes) in [(0, vec![1]), (10, vec![]), (1000, vec![0; 65_508]), (10, vec![0; 641])] {
-            assert!(!queue.push_ready((to(1), Ecn::NotEct), segment, true, bytes));
+            assert!(!queue.push_ready(to(1), Ecn::NotEct, segment, bytes));
         }
         assert_eq!(queue.len(), 1);
     }
@@ -382,7 +366,7 @@ mod tests {
                     let mut bytes = queue.buffer();
                     prop_assert!(bytes.is_empty());
                     bytes.resize(len * 2 + 1, stamp);
-                    prop_assert!(queue.push_ready((to(port), ecn), len, true, bytes));
+                    prop_assert!(queue.push_ready(to(port), ecn, len, bytes));
                     expected.extend([len, len, 1].map(|len| (port, ecn, vec![stamp; len])));
                 }
                 let leaving: usize = queue.batches().take(released).map(|batch| batch.datagrams()).sum();

@@ -11,10 +11,6 @@ use bytes::BytesMut;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-/// Of datagrams that come with their memory, fewer bytes are copied out of it: a piece of a stream that waits for those
-/// before it would hold all of it, and quinn counts no more than its datagram.
-const WORTH_GIVING: usize = 8 << 10;
-
 /// From so many bytes on a buffer is taken without copying: an eighth of the socket's.
 const WORTH_TAKING: usize = 8 << 10;
 
@@ -106,13 +102,13 @@ impl Engine {
         (source, ecn): (SocketAddr, Ecn),
         now: Instant,
     ) -> Option<usize> {
-        let masque = self.masque.as_mut()?;
         let count = segments.chunks(stride).take_while(|segment| is_quic(segment)).count();
-        if count == 0 {
+        if self.masque.is_none() || count == 0 {
             return None;
         }
         let run = segments.get(..count * stride).unwrap_or(segments);
-        // Memory of its own, for the same reason.
+        // Memory of its own: a piece of a stream that waits for those before it holds all of it, and quinn counts no more
+        // than its datagram.
         let run = BytesMut::from(run);
         self.counters.copied.add(run.len() as u64);
         self.quic_run(run, stride, (source, ecn), now);
@@ -127,12 +123,8 @@ impl Engine {
 
     /// Takes QUIC packets and their memory.
     pub(in crate::core) fn quic_datagram(&mut self, datagram: GivenDatagram, now: Instant) {
-        let GivenDatagram { mut bytes, stride, source, ecn } = datagram;
+        let GivenDatagram { bytes, stride, source, ecn } = datagram;
         self.counters.datagrams.add(bytes.len().div_ceil(stride.max(1)) as u64);
-        if bytes.len() < WORTH_GIVING {
-            self.counters.copied.add(bytes.len() as u64);
-            bytes = BytesMut::from(&bytes[..]);
-        }
         self.quic_run(bytes, stride, (source, ecn), now);
     }
 

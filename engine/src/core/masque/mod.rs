@@ -123,6 +123,6 @@ fn queue_all(transmits: &mut TransmitQueue, mut poll: impl FnMut(&mut Vec<u8>) -
         let mut buffer = transmits.buffer();
         let Some(transmit) = poll(&mut buffer) else { return transmits.give_back(buffer) };
         // QUIC keeps to the limits of a batch (`Endpoint::poll_transmit`).
-        transmits.push_ready((transmit.destination, transmit.ecn), transmit.segment, false, buffer);
+        transmits.push_ready(transmit.destination, transmit.ecn, transmit.segment, buffer);
     }
 }

@@ -27,8 +27,6 @@ pub struct Udp {
     mapped: bool,
     /// The system segments for us; false for ever once it has refused.
     gso: bool,
-    /// What is sent must not be fragmented.
-    whole: bool,
     /// Datagrams of the queue's first batch that have left one by one already.
     progress: usize,
     /// Memory for datagrams. What is given away of it comes back when nobody holds it any longer.
@@ -50,7 +48,6 @@ impl Udp {
             config: *config,
             mapped,
             gso: true,
-            whole: false,
             progress: 0,
             slots: vec![BytesMut::new(); RECEIVE_MESSAGES],
             found: Vec::with_capacity(RECEIVE_MESSAGES),
@@ -71,7 +68,7 @@ impl Udp {
     /// Sends whole batches, as many per call as fit.
     fn send_batches(&mut self, queue: &mut TransmitQueue, report: &mut SendReport) -> io::Result<()> {
         let Some(first) = queue.batches().next() else { return Ok(()) };
-        let count = queue.batches().take(SEND_MESSAGES).take_while(|batch| batch.whole == first.whole).count();
+        let count = queue.len().min(SEND_MESSAGES);
         // The array is filled up with copies of the first batch, which `count` keeps from being sent.
         let mut messages = [self.message(&first); SEND_MESSAGES];
         for (message, batch) in messages.iter_mut().zip(queue.batches()).skip(1) {
@@ -183,14 +180,7 @@ impl Socket for Udp {
     fn send(&mut self, queue: &mut TransmitQueue) -> io::Result<SendReport> {
         let mut report = SendReport::default();
         while !queue.is_empty() && !report.blocked {
-            let Some((several, whole)) = queue.batches().next().map(|first| (first.datagrams() > 1, first.whole))
-            else {
-                break;
-            };
-            if whole != self.whole {
-                open::set_whole(self.socket.as_fd(), whole);
-                self.whole = whole;
-            }
+            let several = queue.batches().next().is_some_and(|first| first.datagrams() > 1);
             if self.progress > 0 || (!self.gso && several) {
                 self.send_one_by_one(queue, &mut report)?;
             } else {
@@ -237,7 +227,6 @@ impl Socket for Udp {
         self.socket = socket;
         self.mapped = mapped;
         self.gso = true;
-        self.whole = false;
         self.overflowed = 0;
         Ok(())
     }
@@ -296,5 +285,3 @@ fn ipv4_of(bind: SocketAddr) -> Option<SocketAddr> {
 
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod whole_tests;

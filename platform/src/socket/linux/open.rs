@@ -9,7 +9,7 @@ use nix::{
 use std::{
     io,
     net::{SocketAddr, SocketAddrV4, SocketAddrV6},
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
 };
 
 /// The socket, and whether it is an IPv6 one that serves IPv4 too.
@@ -36,39 +36,22 @@ fn open_at(config: &UdpConfig, address: SocketAddr) -> Result<(OwnedFd, bool), E
     }
     set_buffers(&socket, config);
     // Optional: without GRO datagrams come one by one, without the overflow counter a loss stays unseen, without type of
-    // service and traffic class congestion marks do (an IPv6 socket is asked for both: it may serve IPv4).
+    // service and traffic class congestion marks do (an IPv6 socket is asked for both: it may serve IPv4), and with
+    // don't-fragment set a path of small MTU swallows full-sized packets (WireGuard itself sends without it).
     let optional = [
         (libc::SOL_UDP, libc::UDP_GRO, 1),
         (libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1),
+        (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT),
         (libc::IPPROTO_IP, libc::IP_RECVTOS, 1),
     ];
     let of_v6 = address.is_ipv6().then_some((libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1));
     for (level, name, value) in optional.into_iter().chain(of_v6) {
-        set_optional(socket.as_fd(), level, name, value);
+        if let Err(error) = sys::set_option(socket.as_fd(), level, name, value) {
+            tracing::debug!(%error, level, name, "a socket option is not to be had");
+        }
     }
-    set_whole(socket.as_fd(), false);
     bind(socket.as_raw_fd(), &SockaddrStorage::from(address))?;
     Ok((socket, mapped))
-}
-
-fn set_optional(socket: BorrowedFd<'_>, level: i32, name: i32, value: i32) {
-    if let Err(error) = sys::set_option(socket, level, name, value) {
-        tracing::debug!(%error, level, name, "a socket option is not to be had");
-    }
-}
-
-/// Whether what is sent from now on must stay whole (`whole`), whatever the system believes the path to carry: its sender
-/// probes for that by itself. Else a path of small MTU would swallow full-sized packets of WireGuard, which sends with
-/// fragmentation allowed. IPv4 has no such control message, so the socket is switched between the two.
-pub(super) fn set_whole(socket: BorrowedFd<'_>, whole: bool) {
-    let (v4, v6) = if whole {
-        (libc::IP_PMTUDISC_PROBE, libc::IPV6_PMTUDISC_PROBE)
-    } else {
-        (libc::IP_PMTUDISC_DONT, libc::IPV6_PMTUDISC_DONT)
-    };
-    set_optional(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, v4);
-    // Fails on an IPv4 socket.
-    let _ = sys::set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, v6);
 }
 
 /// Large buffers: beyond the system's limits when privileged, up to them otherwise.

@@ -12,12 +12,12 @@ use std::{
 };
 use vestibule_engine::packet::Ecn;
 
-pub(super) fn udp(bind: &str) -> Udp {
+fn udp(bind: &str) -> Udp {
     Udp::bind(&UdpConfig::new(bind.parse().unwrap())).unwrap()
 }
 
 /// Everything that arrives until `count` datagrams are there: (bytes, merged into how many, source).
-pub(super) fn receive(socket: &mut Udp, count: usize) -> (Vec<Vec<u8>>, u64, Option<SocketAddr>) {
+fn receive(socket: &mut Udp, count: usize) -> (Vec<Vec<u8>>, u64, Option<SocketAddr>) {
     let (mut all, mut merged, mut from) = (Vec::new(), 0, None);
     let end = Instant::now() + Duration::from_secs(5);
     let bell = Bell::new().unwrap();
