@@ -1,7 +1,7 @@
 //! What the engine tells control.
 
 use super::{PeerId, TunnelNews};
-use crate::generation::{GenerationId, PublicKey};
+use crate::generation::{GenerationId, Http, PublicKey};
 use std::{net::SocketAddr, time::Duration};
 
 /// Something control must know. Drain with `Engine::poll_event`.
@@ -62,6 +62,15 @@ pub enum Event {
         peer_public_key: PublicKey,
         /// TAI64N.
         timestamp: [u8; 12],
+    },
+    /// Device only: what carries a generation over MASQUE from now on.
+    Carried {
+        /// Peer.
+        peer: PeerId,
+        /// Generation.
+        generation: GenerationId,
+        /// The version of HTTP.
+        http: Http,
     },
     /// Plain peers only: what becomes of a tunnel over MASQUE.
     Tunnel {

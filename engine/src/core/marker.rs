@@ -3,7 +3,7 @@
 use super::control_packet::ControlPacket;
 use super::peer::{Peer, Stage};
 use super::{Engine, Event, PeerKind, send};
-use crate::generation::GenerationId;
+use crate::generation::{GenerationId, Marker};
 use std::time::Instant;
 
 impl Engine {
@@ -48,6 +48,14 @@ impl Engine {
         }
         self.deadlines.arm(slot, marker.resend_at);
         self.arm(slot, now);
+    }
+
+    /// A device's active generation travels another way from now on: the gateway follows its packets, so one is due.
+    pub(super) fn announce(&mut self, slot: usize, now: Instant) {
+        let Peer { active: Some(active), kind: PeerKind::Gateway, .. } = &mut self.peers[slot] else { return };
+        let rtt = active.rtt;
+        active.marker.get_or_insert_with(|| Marker::new(None, rtt, now));
+        self.send_marker(slot, now);
     }
 
     /// An inner control packet, opened by generation `id`.

@@ -34,7 +34,7 @@ pub use configure::PeerStatistics;
 pub use counters::{Counter, Counters, GenerationCounters};
 pub use drop::DropReason;
 pub use event::{CommitError, Event, PrepareError};
-pub use masque::{MasqueServer, PlainMasque, TunnelEnd, TunnelNews};
+pub use masque::{MasqueServer, PlainMasque, StreamInput, StreamOrder, StreamTarget, TunnelEnd, TunnelNews};
 
 use crate::classify::{FlowTable, FragmentTable};
 use crate::generation::{GenerationId, PrivateKey, PublicKey};

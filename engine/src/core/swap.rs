@@ -10,7 +10,7 @@ use crate::generation::{
 };
 use crate::policy::Policy;
 use crate::wireguard::Role;
-use std::borrow::Borrow;
+use std::borrow::BorrowMut;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -227,8 +227,8 @@ impl Engine {
     }
 
     /// The end of a generation: its session, and with it every key, is dropped.
-    pub(super) fn end(&mut self, ended: impl Borrow<Generation>) {
-        let generation = ended.borrow();
+    pub(super) fn end(&mut self, mut ended: impl BorrowMut<Generation>) {
+        let generation = ended.borrow_mut();
         if let Some(index) = generation.index {
             self.indices.remove(index);
         }

@@ -88,7 +88,7 @@ impl Transport {
 
     /// True when a tunnel over MASQUE is open.
     pub(crate) fn has_tunnel(&self) -> bool {
-        matches!(self, Self::Masque(masque) if masque.tunnel.is_some())
+        matches!(self, Self::Masque(masque) if masque.path.is_some())
     }
 
     pub(crate) fn is_masque(&self) -> bool {

@@ -1,22 +1,27 @@
 //! A generation that travels over MASQUE: how it is set up, and how far its tunnel is.
 
 use super::GenerationId;
+use super::attempts::{Attempts, Carrier, Http, HttpChoice, StreamKey};
 use crate::masque::ip::{Scope, ScopeError};
 use crate::masque::request::{Credentials, Outgoing, Target, UriTemplate};
 use crate::masque::session::TunnelId;
 use crate::policy::Policy;
 use ipnet::IpNet;
-use quinn_proto::ConnectionHandle;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The first pause before a lost or refused tunnel is asked for again; it doubles up to [`RETRY_MAX`].
-const RETRY_MIN: Duration = Duration::from_millis(500);
-const RETRY_MAX: Duration = Duration::from_secs(5);
 /// How long a new tunnel may take to find out that the path carries the adapter's MTU. Then it is ready without: what
 /// does not fit is answered with Packet Too Big.
 const MTU_PATIENCE: Duration = Duration::from_secs(2);
+/// A tunnel that was replaced stays open so long, for what is in flight.
+const LINGER: Duration = Duration::from_secs(1);
+/// While packets are sent over HTTP/3, it is looked so often whether anything comes back: QUIC acknowledges all of them.
+const LOOK: Duration = Duration::from_millis(500);
+/// After so much silence, HTTP/2 is tried beside it.
+const SILENCE: Duration = Duration::from_secs(1);
+/// Tunnels that a device may have open for one generation; beyond these the oldest is closed.
+const MAX_PATHS: usize = 4;
 
 /// Everything that makes one generation over MASQUE.
 #[derive(Clone, Debug)]
@@ -55,8 +60,12 @@ pub enum MasqueEnd {
 /// A device's gateway, and what is asked of it.
 #[derive(Clone, Debug)]
 pub struct MasqueGateway {
-    /// Where it is.
+    /// Where it is, by UDP.
     pub address: SocketAddr,
+    /// Where it serves HTTP/2, by TCP, the likeliest first; without any, HTTP/3 is all there is.
+    pub http2: Vec<SocketAddr>,
+    /// Which versions of HTTP are tried.
+    pub choice: HttpChoice,
     /// The name its certificate is checked for, where it is not its key that counts.
     pub server_name: String,
     /// Whom we believe, and how we prove who we are ([`crate::masque::session::tls::client`]).
@@ -104,79 +113,217 @@ impl MasqueGateway {
     }
 }
 
+/// An open tunnel of a generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Path {
+    Quic(TunnelId),
+    Stream(StreamKey),
+}
+
+impl Path {
+    pub(crate) fn carrier(self) -> Carrier {
+        match self {
+            Self::Quic(tunnel) => Carrier::Quic(tunnel.connection),
+            Self::Stream(key) => Carrier::Stream(key),
+        }
+    }
+}
+
+/// Whether anything comes back over HTTP/3.
+#[derive(Clone, Copy, Debug)]
+struct Watch {
+    look_at: Instant,
+    /// When the first packet left that may be unanswered,
+    since: Instant,
+    /// and when the last one did.
+    sent_at: Instant,
+}
+
+impl Watch {
+    fn is_silent(&self, heard: Instant, now: Instant) -> bool {
+        heard <= self.since && now.saturating_duration_since(self.since) >= SILENCE
+    }
+}
+
 /// A generation's tunnel while it lives.
 #[derive(Debug)]
 pub(crate) struct MasqueTunnel {
     pub(crate) end: MasqueEnd,
-    pub(crate) connection: Option<ConnectionHandle>,
-    /// Another connection under way, which will replace it.
-    pub(crate) renewing: Option<ConnectionHandle>,
-    /// It is open.
-    pub(crate) tunnel: Option<TunnelId>,
+    /// What carries packets now. The device chooses; the gateway follows its packets.
+    pub(crate) path: Option<Path>,
+    /// Others that are open: at a device those that were replaced, until a time; at a gateway those that the device has
+    /// not chosen.
+    others: Vec<(Path, Option<Instant>)>,
+    pub(crate) attempts: Attempts,
+    watch: Option<Watch>,
     /// The longest packet that fits.
     pub(crate) mtu: u16,
     /// The peer has said where it forwards to.
     pub(crate) routed: bool,
     assigned: Vec<IpNet>,
     opened_at: Option<Instant>,
-    retry_at: Instant,
-    pause: Duration,
 }
 
 impl MasqueTunnel {
     pub(crate) fn new(end: MasqueEnd, now: Instant) -> Self {
+        let choice = match &end {
+            MasqueEnd::Device(gateway) if gateway.http2.is_empty() => HttpChoice::Http3Only,
+            MasqueEnd::Device(gateway) => gateway.choice,
+            _ => HttpChoice::default(),
+        };
         Self {
             end,
-            connection: None,
-            renewing: None,
-            tunnel: None,
+            path: None,
+            others: Vec::new(),
+            attempts: Attempts::new(choice, now),
+            watch: None,
             mtu: 0,
             routed: false,
             assigned: Vec::new(),
             opened_at: None,
-            retry_at: now,
-            pause: RETRY_MIN,
         }
     }
 
-    /// The gateway to connect to now: there is no connection, and the last attempt is long enough ago.
-    pub(crate) fn wants_connection(&self, now: Instant) -> Option<&MasqueGateway> {
+    /// True of a device.
+    fn chooses(&self) -> bool {
+        matches!(self.end, MasqueEnd::Device(_))
+    }
+
+    /// What is to be tried now, and where: a device's alone.
+    pub(crate) fn wants(&self, now: Instant) -> Option<(Http, &MasqueGateway)> {
         match &self.end {
-            MasqueEnd::Device(gateway) if self.connection.is_none() && self.retry_at <= now => Some(gateway),
+            MasqueEnd::Device(gateway) => Some((self.attempts.due(now)?, gateway)),
             _ => None,
         }
     }
 
-    /// Notes that a connection is being tried.
-    pub(crate) fn connecting(&mut self, connection: Option<ConnectionHandle>, now: Instant) {
-        self.connection = connection;
-        self.retry_at = now + self.pause;
-        self.pause = (self.pause * 2).min(RETRY_MAX);
-    }
-
-    /// Notes that the tunnel is open.
-    pub(crate) fn opened(&mut self, tunnel: TunnelId, now: Instant) {
-        self.connection = Some(tunnel.connection);
-        self.renewing.take_if(|renewing| *renewing == tunnel.connection);
-        self.tunnel = Some(tunnel);
-        self.opened_at = Some(now);
-        self.pause = RETRY_MIN;
-    }
-
-    /// Notes that tunnel and connection are gone.
-    pub(crate) fn lost(&mut self, now: Instant) {
-        self.connection = None;
-        self.tunnel = None;
+    /// Notes that a tunnel is open. True when it carries packets from now on; what is to be closed is handed to `close`.
+    pub(crate) fn opened(
+        &mut self,
+        path: Path,
+        heard: Option<Instant>,
+        now: Instant,
+        mut close: impl FnMut(Carrier),
+    ) -> bool {
+        if !self.chooses() && self.path.is_some() {
+            self.others.push((path, None));
+            if self.others.len() >= MAX_PATHS {
+                close(self.others.remove(0).0.carrier());
+            }
+            return false;
+        }
+        let http = path.carrier().http();
+        if let (Some(Path::Quic(_)), Http::Two, Some(heard)) = (self.path, http, heard)
+            && !self.watch.is_some_and(|watch| watch.is_silent(heard, now))
+        {
+            // HTTP/3 has spoken again.
+            self.attempts.failed(Http::Two, Some(Http::Three), now);
+            close(path.carrier());
+            return false;
+        }
+        if let Some(carrier) = self.attempts.opened(http, now) {
+            close(carrier);
+        }
+        if let Some(former) = self.path.replace(path) {
+            self.others.push((former, Some(now + LINGER)));
+        }
+        self.watch = None;
         self.routed = false;
         self.assigned.clear();
-        self.opened_at = None;
-        self.retry_at = self.retry_at.max(now + RETRY_MIN);
+        self.opened_at = Some(now);
+        true
     }
 
-    /// Notes that connecting begins anew, at once.
-    pub(crate) fn restart(&mut self, now: Instant) {
-        self.lost(now);
-        self.retry_at = now;
+    /// The gateway's end: a packet came through `path`, which is the device's choice.
+    pub(crate) fn follow(&mut self, path: Path) {
+        if let Some(at) = self.others.iter().position(|(other, _)| *other == path) {
+            let former = self.path.replace(path);
+            self.others.remove(at);
+            self.others.extend(former.map(|former| (former, None)));
+        }
+    }
+
+    /// True when packets that came through `path` show that the device has moved there.
+    pub(crate) fn may_follow(&self, path: Path) -> bool {
+        self.path != Some(path) && !self.chooses()
+    }
+
+    /// Notes that a carrier and what it carried, or was to carry, are gone. True when nothing is left.
+    pub(crate) fn lost(&mut self, carrier: Carrier, now: Instant) -> bool {
+        self.others.retain(|(path, _)| path.carrier() != carrier);
+        if self.attempts.is_trying(carrier) {
+            self.attempts.failed(carrier.http(), self.path.map(|path| path.carrier().http()), now);
+            return self.path.is_none();
+        }
+        if self.path.is_none_or(|path| path.carrier() != carrier) {
+            return false;
+        }
+        self.watch = None;
+        // A gateway goes on with what it has; a device has chosen, and begins anew.
+        self.path = if self.chooses() { None } else { self.others.pop().map(|(path, _)| path) };
+        if self.path.is_none() {
+            self.routed = false;
+            self.assigned.clear();
+            self.opened_at = None;
+            self.attempts.wanted(Attempts::after_loss(now));
+        }
+        self.path.is_none()
+    }
+
+    /// Everything that is open or being tried, which is forgotten.
+    pub(crate) fn take_all(&mut self) -> Vec<Carrier> {
+        let open = self.path.take().into_iter().chain(self.others.drain(..).map(|(path, _)| path));
+        open.map(Path::carrier).chain(self.attempts.trying()).collect()
+    }
+
+    /// Packets leave now. When to look whether anything comes back, if that is news.
+    pub(crate) fn watch(&mut self, now: Instant) -> Option<Instant> {
+        if let Some(watch) = &mut self.watch {
+            watch.sent_at = now;
+            return None;
+        }
+        let over_http3 = matches!(self.path, Some(Path::Quic(_)));
+        let watches = over_http3 && self.chooses() && self.attempts.has_alternative();
+        let look_at = now + LOOK;
+        self.watch = watches.then_some(Watch { look_at, since: now, sent_at: now });
+        watches.then_some(look_at)
+    }
+
+    /// Looks whether HTTP/3 has fallen silent, when that is due. `heard`: when the last datagram came over it.
+    pub(crate) fn look(&mut self, heard: impl FnOnce(Path) -> Option<Instant>, now: Instant) {
+        let Some(watch) = self.watch.as_mut().filter(|watch| watch.look_at <= now) else { return };
+        let Some(heard) = self.path.and_then(heard).filter(|heard| *heard <= watch.sent_at) else {
+            self.watch = None;
+            return;
+        };
+        watch.since = watch.since.max(heard);
+        watch.look_at = now + LOOK;
+        if watch.is_silent(heard, now) {
+            self.attempts.silent(now);
+        }
+    }
+
+    /// A tunnel that was replaced and need not stay open.
+    pub(crate) fn outlived(&mut self, now: Instant) -> Option<Carrier> {
+        let at = self.others.iter().position(|(_, until)| until.is_some_and(|until| until <= now))?;
+        Some(self.others.remove(at).0.carrier())
+    }
+
+    /// What carries packets, and what is being tried.
+    pub(crate) fn carriers(&self) -> Vec<Carrier> {
+        self.path.map(Path::carrier).into_iter().chain(self.attempts.trying()).collect()
+    }
+
+    /// Notes that the network is another one: what the last one let through says nothing of it.
+    pub(crate) fn moved(&mut self, now: Instant) {
+        match self.path {
+            Some(Path::Quic(_)) => {}
+            Some(Path::Stream(_)) => {
+                self.attempts.renew(Http::Three, now);
+                self.attempts.renew(Http::Two, now);
+            }
+            None => self.attempts.wanted(now),
+        }
     }
 
     /// Notes what the peer has given us and taken away.
@@ -198,19 +345,20 @@ impl MasqueTunnel {
         let has = |wanted: &IpNet| self.assigned.iter().any(|prefix| prefix.contains(wanted));
         let ours = gateway.addresses.is_empty() || (self.routed && gateway.addresses.iter().all(has));
         let wide = usize::from(self.mtu) >= mtu || self.patience_ends().is_some_and(|end| end <= now);
-        self.tunnel.is_some() && ours && wide
+        self.path.is_some() && ours && wide
     }
 
     fn patience_ends(&self) -> Option<Instant> {
         Some(self.opened_at? + MTU_PATIENCE)
     }
 
-    /// When something is to be done: a connection is to be tried, or `ready` is to be asked again.
+    /// When something is to be done: a connection is to be tried, silence to be looked for, what was replaced to be
+    /// closed, or `ready` is to be asked again.
     pub(crate) fn deadline(&self, ready: bool, now: Instant) -> Option<Instant> {
         let MasqueEnd::Device(_) = self.end else { return None };
-        match self.connection {
-            None => Some(self.retry_at),
-            Some(_) => self.patience_ends().filter(|end| !ready && *end > now),
-        }
+        let patience = self.patience_ends().filter(|end| !ready && *end > now);
+        let lingering = self.others.iter().filter_map(|(_, until)| *until);
+        let watch = self.watch.map(|watch| watch.look_at);
+        self.attempts.deadline().into_iter().chain(patience).chain(lingering).chain(watch).min()
     }
 }

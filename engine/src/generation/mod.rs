@@ -1,12 +1,15 @@
 //! Generations: identity, keys, transport and policy as one bundle, and its life
 //! `prepare -> ready -> commit -> drain -> retire` (or `abort`).
 
+mod attempts;
 mod live;
 mod masque;
 
+pub(crate) use attempts::Carrier;
+pub use attempts::{Http, HttpChoice, StreamKey};
 pub(crate) use live::{Bundle, Drain, Generation, Marker, Transport};
-pub(crate) use masque::MasqueTunnel;
 pub use masque::{MasqueAsks, MasqueConfig, MasqueEnd, MasqueGateway};
+pub(crate) use masque::{MasqueTunnel, Path};
 
 use crate::policy::Policy;
 use std::{net::SocketAddr, sync::Arc, time::Duration};

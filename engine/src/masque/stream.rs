@@ -22,6 +22,8 @@ use std::time::Instant;
 
 /// Most bytes of one batch. Room for packets is allocated in pieces of this size.
 pub const MAX_BATCH: usize = 64 << 10;
+/// Bytes of packets that wait to be sent while the path has room: more than an adapter gives at a time.
+const MAX_BURST: usize = 2 << 20;
 /// Packets that came in and wait to be taken; then the newest are dropped. A batch of the shortest that mean anything.
 const MAX_PACKETS: usize = 4096;
 
@@ -30,7 +32,7 @@ const MAX_PACKETS: usize = 4096;
 pub struct StreamSettings {
     /// The longest packet. The stream sets no limit: it is the adapter's.
     pub mtu: u16,
-    /// Bytes of packets that wait to be sent; then [`SendError::Full`].
+    /// Bytes of packets that wait to be sent while the path has no room ([`Stream::narrow`]); then [`SendError::Full`].
     pub queue: usize,
     /// Begins with a capsule of a reserved type, so that peers stay used to them.
     pub grease: Option<u64>,
@@ -50,6 +52,8 @@ impl Default for StreamSettings {
 pub struct Stream {
     tunnel: Tunnel,
     queue: usize,
+    /// The path has no room at this time.
+    narrow: bool,
     out: BytesMut,
     packets: VecDeque<Bytes>,
     news: VecDeque<News>,
@@ -65,6 +69,7 @@ impl Stream {
         let mut stream = Self {
             tunnel,
             queue: settings.queue,
+            narrow: false,
             out: BytesMut::new(),
             packets: VecDeque::new(),
             news: VecDeque::new(),
@@ -133,7 +138,7 @@ impl Stream {
     fn enqueue(&mut self, [head, rest]: [&[u8]; 2]) -> Result<(), SendError> {
         let prefix = Prefix::capsule(head.len() + rest.len());
         let len = prefix.bytes().len() + head.len() + rest.len();
-        if self.out.len() + len > self.queue {
+        if self.out.len() + len > self.most() {
             self.tunnel.counters.full += 1;
             return Err(SendError::Full);
         }
@@ -169,6 +174,16 @@ impl Stream {
     pub fn poll_output(&mut self) -> Option<Bytes> {
         let len = self.out.len().min(MAX_BATCH);
         (len > 0).then(|| self.out.split_to(len).freeze())
+    }
+
+    /// All that waits, before the end of our side.
+    pub fn take_output(&mut self) -> Bytes {
+        self.out.split().freeze()
+    }
+
+    /// Notes whether the path has no room: then what waits is a standing queue, and is kept short.
+    pub fn narrow(&mut self, narrow: bool) {
+        self.narrow = narrow;
     }
 
     /// Asks the peer for addresses.
@@ -228,6 +243,11 @@ impl Stream {
         self.out.len()
     }
 
+    /// Bytes of packets that may wait now.
+    fn most(&self) -> usize {
+        if self.narrow { self.queue } else { MAX_BURST }
+    }
+
     /// Capsules and packets leave in the order they were made.
     fn collect(&mut self) {
         self.out.extend_from_slice(&self.tunnel.waiting);
@@ -237,7 +257,7 @@ impl Stream {
     fn collected(&mut self) -> Result<(), TunnelError> {
         self.collect();
         let waiting = self.out.len();
-        if waiting > MAX_WAITING + self.queue { Err(TunnelError::Stalled { waiting }) } else { Ok(()) }
+        if waiting > MAX_WAITING + self.most() { Err(TunnelError::Stalled { waiting }) } else { Ok(()) }
     }
 }
 

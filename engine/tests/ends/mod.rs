@@ -1,6 +1,8 @@
 //! Batches that the tests lend to engines, and the two ends of a tunnel.
 
 #[allow(dead_code, reason = "each test uses its part")]
+mod streams;
+#[allow(dead_code, reason = "each test uses its part")]
 pub(crate) mod world;
 
 use std::collections::VecDeque;

@@ -1,14 +1,15 @@
 //! A device and a gateway in one process, joined by a lossless wire that the test can hold up.
 
+use crate::ends::streams::Streams;
 use crate::ends::{Batch, Wire};
-use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use vestibule_engine::core::{Engine, EngineConfig, Event, MasqueServer, PeerId, PeerKind};
 use vestibule_engine::generation::{
-    GenerationConfig, GenerationId, MasqueAsks, MasqueConfig, MasqueEnd, MasqueGateway, PrivateKey,
+    GenerationConfig, GenerationId, HttpChoice, MasqueAsks, MasqueConfig, MasqueEnd, MasqueGateway, PrivateKey,
 };
 use vestibule_engine::masque::request::{Credentials, UriTemplate};
 use vestibule_engine::masque::session::tls;
@@ -25,7 +26,12 @@ pub(crate) const AT: PeerId = PeerId(1);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
     WireGuard,
+    /// HTTP/3.
     Masque,
+    /// HTTP/2.
+    Http2,
+    /// HTTP/3, or HTTP/2 where that does not get through.
+    Either,
 }
 
 /// Flags of TCP.
@@ -46,6 +52,11 @@ pub(crate) struct World {
     pub(crate) device_at: SocketAddr,
     pub(crate) to_gateway: VecDeque<(SocketAddr, usize, Vec<u8>)>,
     pub(crate) to_device: VecDeque<(SocketAddr, usize, Vec<u8>)>,
+    pub(crate) streams: Streams,
+    /// No datagram gets through.
+    pub(crate) udp_blocked: bool,
+    /// The newest certificate of the device's.
+    client: CertificateDer<'static>,
     pub(crate) at_device: Vec<Vec<u8>>,
     pub(crate) at_gateway: Vec<Vec<u8>>,
     pub(crate) device_events: Vec<Event>,
@@ -95,6 +106,9 @@ impl World {
             device_at: address(2),
             to_gateway: VecDeque::new(),
             to_device: VecDeque::new(),
+            streams: Streams::default(),
+            udp_blocked: false,
+            client: CertificateDer::from(Vec::new()),
             at_device: Vec::new(),
             at_gateway: Vec::new(),
             device_events: Vec::new(),
@@ -104,7 +118,7 @@ impl World {
 
     /// Order and prepare at both ends; returns the new generation.
     pub(crate) fn order(&mut self, directory_only: bool) -> GenerationId {
-        if self.way == Way::Masque {
+        if self.way != Way::WireGuard {
             return self.order_masque(directory_only);
         }
         self.seq += 1;
@@ -143,6 +157,12 @@ impl World {
             key
         });
         let client = identity("device");
+        self.client = client.chain[0].clone();
+        let choice = match self.way {
+            Way::Http2 => HttpChoice::Http2Only,
+            Way::Either => HttpChoice::Http3First,
+            _ => HttpChoice::Http3Only,
+        };
         let make = |end| MasqueConfig {
             id,
             swap_seq: id.0,
@@ -155,6 +175,8 @@ impl World {
         let trust = tls::Trust::Keys(vec![server_key.clone()]);
         let at_device = make(MasqueEnd::Device(Box::new(MasqueGateway {
             address: address(1),
+            http2: vec![address(1)],
+            choice,
             server_name: "gateway.example".to_owned(),
             tls: Arc::new(tls::client(trust, Some(client)).unwrap()),
             template,
@@ -169,12 +191,14 @@ impl World {
 
     pub(crate) fn flush(&mut self) {
         for transmit in self.device.transmits().batches() {
-            self.to_gateway.push_back((self.device_at, transmit.segment, transmit.bytes().to_vec()));
+            if !self.udp_blocked {
+                self.to_gateway.push_back((self.device_at, transmit.segment, transmit.bytes().to_vec()));
+            }
         }
         let all = self.device.transmits().len();
         self.device.transmits().release(all);
         for transmit in self.gateway.transmits().batches() {
-            if transmit.destination == self.device_at {
+            if transmit.destination == self.device_at && !self.udp_blocked {
                 self.to_device.push_back((address(1), transmit.segment, transmit.bytes().to_vec()));
             }
         }
@@ -205,7 +229,8 @@ impl World {
     pub(crate) fn settle(&mut self) {
         loop {
             self.flush();
-            if self.to_gateway.is_empty() && self.to_device.is_empty() {
+            let moved = self.streams.turn(&mut self.device, &mut self.gateway, &self.client, self.now);
+            if self.to_gateway.is_empty() && self.to_device.is_empty() && !moved {
                 return;
             }
             self.uplink();

@@ -161,6 +161,8 @@ impl World {
         let trust = tls::Trust::Keys(vec![self.server_key.clone()]);
         let end = MasqueEnd::Device(Box::new(MasqueGateway {
             address: address(1),
+            http2: Vec::new(),
+            choice: HttpChoice::Http3Only,
             server_name: "gateway.example".to_owned(),
             tls: Arc::new(tls::client(trust, Some(identity)).unwrap()),
             template: h3::template(),

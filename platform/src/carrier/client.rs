@@ -1,7 +1,7 @@
 //! A client's tunnel.
 
 use super::driver::{Driver, Http2, within};
-use super::mailbox::{InboxAddress, Outbox};
+use super::mailbox::{InboxAddress, Input, Outbox};
 use super::pump::Pump;
 use super::{CarrierError, Settings, Stage, head, tcp};
 use bytes::Bytes;
@@ -10,12 +10,14 @@ use h2::{Ping, PingPong};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc::unbounded_channel;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use vestibule_engine::masque::request::{Accepted, HttpVersion, Outgoing};
 
 /// Fields of an answer may be so long in all.
@@ -37,6 +39,57 @@ pub async fn connect<T>(
 ) -> Result<Outbox, CarrierError>
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (driver, outbox) = establish(io, tls, server_name, outgoing, settings, inbox, key).await?;
+    tokio::spawn(driver.run());
+    Ok(outbox)
+}
+
+/// Where a tunnel is to be had, and what it is asked for by.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The gateway's addresses, the likeliest first.
+    pub addresses: Vec<SocketAddr>,
+    /// Marks our packets, for policy routing.
+    pub mark: Option<u32>,
+    /// The name the certificate is checked for.
+    pub server_name: String,
+    /// Whom we believe, and how we prove who we are.
+    pub tls: Arc<ClientConfig>,
+    /// The request.
+    pub request: Outgoing,
+}
+
+/// Dials, and opens a tunnel as [`connect`] does. All that comes of it, [`Input::Opened`] or [`Input::Lost`] first, goes to
+/// `inbox` under `key`. Cancelled, it takes everything down.
+pub async fn open(target: Target, settings: Settings, inbox: InboxAddress, key: u64) {
+    let opening = async {
+        let Target { addresses, mark, server_name, tls, request } = target;
+        let name =
+            ServerName::try_from(server_name).map_err(|_| CarrierError::Request { what: "the server's name" })?;
+        let io = tcp::dial_any(&addresses, mark, &settings).await?;
+        establish(io, tls, name, &request, settings, &inbox, key).await
+    };
+    match opening.await {
+        Ok((driver, outbox)) => {
+            inbox.put(key, Input::Opened(outbox));
+            driver.run().await;
+        }
+        Err(error) => inbox.put(key, Input::Lost(error)),
+    }
+}
+
+async fn establish<T>(
+    io: T,
+    tls: Arc<ClientConfig>,
+    server_name: ServerName<'static>,
+    outgoing: &Outgoing,
+    settings: Settings,
+    inbox: &InboxAddress,
+    key: u64,
+) -> Result<(Driver<Client<TlsStream<T>>>, Outbox), CarrierError>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
 {
     let request = head::request(outgoing)?;
     let mut tls = Arc::unwrap_or_clone(tls);
@@ -60,9 +113,7 @@ where
     let pump = Pump::new(key, inbox.clone(), orders, send, body);
     // Nothing joins: the sender is dropped here.
     let (_, joining) = unbounded_channel();
-    let driver = Driver::new(Client { connection }, vec![pump], joining, Some(pings), settings);
-    tokio::spawn(driver.run());
-    Ok(outbox)
+    Ok((Driver::new(Client { connection }, vec![pump], joining, Some(pings), settings), outbox))
 }
 
 /// HTTP/2's beginning: until the peer has said that it serves extended CONNECT (RFC 8441 section 3).

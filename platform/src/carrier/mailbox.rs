@@ -22,6 +22,8 @@ pub struct Arrival {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Input {
+    /// The tunnel that [`super::open`] was asked for is open; this is our side of it.
+    Opened(Outbox),
     /// Bytes of the peer's side, in order. To be given back by [`Outbox::consumed`].
     Bytes(Bytes),
     /// The outbox was full and has room again.
@@ -62,11 +64,18 @@ impl Inbox {
         &self.address
     }
 
-    /// All that is there. After the bell rang this must be called, and its iterator drained, before the next wait.
+    /// The next that is there. After the bell rang this must be called until it gives `None`, before the next wait.
+    pub fn poll(&self) -> Option<Arrival> {
+        self.arrivals.try_recv().ok().or_else(|| {
+            // What is put in from here on rings again, and is perhaps found already.
+            self.address.rung.store(false, Ordering::SeqCst);
+            self.arrivals.try_recv().ok()
+        })
+    }
+
+    /// All that is there.
     pub fn drain(&self) -> impl Iterator<Item = Arrival> + '_ {
-        // First: what is put in from here on rings again, and is perhaps found by the loop already.
-        self.address.rung.store(false, Ordering::SeqCst);
-        self.arrivals.try_iter()
+        std::iter::from_fn(|| self.poll())
     }
 }
 

@@ -8,7 +8,7 @@
 //!
 //! Memory is bounded by HTTP/2's own windows: what arrives counts as taken, and lets the peer send more, when
 //! [`Outbox::consumed`] says so, and a batch that finds the outbox full stays with its sender, who drops packets rather
-//! than wait. A [`Line`] joins an engine's tunnel and its outbox by these rules.
+//! than wait. A [`Sending`] keeps these rules.
 //!
 //! By file: `client` and `server` (the two roles), `gate` (requests of a server's connection), `half_open` (clients that
 //! have no tunnel yet), `driver` (one connection), `pump` (one stream), `mailbox` and `line` (the packet thread's side),
@@ -36,9 +36,9 @@ mod tests;
 #[cfg(test)]
 mod wire;
 
-pub use client::connect;
+pub use client::{Target, connect, open};
 pub use error::{CarrierError, Stage};
-pub use line::{Line, LineEnd};
+pub use line::{Line, LineEnd, Sending};
 pub use mailbox::{Arrival, Inbox, InboxAddress, Input, Outbox, SendBatchError};
 pub use request::Request;
 pub use server::{Server, ServerCounters};

@@ -5,10 +5,11 @@
 
 mod counters;
 mod rounds;
+mod streams;
 
 pub use counters::{StageCounters, StageSnapshot};
 
-use crate::{adapter::Adapter, socket::Socket, wait::Bell};
+use crate::{adapter::Adapter, carrier::Request, socket::Socket, wait::Bell};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use rounds::Rounds;
 use std::{
@@ -105,6 +106,9 @@ enum Command {
     Run(Steer),
     Rebind(u16, Sender<io::Result<SocketAddr>>),
     Mark(u32, Sender<io::Result<()>>),
+    /// HTTP/2's connections are driven here.
+    Carry(tokio::runtime::Handle),
+    Requested(Box<Request>),
     Stop,
 }
 
@@ -172,6 +176,23 @@ impl Handle {
         let (answer, answered) = bounded(1);
         self.tell(Command::Mark(mark, answer))?;
         answered.recv().map_err(|_| self.ended())
+    }
+
+    /// Lets the engine's tunnels travel over HTTP/2, by connections that are driven in `runtime`. Without this, attempts
+    /// at that fail at once.
+    ///
+    /// # Errors
+    /// The worker has stopped.
+    pub fn carry_streams(&self, runtime: tokio::runtime::Handle) -> Result<(), Stopped> {
+        self.tell(Command::Carry(runtime))
+    }
+
+    /// Hands over a client's request for a tunnel over HTTP/2, which the engine accepts or refuses.
+    ///
+    /// # Errors
+    /// The worker has stopped; the request is answered 503.
+    pub fn request(&self, request: Request) -> Result<(), Stopped> {
+        self.tell(Command::Requested(Box::new(request)))
     }
 
     /// Stops the worker and waits for its end. Closures posted before this call run first.

@@ -1,5 +1,6 @@
 //! The worker's loop: wait, read the clock once, open the mailbox, then a bounded number of rounds in both directions.
 
+use super::streams::Streams;
 use super::{Command, StageCounters, StopReason};
 use crate::{
     adapter::{Adapter, Removed},
@@ -22,6 +23,8 @@ use vestibule_engine::{
 const ROUNDS: usize = 4;
 /// GSO batches in the send queue above which not even datagrams are received: their answers would pile up.
 const MAX_UNSENT: usize = 256;
+/// Pieces that streams brought, of at most 64 KiB each, in one round.
+const ARRIVALS: usize = 16;
 /// Shortest sleep when the engine names a deadline that has passed although it was just told the time.
 const OVERDUE: Duration = Duration::from_millis(1);
 
@@ -29,10 +32,13 @@ pub(super) struct Rounds<A, S> {
     engine: Engine,
     adapter: A,
     socket: S,
+    streams: Streams,
     bell: Bell,
     commands: Receiver<Command>,
     events: Sender<Event>,
     counters: Arc<StageCounters>,
+    /// Streams may have brought something.
+    streams_ready: bool,
     /// The adapter may hold frames.
     adapter_ready: bool,
     /// The socket may hold datagrams.
@@ -62,10 +68,12 @@ impl<A: Adapter, S: Socket> Rounds<A, S> {
             engine,
             adapter,
             socket,
+            streams: Streams::new(bell.clone()),
             bell,
             commands,
             events,
             counters,
+            streams_ready: false,
             adapter_ready: true,
             socket_ready: true,
             blocked: false,
@@ -95,10 +103,11 @@ impl<A: Adapter, S: Socket> Rounds<A, S> {
             self.send()?;
         }
         for _ in 0..ROUNDS {
-            if !self.may_receive() && !self.may_read() {
+            if !self.may_receive() && !self.may_read() && !self.streams_ready {
                 break;
             }
             self.inbound()?;
+            self.from_streams()?;
             self.outbound()?;
         }
         if self.engine.poll_deadline().is_some_and(|deadline| deadline <= self.now) {
@@ -122,7 +131,7 @@ impl<A: Adapter, S: Socket> Rounds<A, S> {
 
     fn wait(&mut self) -> Step {
         let (may_read, may_receive) = (self.may_read(), self.may_receive());
-        let timeout = if may_read || may_receive {
+        let timeout = if may_read || may_receive || self.streams_ready {
             // Something is at hand; the look at the other end is all we want.
             Some(Duration::ZERO)
         } else {
@@ -143,6 +152,7 @@ impl<A: Adapter, S: Socket> Rounds<A, S> {
         let ready = wait::wait(&self.bell, &interest, timeout).map_err(|error| StopReason::Wait(error.to_string()))?;
         self.adapter_ready |= ready.adapter || (ready.bell && adapter_rings);
         self.socket_ready |= ready.socket || (ready.bell && socket_rings);
+        self.streams_ready |= ready.bell;
         Ok(())
     }
 
@@ -161,7 +171,10 @@ impl<A: Adapter, S: Socket> Rounds<A, S> {
                     }
                     let _ = answer.send(rebound);
                 }
+                Command::Carry(runtime) => self.streams.runtime = Some(runtime),
+                Command::Requested(request) => self.streams.take_request(*request, &mut self.engine, self.now),
                 Command::Mark(mark, answer) => {
+                    self.streams.mark = (mark != 0).then_some(mark);
                     let _ = answer.send(self.socket.set_mark(mark));
                 }
                 Command::Stop => return false,
@@ -183,6 +196,18 @@ impl<A: Adapter, S: Socket> Rounds<A, S> {
         self.socket_ready = !report.drained;
         self.counters.count_receive(received, &report);
         self.flush()
+    }
+
+    /// streams -> engine -> adapter, and the engine's answers back to the streams.
+    fn from_streams(&mut self) -> Step {
+        for _ in 0..ARRIVALS {
+            if !self.streams_ready {
+                break;
+            }
+            self.streams_ready = self.streams.receive(&mut self.engine, self.now);
+            self.flush()?;
+        }
+        Ok(())
     }
 
     /// adapter -> engine -> socket, and the engine's answers back to the adapter.
@@ -207,6 +232,7 @@ impl<A: Adapter, S: Socket> Rounds<A, S> {
             deliveries.clear();
             self.counters.count_write(&report);
         }
+        self.streams.send(&mut self.engine, self.now);
         if self.blocked { Ok(()) } else { self.send() }
     }
 

@@ -1,13 +1,13 @@
 //! Packets into QUIC and out of it.
 
-use super::Masque;
+use super::{Masque, Owner};
 use crate::core::peer::Peer;
 use crate::core::{DropReason, Engine};
-use crate::generation::Generation;
+use crate::generation::{Generation, Path};
 use crate::masque::ip::Refusal;
 use crate::masque::session::{Drops, Origin, SendError};
 use crate::packet::{Cut, Ecn, GivenDatagram, Head, Headers};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -27,8 +27,13 @@ fn is_quic(datagram: &[u8]) -> bool {
 impl Masque {
     /// Sends a packet of our own under a generation.
     pub(in crate::core) fn send(&mut self, generation: &mut Generation, packet: &[u8]) -> Result<(), DropReason> {
-        let tunnel = generation.transport.masque().and_then(|tunnel| tunnel.tunnel).ok_or(DropReason::NoSession)?;
-        self.endpoint.send(tunnel, &mut packet.to_vec(), Origin::Local).map_err(|error| reason(&error))
+        let path = generation.transport.masque().and_then(|tunnel| tunnel.path).ok_or(DropReason::NoSession)?;
+        let mut packet = packet.to_vec();
+        let sent = match path {
+            Path::Quic(tunnel) => self.endpoint.send(tunnel, &mut packet, Origin::Local),
+            Path::Stream(key) => self.streams.send(key, |stream| stream.send(&mut packet, Origin::Local)),
+        };
+        sent.map_err(|error| reason(&error))
     }
 }
 
@@ -56,12 +61,20 @@ impl Engine {
         let (Some(masque), Peer { active: Some(active), .. }) = (&mut self.masque, &mut self.peers[slot]) else {
             return Err(DropReason::NoGeneration);
         };
-        let (sent, error) = match active.transport.masque().and_then(|tunnel| tunnel.tunnel) {
-            Some(tunnel) => {
+        let path = active.transport.masque().and_then(|tunnel| Some((tunnel.watch(now), tunnel.path?)));
+        let (sent, error) = match path {
+            Some((look_at, Path::Quic(tunnel))) => {
+                if let Some(look_at) = look_at {
+                    self.deadlines.arm(slot, look_at);
+                }
                 let outcome = masque.endpoint.send_frame(tunnel, headers, cut);
                 masque.send_full(tunnel.connection, &mut self.transmits, now);
                 outcome
             }
+            Some((_, Path::Stream(key))) => match masque.streams.send(key, |stream| stream.send_frame(headers, cut)) {
+                Ok(sent) => (sent, (sent < cut.count()).then_some(SendError::Full)),
+                Err(error) => (0, Some(error)),
+            },
             None => (0, Some(SendError::NotOpen)),
         };
         let bytes: usize = (0..sent).map(|number| cut.packet_len(number)).sum();
@@ -146,17 +159,24 @@ impl Engine {
         while let Some(masque) = &mut self.masque
             && let Some((tunnel, packet)) = masque.endpoint.poll_packet(now)
         {
-            let Some((slot, id)) = masque.tunnels.get(&tunnel).copied() else {
-                self.counters.dropped(DropReason::NoTunnel);
-                continue;
-            };
-            if let Some((_, generation)) = self.peers[slot].generation(id) {
-                generation.counters.rx_bytes.add(packet.len() as u64);
+            match masque.tunnels.get(&tunnel).copied() {
+                Some(owner) => self.take_packet(owner, Path::Quic(tunnel), packet, now),
+                None => self.counters.dropped(DropReason::NoTunnel),
             }
-            let place = self.deliveries.keep(packet);
-            if let Err(reason) = self.opened(slot, id, place, now) {
-                self.counters.dropped(reason);
+        }
+    }
+
+    /// Walks a packet on that came through a generation's tunnel.
+    pub(super) fn take_packet(&mut self, (slot, id): Owner, path: Path, packet: Bytes, now: Instant) {
+        if let Some((_, generation)) = self.peers[slot].generation(id) {
+            generation.counters.rx_bytes.add(packet.len() as u64);
+            if let Some(tunnel) = generation.transport.masque().filter(|tunnel| tunnel.may_follow(path)) {
+                tunnel.follow(path);
             }
+        }
+        let place = self.deliveries.keep(packet);
+        if let Err(reason) = self.opened(slot, id, place, now) {
+            self.counters.dropped(reason);
         }
     }
 

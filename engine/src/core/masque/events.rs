@@ -1,15 +1,15 @@
-//! What the QUIC endpoint tells: tunnels asked for, opened, given addresses, and lost.
+//! What tunnels tell: tunnels asked for, opened, given addresses, and lost.
 
 use super::{Owner, TunnelEnd, TunnelNews};
 use crate::core::peer::Stage;
-use crate::core::{self, Engine};
-use crate::generation::{GenerationId, MasqueEnd, MasqueTunnel, PublicKey};
-use crate::masque::capsule::RequestedAddress;
+use crate::core::{self, Engine, PeerKind};
+use crate::generation::{Carrier, GenerationId, MasqueEnd, MasqueTunnel, Path, PublicKey};
+use crate::masque::addresses::Changes;
+use crate::masque::capsule::{RequestedAddress, Routes};
 use crate::masque::ip::Scope;
 use crate::masque::request::{Answer, Incoming, Target};
 use crate::masque::session::{ConnectionError, Event, Fault, TunnelError, TunnelId, tls};
 use ipnet::IpNet;
-use quinn_proto::ConnectionHandle;
 use std::time::Instant;
 
 impl Engine {
@@ -20,19 +20,11 @@ impl Engine {
         while let Some(event) = self.masque.as_mut().and_then(|masque| masque.endpoint.poll_event()) {
             match event {
                 Event::Requested(tunnel, incoming) => self.tunnel_requested(tunnel, &incoming, now),
-                Event::AddressesRequested(tunnel, requests) => self.addresses_requested(tunnel, &requests, now),
+                Event::AddressesRequested(id, requests) => self.addresses_requested(Path::Quic(id), &requests, now),
                 Event::Opened(tunnel) => self.tunnel_opened(tunnel, now),
-                Event::Assigned(id, changes) => {
-                    self.with_tunnel(id, now, |tunnel| {
-                        tunnel.assigned(&changes.added, &changes.removed);
-                        TunnelNews::Assigned(tunnel.addresses().to_vec())
-                    });
-                }
-                Event::RoutesAdvertised(id, routes) => self.with_tunnel(id, now, |tunnel| {
-                    tunnel.routed = true;
-                    TunnelNews::Routes(routes)
-                }),
-                Event::MtuChanged(id, mtu) => self.with_tunnel(id, now, |tunnel| {
+                Event::Assigned(id, changes) => self.addresses_assigned(Path::Quic(id), &changes, now),
+                Event::RoutesAdvertised(id, routes) => self.routes_advertised(Path::Quic(id), routes, now),
+                Event::MtuChanged(id, mtu) => self.with_tunnel(Path::Quic(id), now, |tunnel| {
                     tunnel.mtu = mtu;
                     TunnelNews::Mtu(mtu)
                 }),
@@ -44,13 +36,13 @@ impl Engine {
                 Event::Closed(connection, error) => {
                     self.count_closed(&error);
                     let end = if error.is_in_order() { TunnelEnd::InOrder } else { error.into() };
-                    self.connection_lost(connection, end, now);
+                    self.carrier_lost(Carrier::Quic(connection), end, now);
                 }
                 Event::Connected(_) => {}
             }
         }
         for connection in lost {
-            self.connection_lost(connection, TunnelError::Connection.into(), now);
+            self.carrier_lost(Carrier::Quic(connection), TunnelError::Connection.into(), now);
         }
     }
 
@@ -63,7 +55,7 @@ impl Engine {
         }
     }
 
-    fn count_fault(&self, fault: Fault) {
+    pub(super) fn count_fault(&self, fault: Fault) {
         match fault {
             Fault::Malformed => self.counters.peers_malformed.add(1),
             Fault::Excessive => self.counters.peers_excessive.add(1),
@@ -71,51 +63,88 @@ impl Engine {
         }
     }
 
-    /// A client asks: who is it?
+    /// The peer's capsules say which addresses are ours.
+    pub(super) fn addresses_assigned(&mut self, path: Path, changes: &Changes, now: Instant) {
+        self.with_tunnel(path, now, |tunnel| {
+            tunnel.assigned(&changes.added, &changes.removed);
+            TunnelNews::Assigned(tunnel.addresses().to_vec())
+        });
+    }
+
+    /// The peer's capsules say where it forwards to.
+    pub(super) fn routes_advertised(&mut self, path: Path, routes: Routes, now: Instant) {
+        self.with_tunnel(path, now, |tunnel| {
+            tunnel.routed = true;
+            TunnelNews::Routes(routes)
+        });
+    }
+
+    /// A client asks over HTTP/3.
     fn tunnel_requested(&mut self, id: TunnelId, incoming: &Incoming, now: Instant) {
         let Some(masque) = &mut self.masque else { return };
         let chain = masque.endpoint.peer_certificates(id.connection);
         let client = chain.and_then(|chain| Some(tls::key_id(&tls::public_key(chain.first()?).ok()?)));
-        let owner = client.and_then(|client| masque.clients.by_key(&client));
-        let owner = owner.or_else(|| masque.clients.by_credentials(&incoming.credentials));
+        let admitted = self.admit_tunnel(client, incoming);
+        let offered = admitted.map(|(owner, scope)| (owner, self.offer(owner.0, &scope), scope));
+        let Some(masque) = &mut self.masque else { return };
+        match offered {
+            Ok((owner, (addresses, routes), scope)) => {
+                masque.endpoint.accept(id, scope, now);
+                masque.endpoint.assign(id, &addresses, now);
+                masque.endpoint.advertise(id, routes, now);
+                masque.tunnels.insert(id, owner);
+                masque.connections.insert(id.connection, owner);
+                self.tunnel_accepted(owner, client, Path::Quic(id), now);
+            }
+            Err(status) => {
+                masque.endpoint.refuse(id, &Answer::refused(status), now);
+                self.counters.tunnels_refused.add(1);
+            }
+        }
+    }
+
+    /// Who is it, and what may go through the tunnel? Otherwise the status that refuses it.
+    pub(super) fn admit_tunnel(&self, client: Option<[u8; 32]>, incoming: &Incoming) -> Result<(Owner, Scope), u16> {
+        let masque = self.masque.as_ref().ok_or(503_u16)?;
+        let clients = &masque.clients;
+        let generation = |(slot, id): Owner| self.peers[slot].generations().find(move |generation| generation.id == id);
+        let known = client.and_then(|client| clients.by_key(&client));
+        let known = known.or_else(|| clients.by_credentials(&incoming.credentials));
         // What drains is not begun anew.
-        let owner = owner
-            .filter(|(slot, id)| self.peers[*slot].generation(*id).is_some_and(|(stage, _)| stage != Stage::Draining));
-        let is_free = |(slot, id): &Owner| {
-            let generation = self.peers[*slot].generations().find(|generation| generation.id == *id);
-            generation.is_some_and(|generation| !generation.transport.has_tunnel())
-        };
-        let places = masque.clients.places();
-        let owner = owner.or_else(|| places.iter().copied().find(is_free));
+        let known = known.filter(|owner| generation(*owner).is_some_and(|generation| generation.drain.is_none()));
+        let is_free = |owner: &Owner| generation(*owner).is_some_and(|generation| !generation.transport.has_tunnel());
+        let owner = known.or_else(|| clients.places().iter().copied().find(is_free)).ok_or({
+            if !clients.places().is_empty() {
+                503_u16
+            } else if clients.takes_credentials() {
+                401
+            } else {
+                403
+            }
+        })?;
         let targets = match &incoming.target {
-            Target::Any => Some(None),
-            Target::Prefix(prefix) => Some(Some(vec![*prefix])),
-            Target::Name(_) => None,
+            Target::Any => None,
+            Target::Prefix(prefix) => Some(vec![*prefix]),
+            // Names are not resolved here.
+            Target::Name(_) => return Err(501),
         };
-        let scope = targets.and_then(|targets| Scope::new(targets, incoming.protocol).ok());
-        let (Some((slot, generation)), Some(scope)) = (owner, scope) else {
-            // Not a client of ours, or nothing that we resolve or match by.
-            let status = match owner {
-                Some(_) => 501,
-                None if !masque.clients.places().is_empty() => 503,
-                None if masque.clients.takes_credentials() => 401,
-                None => 403,
-            };
-            masque.endpoint.refuse(id, &Answer::refused(status), now);
-            self.counters.tunnels_refused.add(1);
-            return;
-        };
-        let addresses = &self.peers[slot].addresses;
+        let scope = Scope::new(targets, incoming.protocol).map_err(|_| 501_u16)?;
+        Ok((owner, scope))
+    }
+
+    /// The addresses of a peer, and where we forward its packets to.
+    pub(super) fn offer(&self, slot: usize, scope: &Scope) -> (Vec<IpNet>, Routes) {
+        let addresses = self.peers[slot].addresses.clone();
         let of = |v4: bool| addresses.iter().any(|prefix| prefix.addr().is_ipv4() == v4);
-        let routes = scope.routes(of(true), of(false));
-        let routes = masque.routes.as_ref().map_or_else(|| routes.clone(), |only| routes.within(only));
-        masque.endpoint.accept(id, scope, now);
-        masque.endpoint.assign(id, addresses, now);
-        masque.endpoint.advertise(id, routes, now);
-        masque.tunnels.insert(id, (slot, generation));
-        masque.connections.insert(id.connection, (slot, generation));
-        self.tunnel_stands((slot, generation), id, now);
-        self.confirm(slot, generation);
+        let asked = scope.routes(of(true), of(false));
+        let only = self.masque.as_ref().and_then(|masque| masque.routes.as_ref());
+        let routes = only.map_or_else(|| asked.clone(), |only| asked.within(only));
+        (addresses, routes)
+    }
+
+    pub(super) fn tunnel_accepted(&mut self, owner: Owner, client: Option<[u8; 32]>, path: Path, now: Instant) {
+        self.tunnel_stands(owner, path, now);
+        self.confirm(owner.0, owner.1);
         if let Some(client) = client {
             // There is no timestamp in it; that there was one is worth knowing.
             let peer_public_key = PublicKey(client);
@@ -123,9 +152,9 @@ impl Engine {
         }
     }
 
-    fn addresses_requested(&mut self, id: TunnelId, requests: &[RequestedAddress], now: Instant) {
+    pub(super) fn addresses_requested(&mut self, path: Path, requests: &[RequestedAddress], now: Instant) {
         let Some(masque) = &mut self.masque else { return };
-        let Some((slot, _)) = masque.tunnels.get(&id).copied() else { return };
+        let Some((slot, _)) = masque.owner(path) else { return };
         let addresses = &self.peers[slot].addresses;
         let decide = |request: &RequestedAddress| -> Option<IpNet> {
             let wanted = request.prefix;
@@ -133,7 +162,12 @@ impl Engine {
             let any = wanted.addr().is_unspecified();
             same.copied().find(|own| any || own == &wanted)
         };
-        masque.endpoint.answer_addresses(id, requests, decide, now);
+        match path {
+            Path::Quic(id) => masque.endpoint.answer_addresses(id, requests, decide, now),
+            Path::Stream(key) => {
+                masque.streams.act(key, |stream| stream.answer_addresses(requests, decide));
+            }
+        }
     }
 
     /// Our request was accepted.
@@ -141,44 +175,62 @@ impl Engine {
         let Some(masque) = &mut self.masque else { return };
         let Some(owner) = masque.connections.get(&id.connection).copied() else { return };
         masque.tunnels.insert(id, owner);
-        self.tunnel_stands(owner, id, now);
+        self.tunnel_stands(owner, Path::Quic(id), now);
     }
 
-    /// A tunnel is open; one that the generation had before is given up.
-    fn tunnel_stands(&mut self, (slot, id): Owner, tunnel: TunnelId, now: Instant) {
+    /// A tunnel is open.
+    pub(super) fn tunnel_stands(&mut self, (slot, id): Owner, path: Path, now: Instant) {
+        let mtu = u16::try_from(self.mtu).unwrap_or(u16::MAX);
         let Some(masque) = &mut self.masque else { return };
-        let Some((_, generation)) = self.peers[slot].generation(id) else { return };
+        let Some((stage, generation)) = self.peers[slot].generation(id) else { return };
         let Some(transport) = generation.transport.masque() else { return };
-        if let Some(former) = transport.connection.filter(|former| *former != tunnel.connection) {
-            masque.close(former);
+        let heard = transport.path.and_then(|current| masque.heard(current));
+        if !transport.opened(path, heard, now, |carrier| masque.close(carrier)) {
+            return;
         }
-        transport.opened(tunnel, now);
         if let MasqueEnd::Device(gateway) = &transport.end {
-            masque.endpoint.request_addresses(tunnel, &gateway.addresses, now);
+            match path {
+                Path::Quic(tunnel) => masque.endpoint.request_addresses(tunnel, &gateway.addresses, now),
+                Path::Stream(key) => masque.streams.act(key, |stream| stream.request_addresses(&gateway.addresses)),
+            }
         }
-        if let Some((address, rtt)) = masque.endpoint.path(tunnel.connection) {
-            generation.endpoint = Some(address);
-            generation.rtt = rtt;
+        match path {
+            Path::Quic(tunnel) => {
+                if let Some((address, rtt)) = masque.endpoint.path(tunnel.connection) {
+                    generation.endpoint = Some(address);
+                    generation.rtt = rtt;
+                }
+            }
+            Path::Stream(_) => {
+                transport.mtu = mtu;
+                if let MasqueEnd::Device(gateway) = &transport.end {
+                    generation.endpoint = gateway.http2.first().copied();
+                }
+            }
         }
         let endpoint = generation.endpoint;
         self.counters.handshakes.add(1);
-        self.look_at(slot, now);
-        if let Some(endpoint) = endpoint {
-            self.tell_tunnel(slot, id, TunnelNews::Opened { endpoint });
+        let device = self.peers[slot].kind == PeerKind::Gateway;
+        if device {
+            let (peer, http) = (self.peers[slot].id, path.carrier().http());
+            self.events.push_back(core::Event::Carried { peer, generation: id, http });
         }
+        if device && stage == Stage::Active {
+            self.announce(slot, now);
+        }
+        self.look_at(slot, now);
+        self.tell_tunnel(slot, id, TunnelNews::Opened { endpoint });
     }
 
-    fn with_tunnel(&mut self, id: TunnelId, now: Instant, note: impl FnOnce(&mut MasqueTunnel) -> TunnelNews) {
-        let Some((slot, owner)) = self.masque.as_ref().and_then(|masque| masque.tunnels.get(&id).copied()) else {
-            return;
-        };
-        if let Some((_, generation)) = self.peers[slot].generation(owner)
-            && let Some(tunnel) = generation.transport.masque()
+    fn with_tunnel(&mut self, path: Path, now: Instant, note: impl FnOnce(&mut MasqueTunnel) -> TunnelNews) {
+        let Some((slot, id)) = self.masque.as_ref().and_then(|masque| masque.owner(path)) else { return };
+        if let Some((_, generation)) = self.peers[slot].generation(id)
+            && let Some(tunnel) = generation.transport.masque().filter(|tunnel| tunnel.path == Some(path))
         {
             let news = note(tunnel);
-            self.tell_tunnel(slot, owner, news);
+            self.tell_tunnel(slot, id, news);
         }
-        self.judge_ready(slot, owner, now);
+        self.judge_ready(slot, id, now);
     }
 
     /// A device's generation is ready once its tunnel may carry its traffic.
@@ -197,27 +249,26 @@ impl Engine {
         let Some((_, generation)) = self.peers[slot].generation(id) else { return };
         let Some(transport) = generation.transport.masque() else { return };
         if matches!(transport.end, MasqueEnd::Device(_)) {
-            return self.connection_lost(tunnel.connection, end, now);
+            return self.carrier_lost(Carrier::Quic(tunnel.connection), end, now);
         }
         masque.tunnels.remove(&tunnel);
-        if transport.tunnel == Some(tunnel) {
-            transport.lost(now);
+        if transport.lost(Carrier::Quic(tunnel.connection), now) {
             self.tell_tunnel(slot, id, TunnelNews::Ended(end));
         }
     }
 
-    /// A connection is gone: a client tries again.
-    fn connection_lost(&mut self, connection: ConnectionHandle, end: TunnelEnd, now: Instant) {
+    /// A carrier is gone: a device tries again.
+    pub(super) fn carrier_lost(&mut self, carrier: Carrier, end: TunnelEnd, now: Instant) {
         let Some(masque) = &mut self.masque else { return };
-        let Some((slot, id)) = masque.connections.get(&connection).copied() else { return };
-        masque.close(connection);
+        let owner = match carrier {
+            Carrier::Quic(connection) => masque.connections.get(&connection).copied(),
+            Carrier::Stream(key) => masque.streams.owner(key),
+        };
+        let Some((slot, id)) = owner else { return };
+        masque.close(carrier);
         let Some((_, generation)) = self.peers[slot].generation(id) else { return };
-        if let Some(tunnel) = generation.transport.masque() {
-            tunnel.renewing.take_if(|renewing| *renewing == connection);
-            if tunnel.connection == Some(connection) {
-                tunnel.lost(now);
-                self.tell_tunnel(slot, id, TunnelNews::Ended(end));
-            }
+        if generation.transport.masque().is_some_and(|tunnel| tunnel.lost(carrier, now)) {
+            self.tell_tunnel(slot, id, TunnelNews::Ended(end));
         }
         self.look_at(slot, now);
     }

@@ -1,8 +1,9 @@
 //! Generations over MASQUE: one QUIC endpoint beside the WireGuard sessions, on the same socket.
 //!
-//! QUIC is told from WireGuard by a datagram's first byte: 1 to 4 for WireGuard, 64 and more for QUIC. By file: `set_up`
-//! (what control calls), `clients` (whom a gateway awaits), `events` (what the endpoint tells), `news` (what is passed on),
-//! `moved` (changes of network), `carry` (packets in and out).
+//! QUIC is told from WireGuard by a datagram's first byte: 1 to 4 for WireGuard, 64 and more for QUIC. Tunnels over HTTP/2
+//! are byte streams that somebody else carries. By file: `set_up` (what control calls), `clients` (whom a gateway awaits),
+//! `events` (what tunnels tell), `news` (what is passed on), `moved` (changes of network), `carry` (packets in and out),
+//! `streams` (HTTP/2).
 
 mod carry;
 mod clients;
@@ -10,12 +11,14 @@ mod events;
 mod moved;
 mod news;
 mod set_up;
+mod streams;
 
 pub use news::{TunnelEnd, TunnelNews};
 pub use set_up::{MasqueServer, PlainMasque};
+pub use streams::{StreamInput, StreamOrder, StreamTarget};
 
 use crate::core::control_packet;
-use crate::generation::{Generation, GenerationId, MasqueGateway, Transport};
+use crate::generation::{Carrier, Generation, GenerationId, Http, MasqueGateway, Path, Transport};
 use crate::masque::session::{ConnectError, Endpoint, EndpointConfig, Settings, Transmit, TunnelId};
 use crate::packet::TransmitQueue;
 use crate::random::{Random, Seed};
@@ -36,6 +39,7 @@ pub(super) struct Masque {
     /// Connections of ours.
     connections: BTreeMap<ConnectionHandle, Owner>,
     tunnels: BTreeMap<TunnelId, Owner>,
+    streams: streams::Streams,
     /// Clients that are awaited.
     clients: Clients,
     /// What is advertised to them; `None`: whatever they ask for.
@@ -71,6 +75,7 @@ impl Masque {
             endpoint: Endpoint::new(config)?,
             connections: BTreeMap::new(),
             tunnels: BTreeMap::new(),
+            streams: streams::Streams::new(settings.talk, settings.grease),
             clients: Clients::default(),
             routes: None,
             now,
@@ -90,30 +95,54 @@ impl Masque {
     }
 
     /// Begins a connection and asks for a tunnel through it.
-    fn connect(&mut self, gateway: &MasqueGateway, owner: Owner, now: Instant) -> Option<ConnectionHandle> {
-        let (name, tls) = (&gateway.server_name, Arc::clone(&gateway.tls));
-        let connection = self.endpoint.connect(gateway.address, name, tls, now).ok()?;
-        self.endpoint.open(connection, gateway.request(), gateway.asks.scope(), now);
-        self.connections.insert(connection, owner);
-        Some(connection)
-    }
-
-    /// A generation ends: its connection is closed, and its client is awaited no longer.
-    pub(super) fn end(&mut self, generation: &Generation) {
-        let Transport::Masque(tunnel) = &generation.transport else { return };
-        self.clients.remove(&tunnel.end, generation.id);
-        for connection in tunnel.connection.into_iter().chain(tunnel.renewing) {
-            self.close(connection);
+    fn connect(&mut self, http: Http, gateway: &MasqueGateway, owner: Owner, now: Instant) -> Option<Carrier> {
+        match http {
+            Http::Two => Some(Carrier::Stream(self.streams.connect(gateway, owner))),
+            Http::Three => {
+                let (name, tls) = (&gateway.server_name, Arc::clone(&gateway.tls));
+                let connection = self.endpoint.connect(gateway.address, name, tls, now).ok()?;
+                self.endpoint.open(connection, gateway.request(), gateway.asks.scope(), now);
+                self.connections.insert(connection, owner);
+                Some(Carrier::Quic(connection))
+            }
         }
     }
 
-    fn close(&mut self, connection: ConnectionHandle) {
+    /// When the last datagram came over the connection of a tunnel.
+    fn heard(&self, path: Path) -> Option<Instant> {
+        match path {
+            Path::Quic(tunnel) => self.endpoint.heard(tunnel.connection),
+            Path::Stream(_) => None,
+        }
+    }
+
+    /// A generation ends: its connections are closed, and its client is awaited no longer.
+    pub(super) fn end(&mut self, generation: &mut Generation) {
+        let Transport::Masque(tunnel) = &mut generation.transport else { return };
+        self.clients.remove(&tunnel.end, generation.id);
+        for carrier in tunnel.take_all() {
+            self.close(carrier);
+        }
+    }
+
+    fn close(&mut self, carrier: Carrier) {
+        let connection = match carrier {
+            Carrier::Quic(connection) => connection,
+            Carrier::Stream(key) => return self.streams.close(key),
+        };
         self.connections.remove(&connection);
         let of = |stream| TunnelId { connection, stream };
         while let Some((&tunnel, _)) = self.tunnels.range(of(0)..=of(u64::MAX)).next() {
             self.tunnels.remove(&tunnel);
         }
         self.endpoint.close(connection, self.now);
+    }
+
+    fn owner(&self, path: Path) -> Option<Owner> {
+        match path {
+            Path::Quic(tunnel) => self.tunnels.get(&tunnel).copied(),
+            Path::Stream(key) => self.streams.owner(key),
+        }
     }
 }
 

@@ -2,14 +2,14 @@
 
 use super::Masque;
 use crate::core::{Engine, PeerKind};
-use crate::generation::Generation;
+use crate::generation::{Carrier, Generation};
 use crate::wireguard::Sealed;
 use std::time::Instant;
 
 impl Engine {
     /// The socket has another address, or the network another way: tells the gateways at once, so that what they send
     /// arrives without waiting for something to be sent to them. QUIC connections migrate (RFC 9000 section 9), with a
-    /// fresh connection ID; those that had not come to stand are begun anew; a WireGuard session sends a keepalive. What
+    /// fresh connection ID; those that had not come to stand, and HTTP/2's, are begun anew; a WireGuard session sends a keepalive. What
     /// drains does not move: nothing comes under it any longer.
     pub fn network_changed(&mut self, now: Instant) {
         for slot in 0..self.peers.len() {
@@ -39,16 +39,18 @@ impl Engine {
 impl Masque {
     fn network_changed(&mut self, generation: &mut Generation, now: Instant) {
         let Some(tunnel) = generation.transport.masque() else { return };
-        for connection in tunnel.connection.into_iter().chain(tunnel.renewing) {
-            if self.endpoint.local_address_changed(connection, now) {
-                continue;
-            }
-            // Its handshake would be answered to where we were.
-            self.close(connection);
-            tunnel.renewing.take_if(|renewing| *renewing == connection);
-            if tunnel.connection == Some(connection) {
-                tunnel.restart(now);
+        for carrier in tunnel.carriers() {
+            match carrier {
+                Carrier::Quic(connection) if self.endpoint.local_address_changed(connection, now) => {}
+                // TCP does not move; what is in flight may still arrive where an address was added.
+                Carrier::Stream(_) if tunnel.path.is_some_and(|path| path.carrier() == carrier) => {}
+                // Its handshake would be answered to where we were.
+                _ => {
+                    self.close(carrier);
+                    tunnel.lost(carrier, now);
+                }
             }
         }
+        tunnel.moved(now);
     }
 }

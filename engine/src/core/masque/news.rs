@@ -13,8 +13,8 @@ use std::net::SocketAddr;
 pub enum TunnelNews {
     /// It is open.
     Opened {
-        /// Where the other end is.
-        endpoint: SocketAddr,
+        /// Where the other end is, if that is known: over HTTP/2 it is to the client alone.
+        endpoint: Option<SocketAddr>,
     },
     /// All addresses that the other end has given us, which replace those before.
     Assigned(Vec<IpNet>),
@@ -39,6 +39,9 @@ pub enum TunnelEnd {
     /// The connection below failed.
     #[error(transparent)]
     Connection(#[from] ConnectionError),
+    /// The HTTP/2 connection below failed, or there was none to be had.
+    #[error("the HTTP/2 connection was lost")]
+    Stream,
 }
 
 impl Engine {

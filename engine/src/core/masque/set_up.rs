@@ -82,17 +82,22 @@ impl Engine {
         Ok(())
     }
 
-    /// Tries the connections that are due for a peer's generations.
+    /// Tries the connections that are due for a peer's generations, and closes those that were replaced.
     pub(in crate::core) fn connect_masque(&mut self, slot: usize, now: Instant) {
         let Some(masque) = &mut self.masque else { return };
         let Peer { active, preparing, .. } = &mut self.peers[slot];
         for generation in active.iter_mut().chain(preparing) {
             let id = generation.id;
             let Some(tunnel) = generation.transport.masque() else { continue };
-            let Some(gateway) = tunnel.wants_connection(now) else { continue };
-            let begun = masque.connect(gateway, (slot, id), now);
-            self.counters.handshakes_sent.add(begun.iter().len() as u64);
-            tunnel.connecting(begun, now);
+            tunnel.look(|path| masque.heard(path), now);
+            while let Some((http, gateway)) = tunnel.wants(now) {
+                let begun = masque.connect(http, gateway, (slot, id), now);
+                self.counters.handshakes_sent.add(begun.iter().len() as u64);
+                tunnel.attempts.begun(http, begun, now);
+            }
+            while let Some(outlived) = tunnel.outlived(now) {
+                masque.close(outlived);
+            }
         }
     }
 
@@ -103,16 +108,13 @@ impl Engine {
 
     /// Makes an active tunnel anew: the gateway may have forgotten it. It is in use until the new one stands.
     pub(in crate::core) fn renew_masque(&mut self, slot: usize, now: Instant) {
-        let (Some(masque), Some(active)) = (&mut self.masque, &mut self.peers[slot].active) else { return };
-        let id = active.id;
-        let Some(tunnel) = active.transport.masque().filter(|tunnel| tunnel.tunnel.is_some()) else { return };
-        if let Some(former) = tunnel.renewing.take() {
-            masque.close(former);
+        let Some(active) = &mut self.peers[slot].active else { return };
+        if let Some(tunnel) = active.transport.masque()
+            && let Some(path) = tunnel.path
+        {
+            tunnel.attempts.renew(path.carrier().http(), now);
         }
-        if let MasqueEnd::Device(gateway) = &tunnel.end {
-            tunnel.renewing = masque.connect(gateway, (slot, id), now);
-            self.counters.handshakes_sent.add(tunnel.renewing.iter().len() as u64);
-        }
-        masque.flush(&mut self.transmits, now);
+        self.connect_masque(slot, now);
+        self.flush_masque(now);
     }
 }

@@ -26,6 +26,7 @@ impl Endpoint {
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
                 if let Some((connection, _)) = self.connections.get_mut(&handle) {
                     connection.quic.handle_event(event);
+                    connection.heard = now;
                     if self.receiving.back() != Some(&handle) {
                         self.receiving.push_back(handle);
                     }

@@ -47,6 +47,8 @@ pub(super) struct Connection {
     pub(super) drops: Drops,
     /// It waits in the endpoint's queue of those that may have something to send.
     pub(super) sending: bool,
+    /// When the last datagram came for it, or it began.
+    pub(super) heard: Instant,
     streams: Budget,
     /// Streams that we aborted, of which HTTP/3 is still to tell.
     told_aborts: BTreeSet<u64>,
@@ -88,6 +90,7 @@ impl Connection {
             pool: BytesMut::new(),
             drops: Drops::default(),
             sending: false,
+            heard: now,
             streams: Budget::new(STREAMS, STREAM_REFILL, now),
             told_aborts: BTreeSet::new(),
             unused_since: (role == Role::Gateway).then_some(now),

@@ -120,6 +120,12 @@ impl Endpoint {
         Some((connection.quic.remote_address(), connection.quic.rtt()))
     }
 
+    /// When the last datagram for a connection came, or the connection itself.
+    #[must_use]
+    pub fn heard(&self, connection: ConnectionHandle) -> Option<Instant> {
+        self.connections.get(&connection).map(|(connection, _)| connection.heard)
+    }
+
     /// What went through a tunnel.
     #[must_use]
     pub fn counters(&self, tunnel: TunnelId) -> Option<Counters> {

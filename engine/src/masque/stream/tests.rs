@@ -73,6 +73,7 @@ fn d8_packets_in_capsules_cut_anywhere_come_out_whole() {
 fn a_full_queue_drops_packets_and_counts_them_and_capsules_still_leave() {
     let (mut client, mut gateway) = pair(StreamSettings { queue: 4000, ..StreamSettings::default() });
     let one = packet("10.0.0.1", "203.0.113.1", 1000);
+    client.narrow(true);
     let results: Vec<_> = (0..5).map(|_| client.send(&mut one.clone(), Origin::Local)).collect();
     assert_eq!(results[..3], [Ok(()), Ok(()), Ok(())]);
     assert_eq!(results[3..], [Err(SendError::Full), Err(SendError::Full)]);
@@ -88,7 +89,7 @@ fn a_peer_that_never_reads_and_one_that_never_is_read_hold_bounded_memory() {
     let (mut client, mut gateway) = pair(StreamSettings::default());
     let many = vec!["fd00::1/128".parse().unwrap(); 200];
     let stalled = (0..2000).find_map(|_| gateway.assign(&many).err()).unwrap();
-    assert!(matches!(stalled, TunnelError::Stalled { waiting } if waiting < 2 << 20));
+    assert!(matches!(stalled, TunnelError::Stalled { waiting } if waiting < 4 << 20));
     assert_eq!(stalled.fault(), Fault::Excessive);
     let one = packet("10.0.0.1", "203.0.113.1", 0);
     let (_, mut other) = pair(StreamSettings::default());

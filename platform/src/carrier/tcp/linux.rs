@@ -1,9 +1,14 @@
-//! Linux: marks for policy routing.
+//! Linux: marks for policy routing, and a short queue of what is not sent yet.
 
 use nix::sys::socket::{setsockopt, sockopt};
+use socket2::SockRef;
 use std::io;
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, TcpStream};
 
 pub(super) fn mark(socket: &TcpSocket, mark: u32) -> io::Result<()> {
     Ok(setsockopt(socket, sockopt::Mark, &mark)?)
+}
+
+pub(super) fn limit_unsent(stream: &TcpStream, bytes: u32) -> io::Result<()> {
+    SockRef::from(stream).set_tcp_notsent_lowat(bytes)
 }

@@ -1,0 +1,127 @@
+//! The worker's streams: tunnels over HTTP/2 between the engine and the tasks that carry them.
+
+use crate::carrier::{Arrival, Inbox, Input, Request, Sending, Settings, Target, open};
+use crate::wait::Bell;
+use std::collections::BTreeMap;
+use std::time::Instant;
+use tokio::task::AbortHandle;
+use vestibule_engine::core::{Engine, StreamInput, StreamOrder};
+use vestibule_engine::generation::StreamKey;
+
+/// Streams of one worker.
+pub(super) struct Streams {
+    inbox: Inbox,
+    /// Where connections are driven; without it there are none.
+    pub(super) runtime: Option<tokio::runtime::Handle>,
+    /// Marks connections, as the socket is marked.
+    pub(super) mark: Option<u32>,
+    opening: BTreeMap<StreamKey, AbortHandle>,
+    open: BTreeMap<StreamKey, Sending>,
+}
+
+impl Streams {
+    pub(super) fn new(bell: Bell) -> Self {
+        let (opening, open) = (BTreeMap::new(), BTreeMap::new());
+        Self { inbox: Inbox::new(bell), runtime: None, mark: None, opening, open }
+    }
+
+    /// A client asks for a tunnel.
+    pub(super) fn take_request(&mut self, request: Request, engine: &mut Engine, now: Instant) {
+        let key = match engine.stream_requested(&request.incoming, &request.certificates, now) {
+            Ok(key) => key,
+            Err(answer) => return request.refuse(&answer),
+        };
+        match request.accept(self.inbox.address(), key.0) {
+            Ok(outbox) => drop(self.open.insert(key, Sending::new(outbox))),
+            Err(_) => engine.handle_stream(key, StreamInput::Lost, now),
+        }
+    }
+
+    /// Gives the engine the next that a stream brought; false when there is nothing.
+    pub(super) fn receive(&mut self, engine: &mut Engine, now: Instant) -> bool {
+        let Some(Arrival { key, input }) = self.inbox.poll() else { return false };
+        let key = StreamKey(key);
+        match input {
+            Input::Opened(outbox) => {
+                // Dropped when it is not wanted any more.
+                if self.opening.remove(&key).is_some() {
+                    self.open.insert(key, Sending::new(outbox));
+                    engine.handle_stream(key, StreamInput::Opened, now);
+                }
+            }
+            Input::Bytes(chunk) => {
+                engine.handle_stream(key, StreamInput::Bytes(&chunk), now);
+                if let Some(sending) = self.open.get(&key) {
+                    sending.consumed(chunk.len());
+                }
+            }
+            Input::Room => {
+                engine.handle_stream(key, StreamInput::Room, now);
+                self.flush(key, engine, now);
+            }
+            Input::End => engine.handle_stream(key, StreamInput::Ended, now),
+            Input::Lost(error) => {
+                tracing::debug!(%error, "a tunnel over HTTP/2 is lost");
+                self.opening.remove(&key);
+                self.open.remove(&key);
+                engine.handle_stream(key, StreamInput::Lost, now);
+            }
+        }
+        true
+    }
+
+    /// Does what the engine wants done, and takes what it has to send.
+    pub(super) fn send(&mut self, engine: &mut Engine, now: Instant) {
+        while let Some((key, order)) = engine.poll_stream_order() {
+            match order {
+                StreamOrder::Connect(target) => {
+                    let Some(runtime) = &self.runtime else {
+                        engine.handle_stream(key, StreamInput::Lost, now);
+                        continue;
+                    };
+                    let target = Target {
+                        addresses: target.addresses,
+                        mark: self.mark,
+                        server_name: target.server_name,
+                        tls: target.tls,
+                        request: target.request,
+                    };
+                    let opening = open(target, Settings::default(), self.inbox.address().clone(), key.0);
+                    self.opening.insert(key, runtime.spawn(opening).abort_handle());
+                }
+                StreamOrder::Finish(last) => {
+                    if let Some(sending) = self.open.remove(&key) {
+                        sending.finish(last);
+                    }
+                }
+                StreamOrder::Reset(fault) => {
+                    if let Some(opening) = self.opening.remove(&key) {
+                        opening.abort();
+                    }
+                    if let Some(sending) = self.open.remove(&key) {
+                        sending.reset(fault);
+                    }
+                }
+            }
+        }
+        while let Some(key) = engine.poll_stream() {
+            self.flush(key, engine, now);
+        }
+    }
+
+    fn flush(&mut self, key: StreamKey, engine: &mut Engine, now: Instant) {
+        if let Some(sending) = self.open.get_mut(&key)
+            && !sending.flush(|| engine.stream_output(key))
+        {
+            engine.handle_stream(key, StreamInput::Full, now);
+        }
+    }
+}
+
+impl Drop for Streams {
+    fn drop(&mut self) {
+        for opening in self.opening.values() {
+            opening.abort();
+        }
+    }
+}
