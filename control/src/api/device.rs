@@ -162,6 +162,9 @@ pub struct MasqueOffer {
     pub template: String,
     /// The key of its certificate: DER of SubjectPublicKeyInfo, base64.
     pub public_key: String,
+    /// It takes tunnels over HTTP/2 where it takes these calls, from clients that ask TLS for nothing else (ALPN `h2`).
+    #[serde(default)]
+    pub http2: bool,
 }
 
 /// The shape of [`PolicyDocument`] that this version writes and reads.

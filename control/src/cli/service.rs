@@ -3,7 +3,7 @@
 use super::{client::default_control, failure};
 use crate::{
     api::pin::Pin,
-    daemon::{DataPlane, Facts, Options, SessionsFrom, run},
+    daemon::{DataPlane, HttpVersions, Facts, Options, SessionsFrom, run},
     mdm,
 };
 use clap::{Args, Subcommand, builder::TypedValueParser as _};
@@ -59,6 +59,9 @@ pub(crate) struct RunOptions {
     /// Its MTU in bytes; the gateway's must not be smaller
     #[arg(long, value_name = "BYTES", default_value_t = 1420, value_parser = clap::value_parser!(u16).range(1280..))]
     mtu: u16,
+    /// Which versions of HTTP tunnels over MASQUE may use: `auto` is HTTP/3, and HTTP/2 where no UDP gets through
+    #[arg(long, value_name = "VERSION", value_enum, default_value_t = HttpVersions::Auto)]
+    http: HttpVersions,
     /// Loopback address, port 53, of the resolver for the profile's fallback domains [default: the first free one from
     /// 127.0.2.2 on]
     #[arg(long, value_name = "IP", value_parser = loopback)]
@@ -94,6 +97,7 @@ pub(crate) fn run_verb(verb: ServiceVerb) -> ExitCode {
         sessions: options.sessions,
         interface: options.interface,
         mtu: options.mtu,
+        http: options.http,
         resolver: options.resolver,
         browser: options.browser,
         login_timeout: Some(Duration::from_secs(options.login_timeout)),

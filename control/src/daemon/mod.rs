@@ -28,5 +28,5 @@ mod tunnel;
 mod twin;
 mod wall;
 
-pub use options::{DataPlane, Facts, Options, SessionsFrom, StartError};
+pub use options::{DataPlane, Facts, HttpVersions, Options, SessionsFrom, StartError};
 pub use start::run;

@@ -8,6 +8,7 @@ use crate::{
 };
 use serde::Serialize;
 use std::{fmt, io, net::IpAddr, path::PathBuf, time::Duration};
+use vestibule_engine::generation::HttpChoice;
 use vestibule_platform::{
     adapter::AdapterError, local::LocalError, netcfg::NetConfig, runtime::Stopped, secrets::SecretError,
     session::SessionError,
@@ -51,6 +52,39 @@ impl From<std::ffi::OsString> for SessionsFrom {
     }
 }
 
+/// Which versions of HTTP tunnels over MASQUE may use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum HttpVersions {
+    /// HTTP/3, and HTTP/2 where no UDP gets through.
+    #[default]
+    Auto,
+    /// HTTP/3, over UDP.
+    #[value(name = "3")]
+    Three,
+    /// HTTP/2, over TCP.
+    #[value(name = "2")]
+    Two,
+}
+
+impl HttpVersions {
+    /// As the command line calls it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Three => "3",
+            Self::Two => "2",
+        }
+    }
+
+    pub(super) fn choice(self) -> HttpChoice {
+        match self {
+            Self::Auto => HttpChoice::Http3First,
+            Self::Three => HttpChoice::Http3Only,
+            Self::Two => HttpChoice::Http2Only,
+        }
+    }
+}
+
 /// Options of `vestibule service run`.
 #[derive(Debug)]
 pub struct Options {
@@ -72,6 +106,8 @@ pub struct Options {
     pub interface: String,
     /// Its MTU.
     pub mtu: u16,
+    /// Which versions of HTTP MASQUE may use.
+    pub http: HttpVersions,
     /// Where the resolver of the fallback domains listens; one that is free when absent.
     pub resolver: Option<IpAddr>,
     /// Opens a login's address for the user; without it, their own browser on their desktop does.

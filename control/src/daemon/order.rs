@@ -17,10 +17,13 @@ use crate::{
     crypto::RandomError,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 pub(crate) use transport::{Generation, Transport, TunnelKey};
 use uuid::Uuid;
-use vestibule_engine::policy::Policy;
+use vestibule_engine::{generation::HttpChoice, policy::Policy};
 
 mod transport;
 
@@ -108,6 +111,17 @@ impl Order {
     }
 }
 
+/// What this device wants of its tunnels.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wishes {
+    /// Its adapter's MTU in bytes.
+    pub(crate) adapter_mtu: u16,
+    /// What the MDM file says, whatever a profile does.
+    pub(crate) protocol: Option<TunnelProtocol>,
+    /// Which versions of HTTP are tried for MASQUE.
+    pub(crate) http: HttpChoice,
+}
+
 /// Orders a swap to `registration`.
 ///
 /// # Errors
@@ -119,7 +133,7 @@ pub(crate) async fn order(
     (held, profiles): (&HeldPolicies, &HeldProfiles),
     registration: Uuid,
     bearer: &Secret,
-    (adapter_mtu, forced): (u16, Option<TunnelProtocol>),
+    Wishes { adapter_mtu, protocol: forced, http }: Wishes,
 ) -> Result<Order, OrderError> {
     let mut attempts = 0;
     let mut protocol = forced.or(profiles.protocol(registration)).unwrap_or_default();
@@ -160,7 +174,7 @@ pub(crate) async fn order(
                     continue;
                 }
                 let addresses = gateway.addresses().await;
-                return accept(swap_seq, key, (policy, profile, wished), answer, addresses, adapter_mtu);
+                return accept(swap_seq, key, (policy, profile, wished), answer, (addresses, http), adapter_mtu);
             }
             Err(error) => match error.meaning() {
                 Meaning::SwapSeqStale(seen) if attempts < ATTEMPTS => {
@@ -178,7 +192,7 @@ fn accept(
     key: TunnelKey,
     (policy, profile, wished): (Arc<Policy>, Arc<ProfileDocument>, TunnelProtocol),
     mut answer: SwapResponse,
-    mut bypass: Vec<IpAddr>,
+    (reached_at, http): (Vec<SocketAddr>, HttpChoice),
     adapter_mtu: u16,
 ) -> Result<Order, OrderError> {
     let refuse = |expected, got| Err(OrderError::Answer { expected, got });
@@ -191,14 +205,14 @@ fn accept(
     }
     // A gateway that listens everywhere is where it was reached.
     if answer.endpoint.ip().is_unspecified() {
-        match bypass.first() {
-            Some(address) => answer.endpoint.set_ip(*address),
+        match reached_at.first() {
+            Some(address) => answer.endpoint.set_ip(address.ip()),
             None => return refuse("an endpoint, or a gateway whose name resolves", answer.endpoint.to_string()),
         }
     }
-    bypass.push(answer.endpoint.ip());
+    let mut bypass: Vec<_> = reached_at.iter().map(SocketAddr::ip).chain([answer.endpoint.ip()]).collect();
     bypass.sort_unstable();
     bypass.dedup();
-    let transport = key.transport(&answer)?;
+    let transport = key.transport(&answer, reached_at, http)?;
     Ok(Order { swap_seq, transport, bypass, policy, profile, wished, answer })
 }

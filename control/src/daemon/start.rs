@@ -90,6 +90,7 @@ pub async fn run(options: Options, announce: impl FnOnce(&Facts)) -> Result<(), 
         }
     };
 
+    handle.carry_streams(tokio::runtime::Handle::current()).map_err(StartError::WorkerStopped)?;
     let (inputs, received) = mpsc::unbounded_channel();
     let sessions = sessions::start(options.sessions.as_ref(), inputs.clone())?;
     let (calls, mut called) = mpsc::channel(CALLS);
@@ -146,6 +147,7 @@ pub async fn run(options: Options, announce: impl FnOnce(&Facts)) -> Result<(), 
         settings: Settings {
             interface: options.interface.clone(),
             mtu: options.mtu,
+            http: options.http.choice(),
             browser: options.browser.map_or(Browser::Desktop, Browser::Command),
             patience: PATIENCE,
             login_patience: options.login_timeout.unwrap_or(login::PATIENCE),

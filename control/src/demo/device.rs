@@ -1,6 +1,8 @@
 //! The device as the demo runs it: `vestibule service run` in a process of its own, its MDM file, and its sessions.
 
 use super::gateway::Facts;
+use super::options::Transport;
+use crate::daemon::HttpVersions;
 use crate::daemon::ipc::{
     Request, State, Status,
     client::{CallError, call},
@@ -75,16 +77,19 @@ pub(super) struct Paths {
     pub control: PathBuf,
     /// Its session source.
     pub sessions: PathBuf,
+    /// Which versions of HTTP it may use.
+    pub http: HttpVersions,
 }
 
 impl Paths {
-    /// Paths below `room`.
-    pub(super) fn below(room: &Path) -> Self {
+    /// Paths below `room`, for tunnels over `transport`.
+    pub(super) fn below(room: &Path, transport: Transport) -> Self {
         Self {
             mdm: room.join("mdm.xml"),
             state: room.join("device"),
             control: room.join("control.sock"),
             sessions: room.join("sessions.sock"),
+            http: transport.http(),
         }
     }
 
@@ -98,6 +103,7 @@ impl Paths {
             ("--control", self.control.display().to_string()),
             ("--sessions", self.sessions.display().to_string()),
             ("--interface", "vestibule0".to_owned()),
+            ("--http", self.http.name().to_owned()),
         ];
         let mut words = vec!["service".to_owned(), "run".to_owned()];
         words.extend(arguments.into_iter().flat_map(|(name, value)| [name.to_owned(), value]));

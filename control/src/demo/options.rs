@@ -1,5 +1,6 @@
 //! What the demo is asked to do.
 
+use crate::daemon::HttpVersions;
 use std::{ffi::OsString, path::PathBuf};
 
 /// Shows the whole walk on this machine and checks that nothing is lost.
@@ -60,14 +61,34 @@ pub enum Transport {
     Wireguard,
     /// MASQUE: CONNECT-IP over HTTP/3.
     Masque,
+    /// The same over HTTP/2.
+    H2,
 }
 
 impl Transport {
-    /// As profiles call it.
-    pub(super) fn name(self) -> &'static str {
+    /// As the command line calls it.
+    fn name(self) -> &'static str {
         match self {
             Self::Wireguard => "wireguard",
             Self::Masque => "masque",
+            Self::H2 => "h2",
+        }
+    }
+
+    /// As profiles call it.
+    pub(super) fn protocol(self) -> &'static str {
+        match self {
+            Self::Wireguard => "wireguard",
+            Self::Masque | Self::H2 => "masque",
+        }
+    }
+
+    /// Which versions of HTTP the device may use.
+    pub(super) fn http(self) -> HttpVersions {
+        match self {
+            Self::Wireguard => HttpVersions::Auto,
+            Self::Masque => HttpVersions::Three,
+            Self::H2 => HttpVersions::Two,
         }
     }
 }

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use vestibule_engine::core::{Counters, Engine, PeerId, PeerKind, PrepareError};
 use vestibule_engine::generation::{GenerationConfig, GenerationId, MasqueConfig, MasqueEnd, PrivateKey, PublicKey};
 use vestibule_engine::policy::Policy;
+use vestibule_platform::carrier::Request;
 use vestibule_platform::runtime::{Handle, StopReason, Stopped};
 
 /// Peer ids above this are plain peers, in the order of the configuration.
@@ -103,6 +104,11 @@ impl DataPlane {
     /// Counters of the engine.
     pub(super) fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// Hands over a device's request for a tunnel over HTTP/2.
+    pub(super) fn request(&self, request: Request) -> Result<(), Stopped> {
+        self.worker.request(request)
     }
 
     /// Why the worker stopped, if it did.

@@ -28,6 +28,7 @@ use tokio::task::JoinHandle;
 use vestibule_engine::core::{Engine, EngineConfig, MasqueServer};
 use vestibule_engine::generation::PrivateKey;
 use vestibule_engine::masque::request::UriTemplate;
+use vestibule_platform::carrier;
 use vestibule_engine::random::Seed;
 use vestibule_platform::netcfg::Applied;
 use zeroize::Zeroizing;
@@ -53,6 +54,7 @@ pub struct Gateway {
     app: Arc<App>,
     server: axum_server::Handle<SocketAddr>,
     serving: JoinHandle<std::io::Result<()>>,
+    tunnelling: JoinHandle<()>,
     following: JoinHandle<()>,
     maintaining: JoinHandle<()>,
     expiring: JoinHandle<()>,
@@ -115,7 +117,10 @@ impl Gateway {
         // It comes back when the gateway stands.
         directory.remove(FACTS)?;
 
-        let engine = engine(&private_key, certificate.masque)?;
+        let masque = masque(certificate.masque)?;
+        let (tunnels, mut requests) =
+            carrier::Server::new(Arc::clone(&masque.tls), masque.templates.clone(), carrier::ServerSettings::default());
+        let engine = engine(&private_key, masque)?;
         let counters = engine.counters();
         let address = gateway_address(options.addresses)?;
         let host::Started { options, worker, events, tunnel, host } = host::start(options, engine, address).await?;
@@ -157,16 +162,23 @@ impl Gateway {
         app.restore(&options.plain_peers).await.map_err(step)?;
         let server = axum_server::Handle::new();
         let service = router(Arc::clone(&app)).into_make_service();
-        let mut https_server = axum_server::from_tcp(listener).map_err(listening)?.acceptor(app.tls.acceptor());
+        let mut https_server = axum_server::from_tcp(listener).map_err(listening)?.acceptor(app.tls.acceptor(Arc::new(tunnels)));
         // Whoever connects and says nothing does not stay.
         https_server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEADER_PATIENCE);
+        let plane = Arc::clone(&app);
+        let tunnelling = tokio::spawn(async move {
+            while let Some(request) = requests.recv().await {
+                // A worker that has stopped ends the gateway.
+                let _ = plane.plane.request(request);
+            }
+        });
         let serving = tokio::spawn(https_server.handle(server.clone()).serve(service));
         let maintaining = tokio::spawn(maintain(app.store.clone(), plain_keys(&options)));
         let expiring = tokio::spawn(posture::expire(Arc::clone(&app)));
         let revoking = tokio::spawn(revocation::follow(Arc::clone(&app)));
         let json = serde_json::to_vec_pretty(&facts).unwrap_or_default();
         directory.write(FACTS, &json)?;
-        Ok(Self { facts, app, server, serving, following, maintaining, expiring, revoking, host })
+        Ok(Self { facts, app, server, serving, following, tunnelling, maintaining, expiring, revoking, host })
     }
 
     /// What scripts need to know of it.
@@ -203,6 +215,7 @@ impl Gateway {
 
     /// Ends it: requests under way get a moment, the worker stops, the store is written out.
     pub async fn shutdown(mut self) {
+        self.tunnelling.abort();
         self.maintaining.abort();
         self.expiring.abort();
         self.revoking.abort();
@@ -255,8 +268,16 @@ fn step(error: super::app::StepError) -> GatewayError {
     }
 }
 
+/// What tunnels over MASQUE are served with.
+fn masque(tls: Arc<rustls::ServerConfig>) -> Result<MasqueServer, GatewayError> {
+    // Only the path counts: where the gateway is, devices know.
+    let template = UriTemplate::well_known("gateway.invalid").map_err(std::io::Error::other);
+    let template = template.map_err(|cause| GatewayError::Tunnel { step: "MASQUE", cause })?;
+    Ok(MasqueServer { tls, templates: vec![template] })
+}
+
 /// An engine for tunnels of both protocols.
-fn engine(private_key: &PrivateKey, tls: Arc<rustls::ServerConfig>) -> Result<Engine, GatewayError> {
+fn engine(private_key: &PrivateKey, server: MasqueServer) -> Result<Engine, GatewayError> {
     let seed = Seed::new(random()?);
     let config = EngineConfig {
         max_flows: MAX_FLOWS,
@@ -264,11 +285,8 @@ fn engine(private_key: &PrivateKey, tls: Arc<rustls::ServerConfig>) -> Result<En
     };
     let now = std::time::Instant::now();
     let mut engine = Engine::new(config, now);
-    let masque = |cause| GatewayError::Tunnel { step: "MASQUE", cause };
-    // Only the path counts: where the gateway is, devices know.
-    let template = UriTemplate::well_known("gateway.invalid");
-    let templates = vec![template.map_err(std::io::Error::other).map_err(masque)?];
-    engine.serve_masque(MasqueServer { tls, templates }, now).map_err(std::io::Error::other).map_err(masque)?;
+    let served = engine.serve_masque(server, now).map_err(std::io::Error::other);
+    served.map_err(|cause| GatewayError::Tunnel { step: "MASQUE", cause })?;
     Ok(engine)
 }
 

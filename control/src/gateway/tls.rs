@@ -15,6 +15,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ConfigBuilder, ServerConfig, WantsVerifier};
 use std::{path::Path, sync::Arc};
 use vestibule_engine::masque::session::tls;
+use vestibule_platform::carrier;
 
 /// The server's certificate, and the TLS configuration that is in force.
 pub(super) struct Tls {
@@ -70,9 +71,9 @@ impl Tls {
         self.live.reload_from_config(config(self.versions.clone(), &self.certificate, authorities));
     }
 
-    /// Accepts connections by what is in force then.
-    pub(super) fn acceptor(&self) -> Acceptor {
-        Acceptor::new(self.live.clone())
+    /// Accepts connections by what is in force then; those of tunnels go to `tunnels`.
+    pub(super) fn acceptor(&self, tunnels: Arc<carrier::Server>) -> Acceptor {
+        Acceptor::new(self.live.clone(), tunnels)
     }
 }
 

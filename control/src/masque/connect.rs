@@ -14,7 +14,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use vestibule_engine::core::{Event, PeerId, PeerKind, PlainMasque, TunnelEnd, TunnelNews};
-use vestibule_engine::generation::{GenerationId, MasqueAsks, MasqueConfig, MasqueEnd, MasqueGateway};
+use vestibule_engine::generation::{GenerationId, HttpChoice, MasqueAsks, MasqueConfig, MasqueEnd, MasqueGateway};
 use vestibule_engine::masque::capsule::Routes;
 use vestibule_engine::masque::request::{Credentials, ResponseError, UriTemplate};
 use vestibule_engine::masque::session::TunnelError;
@@ -158,6 +158,8 @@ pub async fn connect(options: ConnectOptions, report: Reporter) -> Result<(), Ma
     };
     let gateway = MasqueGateway {
         address: line.peer(&host)?,
+        http2: Vec::new(),
+        choice: HttpChoice::Http3Only,
         server_name: options.server_name.unwrap_or_else(|| host.clone()),
         tls,
         template: options.template,

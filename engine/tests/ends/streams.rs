@@ -104,7 +104,7 @@ impl Streams {
         };
         let templates = [UriTemplate::well_known("gateway.example").unwrap()];
         let incoming = Incoming::judge(&head, HttpVersion::Http2, &templates).unwrap();
-        match gateway.stream_requested(&incoming, std::slice::from_ref(client), now) {
+        match gateway.stream_requested(&incoming, std::slice::from_ref(client), super::world::address(2), now) {
             Ok(far) => {
                 self.to_gateway.insert(key, far);
                 self.to_device.insert(far, key);

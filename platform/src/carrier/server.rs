@@ -16,7 +16,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{Receiver, Sender, channel, unbounded_channel};
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::StartHandshake;
+use tokio_rustls::{Accept, TlsAcceptor};
 use vestibule_engine::masque::request::UriTemplate;
 
 /// Fields of a request may be so long in all.
@@ -57,7 +58,7 @@ pub struct ServerCounters {
 /// What all connections of a server have.
 #[derive(Debug)]
 pub(super) struct Shared {
-    acceptor: Acceptor,
+    tls: Tls,
     pub(super) templates: Vec<UriTemplate>,
     pub(super) settings: ServerSettings,
     pub(super) requests: Sender<Request>,
@@ -65,12 +66,12 @@ pub(super) struct Shared {
     pub(super) counted: Counted,
 }
 
-/// `TlsAcceptor` shows nothing of itself.
-struct Acceptor(TlsAcceptor);
+/// Its key is shown to nobody.
+struct Tls(Arc<ServerConfig>);
 
-impl std::fmt::Debug for Acceptor {
+impl std::fmt::Debug for Tls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Acceptor")
+        f.write_str("Tls")
     }
 }
 
@@ -96,7 +97,7 @@ impl Server {
         tls.alpn_protocols = vec![tcp::ALPN.to_vec()];
         let (requests, receiver) = channel(settings.requests.max(1));
         let shared = Shared {
-            acceptor: Acceptor(TlsAcceptor::from(Arc::new(tls))),
+            tls: Tls(Arc::new(tls)),
             templates,
             settings,
             requests,
@@ -133,12 +134,27 @@ impl Server {
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        self.admit(TlsAcceptor::from(Arc::clone(&self.shared.tls.0)).accept(io), remote);
+    }
+
+    /// The same for one whose client's first message has been read, to see whom it is for.
+    pub fn take_hello<T>(&self, hello: StartHandshake<T>, remote: SocketAddr)
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        self.admit(hello.into_stream(Arc::clone(&self.shared.tls.0)), remote);
+    }
+
+    fn admit<T>(&self, accepting: Accept<T>, remote: SocketAddr)
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         count(&self.shared.counted.connections);
         let shared = Arc::clone(&self.shared);
         let gave_way = self.shared.connections.admit(|place| {
             tokio::spawn(async move {
                 let place = Arc::new(place);
-                let error = connection(&shared, io, remote, &place).await;
+                let error = connection(&shared, accepting, remote, &place).await;
                 tracing::debug!(%remote, %error, "a connection ended");
             })
             .abort_handle()
@@ -178,12 +194,17 @@ pub(super) fn count(counter: &AtomicU64) {
 }
 
 /// One connection from its first byte to its last.
-async fn connection<T>(shared: &Arc<Shared>, io: T, remote: SocketAddr, place: &Arc<Place>) -> CarrierError
+async fn connection<T>(
+    shared: &Arc<Shared>,
+    accepting: Accept<T>,
+    remote: SocketAddr,
+    place: &Arc<Place>,
+) -> CarrierError
 where
     T: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let ServerSettings { settings, streams, .. } = shared.settings;
-    let accepting = async { shared.acceptor.0.accept(io).await.map_err(|error| CarrierError::Tls(Arc::new(error))) };
+    let accepting = async { accepting.await.map_err(|error| CarrierError::Tls(Arc::new(error))) };
     let io = match within(&settings, Stage::Tls, accepting).await {
         Ok(io) if io.get_ref().1.alpn_protocol() == Some(tcp::ALPN) => io,
         Ok(_) => {

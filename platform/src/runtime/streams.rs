@@ -27,7 +27,7 @@ impl Streams {
 
     /// A client asks for a tunnel.
     pub(super) fn take_request(&mut self, request: Request, engine: &mut Engine, now: Instant) {
-        let key = match engine.stream_requested(&request.incoming, &request.certificates, now) {
+        let key = match engine.stream_requested(&request.incoming, &request.certificates, request.remote, now) {
             Ok(key) => key,
             Err(answer) => return request.refuse(&answer),
         };

@@ -9,7 +9,7 @@ use crate::{
     causes::chain,
     daemon::{
         host::Plan,
-        order::{Order, OrderError, order},
+        order::{Order, OrderError, Wishes, order},
         poll::{News, poll},
         posture::PostureTask,
         remote::{Gateway, Meaning},
@@ -43,9 +43,10 @@ impl<G: Gateway> Driver<G> {
         let (inputs, secret) = (self.inputs.clone(), bearer.clone());
         let sources =
             Sources { mdm: self.configuration.mdm(), organization: Some(&organization), ..Sources::default() };
-        let tunnel = (self.settings.mtu, sources.forced_protocol());
+        let (adapter_mtu, http) = (self.settings.mtu, self.settings.http);
+        let wishes = Wishes { adapter_mtu, protocol: sources.forced_protocol(), http };
         let task = tokio::spawn(async move {
-            let result = order(&*gateway, &device, &store, (&held, &profiles), registration, &secret, tunnel).await;
+            let result = order(&*gateway, &device, &store, (&held, &profiles), registration, &secret, wishes).await;
             let _ = inputs.send(Input::Ordered { activation, result: result.map(Box::new) });
         });
         let target = Target { activation, registration, identity, organization, bearer };

@@ -19,7 +19,7 @@ use crate::{
 };
 use std::{sync::Arc, time::Duration};
 use tokio::sync::oneshot;
-use vestibule_engine::generation::GenerationId;
+use vestibule_engine::generation::{GenerationId, HttpChoice};
 
 /// What the loop waits for.
 #[derive(Debug)]
@@ -109,6 +109,8 @@ pub(in crate::daemon) struct Parts<G> {
 pub(in crate::daemon) struct Settings {
     pub(in crate::daemon) interface: String,
     pub(in crate::daemon) mtu: u16,
+    /// Which versions of HTTP are tried for MASQUE.
+    pub(in crate::daemon) http: HttpChoice,
     /// Opens a login's address for the user; gets it as its last argument.
     pub(in crate::daemon) browser: Browser,
     /// How long a handshake may take, and how long an acknowledgement.

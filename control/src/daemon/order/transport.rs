@@ -9,7 +9,7 @@ use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::{net::SocketAddr, sync::Arc};
 use vestibule_engine::generation::{
-    GenerationConfig, GenerationId, MasqueAsks, MasqueConfig, MasqueEnd, MasqueGateway, PrivateKey, PublicKey,
+    GenerationConfig, GenerationId, HttpChoice, MasqueAsks, MasqueConfig, MasqueEnd, MasqueGateway, PrivateKey, PublicKey,
 };
 use vestibule_engine::masque::request::{Credentials, UriTemplate};
 use vestibule_engine::masque::session::tls;
@@ -101,7 +101,13 @@ impl TunnelKey {
     }
 
     /// The transport to the gateway that gave this answer.
-    pub(crate) fn transport(self, answer: &SwapResponse) -> Result<Transport, OrderError> {
+    /// `reached_at`: where its calls are answered.
+    pub(crate) fn transport(
+        self,
+        answer: &SwapResponse,
+        reached_at: Vec<SocketAddr>,
+        choice: HttpChoice,
+    ) -> Result<Transport, OrderError> {
         let refuse = |expected, got: &str| OrderError::Answer { expected, got: got.to_owned() };
         match self {
             Self::WireGuard(private_key) => {
@@ -112,7 +118,7 @@ impl TunnelKey {
             }
             Self::Masque { pair, certificate } => {
                 let offer = answer.masque.as_ref().ok_or_else(|| refuse("an offer of tunnels over MASQUE", "none"))?;
-                let MasqueOffer { template, public_key } = offer;
+                let MasqueOffer { template, public_key, http2 } = offer;
                 let wrong = |_| refuse("a public key in base64", public_key);
                 let trust = tls::Trust::Keys(vec![BASE64_STANDARD.decode(public_key).map_err(wrong)?]);
                 let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(pair.serialize_der()));
@@ -120,6 +126,8 @@ impl TunnelKey {
                 let parsed = UriTemplate::parse(template).map_err(|_| refuse("an RFC 9484 template", template))?;
                 Ok(Transport::Masque(Box::new(MasqueGateway {
                     address: answer.endpoint,
+                    http2: if *http2 { reached_at } else { Vec::new() },
+                    choice,
                     server_name: host(parsed.authority()).to_owned(),
                     tls: Arc::new(tls::client(trust, Some(identity))?),
                     template: parsed,

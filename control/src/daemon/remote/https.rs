@@ -12,7 +12,11 @@ use crate::api::{
 use crate::daemon::certificate;
 use reqwest::{Method, RequestBuilder, Response, Url, header::HeaderValue};
 use serde::{Serialize, de::DeserializeOwned};
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -171,13 +175,14 @@ impl Gateway for HttpsGateway {
         self.base.as_str().trim_end_matches('/').to_owned()
     }
 
-    async fn addresses(&self) -> Vec<IpAddr> {
+    async fn addresses(&self) -> Vec<SocketAddr> {
         let host = self.base.host_str().unwrap_or_default().trim_matches(['[', ']']);
-        if let Ok(address) = host.parse() {
-            return vec![address];
+        let port = self.base.port_or_known_default().unwrap_or(443);
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return vec![SocketAddr::new(address, port)];
         }
-        let found = tokio::time::timeout(RESOLVE, tokio::net::lookup_host((host, 0))).await;
-        found.ok().and_then(Result::ok).map(|found| found.map(|address| address.ip()).collect()).unwrap_or_default()
+        let found = tokio::time::timeout(RESOLVE, tokio::net::lookup_host((host, port))).await;
+        found.ok().and_then(Result::ok).map(Iterator::collect).unwrap_or_default()
     }
 
     fn login_address(

@@ -10,7 +10,7 @@ use crate::api::device::{
     TokenResponse,
 };
 use crate::api::posture::{PostureReport, PostureSchedule};
-use std::{fmt, future::Future, net::IpAddr};
+use std::{fmt, future::Future, net::SocketAddr};
 use uuid::Uuid;
 
 /// What an enrolment shows for itself.
@@ -102,7 +102,7 @@ pub trait Gateway: fmt::Debug + Send + Sync + 'static {
     fn address(&self) -> String;
 
     /// The addresses it is reached at, empty when its name does not resolve. They never go through the tunnel.
-    fn addresses(&self) -> impl Future<Output = Vec<IpAddr>> + Send;
+    fn addresses(&self) -> impl Future<Output = Vec<SocketAddr>> + Send;
 
     /// Where a user signs in. `redirect_uri` is the daemon's own listener; `code_challenge` is PKCE's, S256. `again` asks an
     /// identity provider to ask the user, whomever it remembers: they come back to be another.

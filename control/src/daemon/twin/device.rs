@@ -142,6 +142,7 @@ impl TestDevice {
             settings: Settings {
                 interface: "vestibule0".into(),
                 mtu: 1420,
+                http: vestibule_engine::generation::HttpChoice::default(),
                 browser: Browser::Nobody,
                 patience: Duration::from_secs(2),
                 login_patience: Duration::from_secs(60),

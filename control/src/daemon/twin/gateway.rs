@@ -16,7 +16,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use ipnet::IpNet;
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant, SystemTime},
 };
@@ -255,8 +255,8 @@ impl Gateway for TwinGateway {
         "twin".into()
     }
 
-    async fn addresses(&self) -> Vec<IpAddr> {
-        vec![self.endpoint.ip()]
+    async fn addresses(&self) -> Vec<SocketAddr> {
+        vec![self.endpoint]
     }
 
     fn login_address(

@@ -138,7 +138,7 @@ impl Ends {
     fn start(name: &str, rules: u32, transport: Transport) -> Result<Self, Stopped> {
         let room = PathBuf::from(format!("/run/vestibule-demo-{name}"));
         let stage = Stage::build_in(room, super::INNER).map_err(SceneError::from)?;
-        let paths = Paths::below(&stage.room);
+        let paths = Paths::below(&stage.room, transport);
         let mut kernel = Kernel::start(stage)?;
         let (gateway, admin) = take_seat(&kernel)?;
         let token = setup::organisation(&admin, transport)?;

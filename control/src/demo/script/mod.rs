@@ -112,7 +112,7 @@ fn prepare<'a>(options: &'a Options, timeline: &'a Timeline) -> Result<World<'a>
     timeline.chapter("The stage");
     let stage = Stage::build(INNER).map_err(SceneError::from)?;
     timeline.note("three hosts stand: device -- gateway -- intranet (directory 10.20.0.10, web 10.20.0.80)");
-    let paths = Paths::below(&stage.room);
+    let paths = Paths::below(&stage.room, options.transport);
     let mut kernel = Kernel::start(stage)?;
     timeline.note("the gateway runs");
     let (gateway, admin) = take_seat(&kernel)?;
@@ -139,7 +139,7 @@ fn take_seat(kernel: &Kernel) -> Result<(Facts, Admin), Stopped> {
 /// The same in this process.
 fn prepare_userspace<'a>(options: &'a Options, timeline: &'a Timeline, room: &Room) -> Result<World<'a>, Stopped> {
     timeline.chapter("The stage: userspace, without devices; both ends in this process, joined by memory");
-    let paths = Paths::below(room.path());
+    let paths = Paths::below(room.path(), options.transport);
     let mut userspace = Userspace::start(room)?;
     timeline.note("the gateway runs");
     let gateway = userspace.facts();

@@ -37,7 +37,7 @@ pub(super) const BOB: Person =
 
 /// Makes everything that the walk needs; returns the token for the MDM file.
 pub(super) fn organisation(admin: &Admin, transport: Transport) -> Result<Token, Stopped> {
-    admin.call(Method::PATCH, "devices/policy", Some(json!({ "tunnel_protocol": transport.name() })))?;
+    admin.call(Method::PATCH, "devices/policy", Some(json!({ "tunnel_protocol": transport.protocol() })))?;
     let wish = json!({ "name": "Pre-login", "duration": "8760h" });
     let made = admin.call(Method::POST, "access/service_tokens", Some(wish))?;
     let text = |field: &str| made[field].as_str().unwrap_or_default().to_owned();

@@ -60,7 +60,7 @@ pub(super) fn run(options: &Options, timeline: &Timeline, verdict: &mut Verdict)
     let data = stage.room.join("gateway");
     fs::create_dir_all(&data).map_err(SceneError::from)?;
     sandbox::small_disk(&data, DISK).map_err(SceneError::from)?;
-    let paths = Paths::below(&stage.room);
+    let paths = Paths::below(&stage.room, options.transport);
     let mut kernel = Kernel::start(stage)?;
     let (gateway, admin) = take_seat(&kernel)?;
     let token = setup::organisation(&admin, options.transport)?;

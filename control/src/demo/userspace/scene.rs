@@ -143,6 +143,7 @@ impl Userspace {
             sessions: Some(daemon::SessionsFrom::Socket(paths.sessions.clone())),
             interface: "memory0".to_owned(),
             mtu: MTU,
+            http: paths.http,
             browser: None,
             login_timeout: None,
             resolver: None,

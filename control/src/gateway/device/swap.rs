@@ -92,6 +92,7 @@ pub(super) async fn swap(State(app): State<Arc<App>>, headers: HeaderMap, bytes:
         masque: Some(MasqueOffer {
             template: format!("https://{endpoint}/.well-known/masque/ip/{{target}}/{{ipproto}}/"),
             public_key: app.settings.masque_public_key.clone(),
+            http2: true,
         }),
         addresses,
         routes: app.settings.routes.clone(),

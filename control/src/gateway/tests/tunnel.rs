@@ -12,7 +12,7 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use vestibule_engine::core::{Engine, EngineConfig, Event, PeerId, PeerKind};
-use vestibule_engine::generation::{GenerationConfig, GenerationId, PrivateKey};
+use vestibule_engine::generation::{GenerationConfig, GenerationId, HttpChoice, PrivateKey};
 use vestibule_engine::policy::{Action, Policy};
 use vestibule_engine::random::Seed;
 use vestibule_platform::adapter::memory::{MemoryHost, pair};
@@ -27,17 +27,23 @@ struct Plane {
     events: Receiver<Event>,
     host: MemoryHost,
     protocol: TunnelProtocol,
+    http: HttpChoice,
 }
 
 impl Plane {
     fn new(gateway: &TestGateway, protocol: TunnelProtocol) -> Self {
+        Self::over(gateway, (protocol, HttpChoice::Http3Only))
+    }
+
+    fn over(gateway: &TestGateway, (protocol, http): (TunnelProtocol, HttpChoice)) -> Self {
         let config =
             EngineConfig::new(PrivateKey::new(random().unwrap()), Seed::new(random().unwrap()), SystemTime::now());
         let engine = Engine::new(config, Instant::now());
         let (adapter, host) = pair(256, 1420);
         let socket = gateway.network.bind("192.0.2.2:0".parse().unwrap()).unwrap();
         let (worker, events) = Worker::spawn(engine, adapter, socket, "device").unwrap();
-        Self { worker, events, host, protocol }
+        worker.carry_streams(tokio::runtime::Handle::current()).unwrap();
+        Self { worker, events, host, protocol, http }
     }
 
     /// Orders a swap and carries it out: true when the gateway has acknowledged it.
@@ -49,7 +55,7 @@ impl Plane {
         assert_eq!(status, StatusCode::OK, "{answer}");
         let order: SwapResponse = serde_json::from_value(answer).unwrap();
         let policy = Arc::new(Policy::compile(Vec::new(), Action::Allow));
-        let transport = key.transport(&order).unwrap();
+        let transport = key.transport(&order, vec![gateway.facts().https], self.http).unwrap();
         let generation = transport.generation((seq, &enrolled.registration.email, &policy), order.endpoint);
         self.worker
             .with(move |engine, now| {
@@ -101,13 +107,18 @@ async fn until(gateway: &TestGateway, wanted: impl Fn(&serde_json::Value) -> boo
 
 #[tokio::test(flavor = "multi_thread")]
 async fn swaps_are_counted_and_a_revocation_ends_the_tunnel_at_once() {
-    for protocol in [TunnelProtocol::Wireguard, TunnelProtocol::Masque] {
-        let directory = Directory::new(&format!("swaps-{protocol:?}"));
+    let ways = [
+        (TunnelProtocol::Wireguard, HttpChoice::default()),
+        (TunnelProtocol::Masque, HttpChoice::Http3Only),
+        (TunnelProtocol::Masque, HttpChoice::Http2Only),
+    ];
+    for way in ways {
+        let directory = Directory::new(&format!("swaps-{way:?}"));
         let gateway = TestGateway::start(&directory).await;
         let token = gateway.enrolling_token().await;
         let device = TestDevice::new();
         let enrolled = device.enrol(&gateway, &token).await;
-        let plane = Plane::new(&gateway, protocol);
+        let plane = Plane::over(&gateway, way);
         for seq in 1..=3 {
             assert!(plane.swap(&gateway, &device, &enrolled, seq).await, "swap {seq}");
         }

@@ -201,11 +201,9 @@ impl Engine {
                     generation.rtt = rtt;
                 }
             }
-            Path::Stream(_) => {
+            Path::Stream(key) => {
                 transport.mtu = mtu;
-                if let MasqueEnd::Device(gateway) = &transport.end {
-                    generation.endpoint = gateway.http2.first().copied();
-                }
+                generation.endpoint = masque.streams.remote(key);
             }
         }
         let endpoint = generation.endpoint;
@@ -219,7 +217,9 @@ impl Engine {
             self.announce(slot, now);
         }
         self.look_at(slot, now);
-        self.tell_tunnel(slot, id, TunnelNews::Opened { endpoint });
+        if let Some(endpoint) = endpoint {
+            self.tell_tunnel(slot, id, TunnelNews::Opened { endpoint });
+        }
     }
 
     fn with_tunnel(&mut self, path: Path, now: Instant, note: impl FnOnce(&mut MasqueTunnel) -> TunnelNews) {

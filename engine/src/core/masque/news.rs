@@ -13,8 +13,8 @@ use std::net::SocketAddr;
 pub enum TunnelNews {
     /// It is open.
     Opened {
-        /// Where the other end is, if that is known: over HTTP/2 it is to the client alone.
-        endpoint: Option<SocketAddr>,
+        /// Where the other end is.
+        endpoint: SocketAddr,
     },
     /// All addresses that the other end has given us, which replace those before.
     Assigned(Vec<IpNet>),

@@ -59,6 +59,8 @@ pub enum StreamInput<'a> {
 #[derive(Debug)]
 struct Line {
     owner: Owner,
+    /// Where the other end is.
+    remote: Option<SocketAddr>,
     /// What it was asked for.
     scope: Scope,
     /// `None` until the request is accepted.
@@ -89,10 +91,16 @@ impl Streams {
         Self { talk, grease, ..Self::default() }
     }
 
-    fn add(&mut self, owner: Owner, scope: Scope, stream: Option<Stream>) -> StreamKey {
+    fn add(
+        &mut self,
+        owner: Owner,
+        remote: Option<SocketAddr>,
+        scope: Scope,
+        stream: Option<Stream>,
+    ) -> StreamKey {
         self.last += 1;
         let key = StreamKey(self.last);
-        self.lines.insert(key, Line { owner, scope, stream, listed: false, fault: None });
+        self.lines.insert(key, Line { owner, remote, scope, stream, listed: false, fault: None });
         self.touch(key);
         key
     }
@@ -113,7 +121,7 @@ impl Streams {
     }
 
     pub(super) fn connect(&mut self, gateway: &MasqueGateway, owner: Owner) -> StreamKey {
-        let key = self.add(owner, gateway.asks.scope(), None);
+        let key = self.add(owner, gateway.http2.first().copied(), gateway.asks.scope(), None);
         let target = StreamTarget {
             addresses: gateway.http2.clone(),
             server_name: gateway.server_name.clone(),
@@ -126,6 +134,10 @@ impl Streams {
 
     pub(super) fn owner(&self, key: StreamKey) -> Option<Owner> {
         self.lines.get(&key).map(|line| line.owner)
+    }
+
+    pub(super) fn remote(&self, key: StreamKey) -> Option<SocketAddr> {
+        self.lines.get(&key)?.remote
     }
 
     pub(super) fn get(&mut self, key: StreamKey) -> Option<&mut Stream> {
@@ -179,7 +191,7 @@ impl Streams {
 }
 
 impl Engine {
-    /// A client asks for a tunnel over HTTP/2, with these certificates, its own first. When its key is that of a
+    /// A client at `remote` asks for a tunnel over HTTP/2, with these certificates, its own first. When its key is that of a
     /// generation that is awaited, the request is to be accepted under the key that is given back.
     ///
     /// # Errors
@@ -188,6 +200,7 @@ impl Engine {
         &mut self,
         incoming: &Incoming,
         certificates: &[CertificateDer<'_>],
+        remote: SocketAddr,
         now: Instant,
     ) -> Result<StreamKey, Answer> {
         let client = certificates.first().and_then(|own| Some(tls::key_id(&tls::public_key(own).ok()?)));
@@ -200,7 +213,7 @@ impl Engine {
         let mut stream = masque.streams.stream(Role::Gateway, scope.clone(), self.mtu, now);
         let given = stream.assign(&addresses).and_then(|()| stream.advertise(routes));
         given.map_err(|_| Answer::refused(503))?;
-        let key = masque.streams.add(owner, scope, Some(stream));
+        let key = masque.streams.add(owner, Some(remote), scope, Some(stream));
         self.tunnel_accepted(owner, client, Path::Stream(key), now);
         Ok(key)
     }
