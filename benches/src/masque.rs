@@ -8,7 +8,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use vestibule_engine::core::{Engine, EngineConfig, MasqueServer, PeerId, PeerKind};
-use vestibule_engine::generation::{GenerationId, MasqueAsks, MasqueConfig, MasqueEnd, MasqueGateway, PrivateKey};
+use vestibule_engine::generation::{
+    GenerationId, HttpChoice, MasqueAsks, MasqueConfig, MasqueEnd, MasqueGateway, PrivateKey,
+};
 use vestibule_engine::masque::request::{Credentials, UriTemplate};
 use vestibule_engine::masque::session::tls;
 use vestibule_engine::policy::{Action, Policy};
@@ -107,6 +109,8 @@ pub fn end_with(
                 tls::client_with(provider, trust, Some(own.identity())).unwrap_or_else(|error| panic!("TLS: {error}"));
             MasqueEnd::Device(Box::new(MasqueGateway {
                 address: *gateway,
+                http2: Vec::new(),
+                choice: HttpChoice::Http3Only,
                 server_name: SERVER.to_owned(),
                 tls: Arc::new(tls),
                 template,

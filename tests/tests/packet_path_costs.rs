@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use vestibule_counting::allocations;
 use vestibule_engine::core::{Engine, EngineConfig, MasqueServer, PeerId, PeerKind};
 use vestibule_engine::generation::{
-    GenerationConfig, GenerationId, MasqueAsks, MasqueConfig, MasqueEnd, MasqueGateway, PrivateKey,
+    GenerationConfig, GenerationId, HttpChoice, MasqueAsks, MasqueConfig, MasqueEnd, MasqueGateway, PrivateKey,
 };
 use vestibule_engine::masque::request::Credentials;
 use vestibule_engine::masque::session::tls;
@@ -142,6 +142,8 @@ impl Pair {
         };
         let to_gateway = MasqueEnd::Device(Box::new(MasqueGateway {
             address: address(1),
+            http2: Vec::new(),
+            choice: HttpChoice::Http3Only,
             server_name: GATEWAY.to_owned(),
             tls: Arc::new(tls::client(trust(&server), Some(client)).unwrap()),
             template: template(),

@@ -3,7 +3,7 @@
 use super::{client::default_control, failure};
 use crate::{
     api::pin::Pin,
-    daemon::{DataPlane, HttpVersions, Facts, Options, SessionsFrom, run},
+    daemon::{DataPlane, Facts, HttpVersions, Options, SessionsFrom, run},
     mdm,
 };
 use clap::{Args, Subcommand, builder::TypedValueParser as _};

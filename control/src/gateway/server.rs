@@ -28,8 +28,8 @@ use tokio::task::JoinHandle;
 use vestibule_engine::core::{Engine, EngineConfig, MasqueServer};
 use vestibule_engine::generation::PrivateKey;
 use vestibule_engine::masque::request::UriTemplate;
-use vestibule_platform::carrier;
 use vestibule_engine::random::Seed;
+use vestibule_platform::carrier;
 use vestibule_platform::netcfg::Applied;
 use zeroize::Zeroizing;
 
@@ -162,7 +162,8 @@ impl Gateway {
         app.restore(&options.plain_peers).await.map_err(step)?;
         let server = axum_server::Handle::new();
         let service = router(Arc::clone(&app)).into_make_service();
-        let mut https_server = axum_server::from_tcp(listener).map_err(listening)?.acceptor(app.tls.acceptor(Arc::new(tunnels)));
+        let mut https_server =
+            axum_server::from_tcp(listener).map_err(listening)?.acceptor(app.tls.acceptor(Arc::new(tunnels)));
         // Whoever connects and says nothing does not stay.
         https_server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEADER_PATIENCE);
         let plane = Arc::clone(&app);

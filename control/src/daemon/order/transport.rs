@@ -9,7 +9,8 @@ use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::{net::SocketAddr, sync::Arc};
 use vestibule_engine::generation::{
-    GenerationConfig, GenerationId, HttpChoice, MasqueAsks, MasqueConfig, MasqueEnd, MasqueGateway, PrivateKey, PublicKey,
+    GenerationConfig, GenerationId, HttpChoice, MasqueAsks, MasqueConfig, MasqueEnd, MasqueGateway, PrivateKey,
+    PublicKey,
 };
 use vestibule_engine::masque::request::{Credentials, UriTemplate};
 use vestibule_engine::masque::session::tls;

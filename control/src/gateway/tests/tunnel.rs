@@ -55,7 +55,7 @@ impl Plane {
         assert_eq!(status, StatusCode::OK, "{answer}");
         let order: SwapResponse = serde_json::from_value(answer).unwrap();
         let policy = Arc::new(Policy::compile(Vec::new(), Action::Allow));
-        let transport = key.transport(&order, vec![gateway.facts().https], self.http).unwrap();
+        let transport = key.transport(&order, vec![gateway.gateway.facts().https], self.http).unwrap();
         let generation = transport.generation((seq, &enrolled.registration.email, &policy), order.endpoint);
         self.worker
             .with(move |engine, now| {

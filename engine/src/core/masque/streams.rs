@@ -91,13 +91,7 @@ impl Streams {
         Self { talk, grease, ..Self::default() }
     }
 
-    fn add(
-        &mut self,
-        owner: Owner,
-        remote: Option<SocketAddr>,
-        scope: Scope,
-        stream: Option<Stream>,
-    ) -> StreamKey {
+    fn add(&mut self, owner: Owner, remote: Option<SocketAddr>, scope: Scope, stream: Option<Stream>) -> StreamKey {
         self.last += 1;
         let key = StreamKey(self.last);
         self.lines.insert(key, Line { owner, remote, scope, stream, listed: false, fault: None });
