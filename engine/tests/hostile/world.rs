@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use vestibule_engine::core::{Engine, EngineConfig, MasqueServer, PeerId, PeerKind};
-use vestibule_engine::generation::{GenerationId, MasqueConfig, MasqueEnd, MasqueGateway, PrivateKey};
+use vestibule_engine::generation::{GenerationId, HttpChoice, MasqueConfig, MasqueEnd, MasqueGateway, PrivateKey};
 use vestibule_engine::masque::request::Credentials;
 use vestibule_engine::masque::session::tls;
 use vestibule_engine::packet::{Datagram, Datagrams, Ecn, Frame, Frames, Offload};
