@@ -147,6 +147,17 @@ fn over_masque_the_walk_and_the_swaps_lose_nothing() {
 }
 
 #[test]
+fn over_http2_the_walk_and_the_swaps_lose_nothing() {
+    if !required("over_http2_the_walk_and_the_swaps_lose_nothing") {
+        return;
+    }
+    let (_, verdict, printed) = run(&[&GENTLE[..], &["--transport", "h2", "--swaps", "20"]].concat());
+    assert_nothing_lost(&verdict, &printed);
+    assert_eq!((&verdict["swaps"], &verdict["swaps_audited"]), (&20.into(), &20.into()), "{printed}");
+    assert_eq!(verdict["handshakes_on_the_wire"], 0, "no datagram: {printed}");
+}
+
+#[test]
 fn the_instruments_lose_nothing_by_themselves() {
     if !required("the_instruments_lose_nothing_by_themselves") {
         return;

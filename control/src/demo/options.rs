@@ -83,6 +83,11 @@ impl Transport {
         }
     }
 
+    /// True when tunnels travel in datagrams.
+    pub(super) fn uses_udp(self) -> bool {
+        self != Self::H2
+    }
+
     /// Which versions of HTTP the device may use.
     pub(super) fn http(self) -> HttpVersions {
         match self {
