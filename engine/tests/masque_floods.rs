@@ -142,7 +142,7 @@ fn ten_thousand_half_open_connections_from_addresses_of_their_own() {
         let (mut raw, datagrams) = first(&world, number);
         world.flood(datagrams.into_iter().map(|bytes| (raw.address, bytes)));
         // Answers its Retry, if there is one, and then nothing more.
-        for (to, bytes) in world.from_gateway() {
+        for (to, bytes) in world.sent_by_gateway() {
             assert_eq!(to, raw.address);
             raw.receive(address(1), &bytes, world.now);
         }
@@ -399,7 +399,7 @@ fn what_the_gateway_sends_does_not_trouble_it() {
     world.flood(datagrams.into_iter().map(|bytes| (raw.address, bytes)));
     let mut echoes = Vec::new();
     for _ in 0..50 {
-        let down = world.from_gateway();
+        let down = world.sent_by_gateway();
         if down.is_empty() {
             break;
         }

@@ -110,7 +110,7 @@ impl fmt::Display for Told<'_> {
             Self::Connecting { peer, address } => write!(f, "connecting to {peer} at {address}"),
             Self::Opened { endpoint } => write!(f, "tunnel open with {endpoint}"),
             Self::Assigned { addresses } => write!(f, "our addresses: {}", List(addresses)),
-            Self::Routes { routes } if routes.is_empty() => f.write_str("the peer forwards nowhere"),
+            Self::Routes { routes: [] } => f.write_str("the peer forwards nowhere"),
             Self::Routes { routes } => write!(f, "the peer forwards to {}", List(routes)),
             // While the path is explored there are many of them.
             Self::Mtu { enough: true, .. } => Ok(()),
@@ -237,13 +237,11 @@ async fn keep(
                 line.opened = true;
                 report.tell(&Told::Opened { endpoint });
             }
-            TunnelNews::Assigned(addresses) => {
-                // Answers to requests may say again what was assigned before.
-                if network.assigned != addresses {
-                    report.tell(&Told::Assigned { addresses: &addresses });
-                    network.assigned = addresses;
-                    network.apply(report)?;
-                }
+            // Answers to requests may say again what was assigned before.
+            TunnelNews::Assigned(addresses) if network.assigned != addresses => {
+                report.tell(&Told::Assigned { addresses: &addresses });
+                network.assigned = addresses;
+                network.apply(report)?;
             }
             TunnelNews::Routes(routes) => {
                 network.advertise(&routes, report)?;

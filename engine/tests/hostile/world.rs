@@ -260,7 +260,7 @@ impl World {
     /// Carries datagrams until there are none.
     pub(crate) fn settle(&mut self) {
         loop {
-            let down = self.from_gateway();
+            let down = self.sent_by_gateway();
             let mut moved = !down.is_empty();
             for (to, bytes) in down {
                 let mut wire = Wire([(address(1), bytes.len(), bytes)].into(), Vec::new());
@@ -297,7 +297,7 @@ impl World {
     }
 
     /// What the gateway has to send; what it delivers is kept.
-    pub(crate) fn from_gateway(&mut self) -> Vec<(SocketAddr, Vec<u8>)> {
+    pub(crate) fn sent_by_gateway(&mut self) -> Vec<(SocketAddr, Vec<u8>)> {
         let mut down = Vec::new();
         for batch in self.gateway.transmits().batches() {
             down.extend(batch.bytes().chunks(batch.segment).map(|bytes| (batch.destination, bytes.to_vec())));

@@ -107,7 +107,7 @@ impl<A: Adapter, S: Socket> Rounds<A, S> {
                 break;
             }
             self.inbound()?;
-            self.from_streams()?;
+            self.take_streams()?;
             self.outbound()?;
         }
         if self.engine.poll_deadline().is_some_and(|deadline| deadline <= self.now) {
@@ -199,7 +199,7 @@ impl<A: Adapter, S: Socket> Rounds<A, S> {
     }
 
     /// streams -> engine -> adapter, and the engine's answers back to the streams.
-    fn from_streams(&mut self) -> Step {
+    fn take_streams(&mut self) -> Step {
         for _ in 0..ARRIVALS {
             if !self.streams_ready {
                 break;
