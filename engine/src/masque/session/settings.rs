@@ -142,7 +142,7 @@ impl Settings {
             .stream_receive_window(VarInt::from_u32(256 << 10))
             .receive_window(VarInt::from_u32(1 << 20))
             .send_window(1 << 20);
-        if matches!(self.congestion, Congestion::Off | Congestion::Breaker) {
+        if self.congestion == Congestion::Off {
             // No window waits for acknowledgements: they are asked for rarely, where the peer knows how to be asked.
             let mut rarely = AckFrequencyConfig::default();
             rarely
