@@ -27,6 +27,7 @@ mod tunnel;
 #[cfg(test)]
 mod twin;
 mod wall;
+mod ways;
 
 pub use options::{DataPlane, Facts, HttpVersions, Options, SessionsFrom, StartError};
 pub use start::run;

@@ -8,7 +8,6 @@ use crate::{
 };
 use serde::Serialize;
 use std::{fmt, io, net::IpAddr, path::PathBuf, time::Duration};
-use vestibule_engine::generation::HttpChoice;
 use vestibule_platform::{
     adapter::AdapterError, local::LocalError, netcfg::NetConfig, runtime::Stopped, secrets::SecretError,
     session::SessionError,
@@ -73,14 +72,6 @@ impl HttpVersions {
             Self::Auto => "auto",
             Self::Three => "3",
             Self::Two => "2",
-        }
-    }
-
-    pub(super) fn choice(self) -> HttpChoice {
-        match self {
-            Self::Auto => HttpChoice::Http3First,
-            Self::Three => HttpChoice::Http3Only,
-            Self::Two => HttpChoice::Http2Only,
         }
     }
 }

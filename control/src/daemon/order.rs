@@ -8,6 +8,7 @@ use super::{
     remote::{Gateway, Meaning, RemoteError, Secret},
     settings::HeldProfiles,
     store::{Store, StoreError},
+    ways::Ways,
 };
 use crate::{
     api::{
@@ -112,14 +113,14 @@ impl Order {
 }
 
 /// What this device wants of its tunnels.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Wishes {
     /// Its adapter's MTU in bytes.
     pub(crate) adapter_mtu: u16,
     /// What the MDM file says, whatever a profile does.
     pub(crate) protocol: Option<TunnelProtocol>,
     /// Which versions of HTTP are tried for MASQUE.
-    pub(crate) http: HttpChoice,
+    pub(crate) http: Arc<Ways>,
 }
 
 /// Orders a swap to `registration`.
@@ -174,6 +175,7 @@ pub(crate) async fn order(
                     continue;
                 }
                 let addresses = gateway.addresses().await;
+                let http = http.choice(addresses.first());
                 return accept(swap_seq, key, (policy, profile, wished), answer, (addresses, http), adapter_mtu);
             }
             Err(error) => match error.meaning() {

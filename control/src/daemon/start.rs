@@ -17,6 +17,7 @@ use super::{
     store::{GatewayFacts, Store},
     tunnel::Tunnel,
     wall,
+    ways::Ways,
 };
 use crate::{
     api::device::DeviceFacts,
@@ -147,7 +148,7 @@ pub async fn run(options: Options, announce: impl FnOnce(&Facts)) -> Result<(), 
         settings: Settings {
             interface: options.interface.clone(),
             mtu: options.mtu,
-            http: options.http.choice(),
+            http: Arc::new(Ways::new(options.http)),
             browser: options.browser.map_or(Browser::Desktop, Browser::Command),
             patience: PATIENCE,
             login_patience: options.login_timeout.unwrap_or(login::PATIENCE),

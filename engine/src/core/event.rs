@@ -71,6 +71,8 @@ pub enum Event {
         generation: GenerationId,
         /// The version of HTTP.
         http: Http,
+        /// Where the gateway is reached.
+        endpoint: Option<SocketAddr>,
     },
     /// Plain peers only: what becomes of a tunnel over MASQUE.
     Tunnel {

@@ -17,6 +17,7 @@ use crate::{
     },
     registration::{ActivationId, Event},
 };
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -43,7 +44,7 @@ impl<G: Gateway> Driver<G> {
         let (inputs, secret) = (self.inputs.clone(), bearer.clone());
         let sources =
             Sources { mdm: self.configuration.mdm(), organization: Some(&organization), ..Sources::default() };
-        let (adapter_mtu, http) = (self.settings.mtu, self.settings.http);
+        let (adapter_mtu, http) = (self.settings.mtu, Arc::clone(&self.settings.http));
         let wishes = Wishes { adapter_mtu, protocol: sources.forced_protocol(), http };
         let task = tokio::spawn(async move {
             let result = order(&*gateway, &device, &store, (&held, &profiles), registration, &secret, wishes).await;
@@ -164,6 +165,12 @@ impl<G: Gateway> Driver<G> {
             }
             Engine::Retired { generation, .. } => {
                 self.draining.remove(&generation);
+            }
+            Engine::Carried { generation, http, endpoint, .. } => {
+                tracing::debug!(generation = generation.0, ?http, "what carries the tunnel");
+                if let Some(gateway) = endpoint {
+                    self.settings.http.note(gateway, http);
+                }
             }
             Engine::EndpointMoved { endpoint, .. } => tracing::debug!(%endpoint, "the gateway moved"),
             _ => {}

@@ -14,12 +14,13 @@ use crate::{
         remote::RemoteError,
         store::Store,
         tunnel::{Tunnel, TunnelError},
+        ways::Ways,
     },
     registration::{ActivationId, Event, Machine, RequestId, Slot, Timestamp, UserId},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::sync::oneshot;
-use vestibule_engine::generation::{GenerationId, HttpChoice};
+use vestibule_engine::generation::GenerationId;
 
 /// What the loop waits for.
 #[derive(Debug)]
@@ -110,7 +111,7 @@ pub(in crate::daemon) struct Settings {
     pub(in crate::daemon) interface: String,
     pub(in crate::daemon) mtu: u16,
     /// Which versions of HTTP are tried for MASQUE.
-    pub(in crate::daemon) http: HttpChoice,
+    pub(in crate::daemon) http: Arc<Ways>,
     /// Opens a login's address for the user; gets it as its last argument.
     pub(in crate::daemon) browser: Browser,
     /// How long a handshake may take, and how long an acknowledgement.

@@ -2,6 +2,7 @@ use super::{MemoryVault, TwinGateway, gateway::CLIENT_ID};
 use crate::{
     api::device::DeviceFacts,
     daemon::{
+        HttpVersions,
         configuration::{Configuration, Content, Token},
         driver::{Browser, Driver, End, Input, Parts, Settings},
         emergency::Emergency,
@@ -13,6 +14,7 @@ use crate::{
         store::Store,
         tunnel::Tunnel,
         wall,
+        ways::Ways,
     },
     mdm::{MdmConfig, OrganizationConfig},
     registration::{Event, Machine, Session, SinceBoot, Timestamp},
@@ -142,7 +144,7 @@ impl TestDevice {
             settings: Settings {
                 interface: "vestibule0".into(),
                 mtu: 1420,
-                http: vestibule_engine::generation::HttpChoice::default(),
+                http: Arc::new(Ways::new(HttpVersions::Auto)),
                 browser: Browser::Nobody,
                 patience: Duration::from_secs(2),
                 login_patience: Duration::from_secs(60),

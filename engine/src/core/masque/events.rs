@@ -211,7 +211,7 @@ impl Engine {
         let device = self.peers[slot].kind == PeerKind::Gateway;
         if device {
             let (peer, http) = (self.peers[slot].id, path.carrier().http());
-            self.events.push_back(core::Event::Carried { peer, generation: id, http });
+            self.events.push_back(core::Event::Carried { peer, generation: id, http, endpoint });
         }
         if device && stage == Stage::Active {
             self.announce(slot, now);
