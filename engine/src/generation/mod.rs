@@ -4,12 +4,14 @@
 mod attempts;
 mod live;
 mod masque;
+mod tunnel;
+mod watch;
 
 pub(crate) use attempts::Carrier;
 pub use attempts::{Http, HttpChoice, StreamKey};
 pub(crate) use live::{Bundle, Drain, Generation, Marker, Transport};
 pub use masque::{MasqueAsks, MasqueConfig, MasqueEnd, MasqueGateway};
-pub(crate) use masque::{MasqueTunnel, Path};
+pub(crate) use tunnel::{MasqueTunnel, Path};
 
 use crate::policy::Policy;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
