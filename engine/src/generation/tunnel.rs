@@ -12,8 +12,6 @@ use std::time::{Duration, Instant};
 const MTU_PATIENCE: Duration = Duration::from_secs(2);
 /// A tunnel that was replaced stays open so long, for what is in flight.
 const LINGER: Duration = Duration::from_secs(1);
-/// Tunnels that a device may have open for one generation; beyond these the oldest is closed.
-const MAX_PATHS: usize = 4;
 
 /// An open tunnel of a generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,14 +89,20 @@ impl MasqueTunnel {
         now: Instant,
         mut close: impl FnMut(Carrier),
     ) -> bool {
-        if !self.chooses() && self.path.is_some() {
-            self.others.push((path, None));
-            if self.others.len() >= MAX_PATHS {
-                close(self.others.remove(0).0.carrier());
-            }
-            return false;
-        }
         let http = path.carrier().http();
+        if let Some(current) = self.path.filter(|_| !self.chooses()) {
+            // One of the same kind takes the place of another; of two kinds the device chooses.
+            let is_same = |other: Path| other.carrier().http() == http;
+            if !is_same(current) {
+                if let Some(at) = self.others.iter().position(|(other, _)| is_same(*other)) {
+                    close(self.others.remove(at).0.carrier());
+                }
+                self.others.push((path, None));
+                return false;
+            }
+            close(current.carrier());
+            self.path = None;
+        }
         if let (Some(Path::Quic(_)), Http::Two, Some(heard)) = (self.path, http, heard)
             && !self.watch.is_some_and(|watch| watch.is_silent(heard, now))
         {
