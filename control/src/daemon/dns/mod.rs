@@ -211,7 +211,7 @@ impl Resolver {
     /// The system asks as before. The server goes last, so that no question meets a closed port.
     async fn down(&mut self) {
         let up = self.up.take();
-        let applied = self.watch.change(|shown| std::mem::take(shown).applied);
+        let applied = self.watch.change(|shown| shown.applied.take());
         if let Some(applied) = applied {
             match tokio::task::spawn_blocking(move || applied.revert()).await {
                 Ok(Ok(())) => {}
@@ -219,6 +219,8 @@ impl Resolver {
                 Err(_) => tracing::warn!("taking the system's resolvers back was interrupted"),
             }
         }
+        // Told when it is true.
+        self.watch.change(|shown| *shown = Shown::default());
         drop(up);
     }
 }
