@@ -28,7 +28,7 @@ use super::{
     enrol::Device,
     held::HeldPolicies,
     host::Host,
-    ipc::ErrorView,
+    ipc::{DnsState, ErrorView},
     journal::Journal,
     settings::{Dns, Effective, HeldProfiles},
     store::Store,
@@ -52,6 +52,21 @@ use vestibule_engine::generation::GenerationId;
 const NAP: Duration = Duration::from_secs(15);
 /// Shortest sleep of the system that is noticed. Both clocks are read within milliseconds of each other.
 const SLEEP: Duration = Duration::from_secs(2);
+
+/// How long the end waits for the system's resolvers to be as before, and how often it looks.
+const NAMES_PATIENCE: Duration = Duration::from_secs(2);
+/// See [`NAMES_PATIENCE`].
+const NAMES_LOOK: Duration = Duration::from_millis(5);
+
+/// Waits until the system's resolvers are as before: while the tunnel's link is there, they can be told so.
+async fn given_back(names: super::dns::Watch) {
+    let over = async {
+        while names.view().state == DnsState::On {
+            tokio::time::sleep(NAMES_LOOK).await;
+        }
+    };
+    let _ = tokio::time::timeout(NAMES_PATIENCE, over).await;
+}
 
 /// The loop's state.
 pub(super) struct Driver<G> {
@@ -199,6 +214,7 @@ impl<G: Gateway> Driver<G> {
             }
         };
         self.deactivate();
+        given_back(self.names.clone()).await;
         self.tunnel.stop();
         self.host.close();
         end
