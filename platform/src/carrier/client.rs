@@ -10,7 +10,6 @@ use h2::{Ping, PingPong};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -18,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc::unbounded_channel;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use vestibule_engine::core::StreamTarget;
 use vestibule_engine::masque::request::{Accepted, HttpVersion, Outgoing};
 
 /// Fields of an answer may be so long in all.
@@ -45,26 +45,11 @@ where
     Ok(outbox)
 }
 
-/// Where a tunnel is to be had, and what it is asked for by.
-#[derive(Clone, Debug)]
-pub struct Target {
-    /// The gateway's addresses, the likeliest first.
-    pub addresses: Vec<SocketAddr>,
-    /// Marks our packets, for policy routing.
-    pub mark: Option<u32>,
-    /// The name the certificate is checked for.
-    pub server_name: String,
-    /// Whom we believe, and how we prove who we are.
-    pub tls: Arc<ClientConfig>,
-    /// The request.
-    pub request: Outgoing,
-}
-
 /// Dials, and opens a tunnel as [`connect`] does. All that comes of it, [`Input::Opened`] or [`Input::Lost`] first, goes to
-/// `inbox` under `key`. Cancelled, it takes everything down.
-pub async fn open(target: Target, settings: Settings, inbox: InboxAddress, key: u64) {
+/// `inbox` under `key`. `mark` marks our packets, for policy routing. Cancelled, it takes everything down.
+pub async fn open(target: StreamTarget, mark: Option<u32>, settings: Settings, inbox: InboxAddress, key: u64) {
     let opening = async {
-        let Target { addresses, mark, server_name, tls, request } = target;
+        let StreamTarget { addresses, server_name, tls, request } = target;
         let name =
             ServerName::try_from(server_name).map_err(|_| CarrierError::Request { what: "the server's name" })?;
         let io = tcp::dial_any(&addresses, mark, &settings).await?;

@@ -36,7 +36,7 @@ mod tests;
 #[cfg(test)]
 mod wire;
 
-pub use client::{Target, connect, open};
+pub use client::{connect, open};
 pub use error::{CarrierError, Stage};
 pub use line::{Line, LineEnd, Sending};
 pub use mailbox::{Arrival, Inbox, InboxAddress, Input, Outbox, SendBatchError};

@@ -1,6 +1,6 @@
 //! The worker's streams: tunnels over HTTP/2 between the engine and the tasks that carry them.
 
-use crate::carrier::{Arrival, Inbox, Input, Request, Sending, Settings, Target, open};
+use crate::carrier::{Arrival, Inbox, Input, Request, Sending, Settings, open};
 use crate::wait::Bell;
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -79,14 +79,8 @@ impl Streams {
                         engine.handle_stream(key, StreamInput::Lost, now);
                         continue;
                     };
-                    let target = Target {
-                        addresses: target.addresses,
-                        mark: self.mark,
-                        server_name: target.server_name,
-                        tls: target.tls,
-                        request: target.request,
-                    };
-                    let opening = open(target, Settings::default(), self.inbox.address().clone(), key.0);
+                    let inbox = self.inbox.address().clone();
+                    let opening = open(*target, self.mark, Settings::default(), inbox, key.0);
                     self.opening.insert(key, runtime.spawn(opening).abort_handle());
                 }
                 StreamOrder::Finish(last) => {
