@@ -102,6 +102,8 @@ fn udp_blocked_in_mid_session_costs_less_than_three_seconds() {
     }
     carries(&mut world);
     assert_eq!(carried(&mut world), [Http::Three, Http::Two]);
+    let seen = world.gateway.peer_statistics(AT).unwrap().endpoint;
+    assert_eq!(seen, Some(ends::streams::FROM.into()), "the gateway tells where the device is now");
 }
 
 #[test]

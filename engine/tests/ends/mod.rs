@@ -1,7 +1,7 @@
 //! Batches that the tests lend to engines, and the two ends of a tunnel.
 
 #[allow(dead_code, reason = "each test uses its part")]
-mod streams;
+pub(crate) mod streams;
 #[allow(dead_code, reason = "each test uses its part")]
 pub(crate) mod world;
 

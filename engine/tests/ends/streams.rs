@@ -7,6 +7,9 @@ use vestibule_engine::core::{Engine, StreamInput, StreamOrder, StreamTarget};
 use vestibule_engine::generation::StreamKey;
 use vestibule_engine::masque::request::{Head, HttpVersion, Incoming, UriTemplate};
 
+/// Where the gateway sees the device's connections come from.
+pub(crate) const FROM: ([u8; 4], u16) = ([192, 0, 2, 2], 40_000);
+
 /// What one side has said.
 enum Said {
     Bytes(bytes::Bytes),
@@ -104,7 +107,7 @@ impl Streams {
         };
         let templates = [UriTemplate::well_known("gateway.example").unwrap()];
         let incoming = Incoming::judge(&head, HttpVersion::Http2, &templates).unwrap();
-        match gateway.stream_requested(&incoming, std::slice::from_ref(client), super::world::address(2), now) {
+        match gateway.stream_requested(&incoming, std::slice::from_ref(client), FROM.into(), now) {
             Ok(far) => {
                 self.to_gateway.insert(key, far);
                 self.to_device.insert(far, key);

@@ -62,6 +62,8 @@ impl Engine {
             return Err(DropReason::NoGeneration);
         };
         let path = active.transport.masque().and_then(|tunnel| Some((tunnel.watch(now), tunnel.path?)));
+        // Into the piece that QUIC wants, and by QUIC into its packet; over HTTP/2 into the batch alone.
+        let copies = if matches!(path, Some((_, Path::Quic(_)))) { 2 } else { 1 };
         let (sent, error) = match path {
             Some((look_at, Path::Quic(tunnel))) => {
                 if let Some(look_at) = look_at {
@@ -82,8 +84,7 @@ impl Engine {
         active.counters.sealed_bytes.add(bytes as u64);
         active.counters.tx_bytes.add(bytes as u64);
         self.counters.sealed.add(sent as u64);
-        // Into the piece that QUIC wants, and by QUIC into its packet.
-        self.counters.copied.add(2 * bytes as u64);
+        self.counters.copied.add(copies * bytes as u64);
         let Some(error) = error else { return Ok(()) };
         if let SendError::Refused(refusal) = error {
             self.answer_refusal(cut, sent, refusal);
@@ -172,6 +173,8 @@ impl Engine {
             generation.counters.rx_bytes.add(packet.len() as u64);
             if let Some(tunnel) = generation.transport.masque().filter(|tunnel| tunnel.may_follow(path)) {
                 tunnel.follow(path);
+                generation.endpoint =
+                    self.masque.as_ref().and_then(|masque| masque.remote(path)).or(generation.endpoint);
             }
         }
         let place = self.deliveries.keep(packet);

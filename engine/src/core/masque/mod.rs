@@ -26,7 +26,7 @@ use clients::Clients;
 use ipnet::IpNet;
 use quinn_proto::ConnectionHandle;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -105,6 +105,14 @@ impl Masque {
                 self.connections.insert(connection, owner);
                 Some(Carrier::Quic(connection))
             }
+        }
+    }
+
+    /// Where the other end of a tunnel is.
+    fn remote(&self, path: Path) -> Option<SocketAddr> {
+        match path {
+            Path::Quic(tunnel) => self.endpoint.path(tunnel.connection).map(|(remote, _)| remote),
+            Path::Stream(key) => self.streams.remote(key),
         }
     }
 
