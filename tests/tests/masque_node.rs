@@ -86,7 +86,7 @@ fn r2_r7_a_node_client_has_a_tunnel_and_its_malformed_capsules_are_refused() {
     let client = identity(&room, "client").chain[0].clone();
     let runtime = runtime();
     let (server, mut requests) =
-        Server::new(Arc::new(tls::server(own).unwrap()), vec![template()], ServerSettings::default());
+        Server::new(Arc::new(tls::server(own).unwrap()), vec![template()], ServerSettings::default()).unwrap();
     let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).unwrap();
     let port = listener.local_addr().unwrap().port();
     runtime.spawn(async move { server.serve(&listener).await });

@@ -91,7 +91,7 @@ pub async fn run(options: Options, announce: impl FnOnce(&Facts)) -> Result<(), 
         }
     };
 
-    handle.carry_streams(tokio::runtime::Handle::current()).map_err(StartError::WorkerStopped)?;
+    handle.carry_streams().map_err(StartError::WorkerStopped)?;
     let (inputs, received) = mpsc::unbounded_channel();
     let sessions = sessions::start(options.sessions.as_ref(), inputs.clone())?;
     let (calls, mut called) = mpsc::channel(CALLS);

@@ -119,7 +119,8 @@ impl Gateway {
 
         let masque = masque(certificate.masque)?;
         let (tunnels, mut requests) =
-            carrier::Server::new(Arc::clone(&masque.tls), masque.templates.clone(), carrier::ServerSettings::default());
+            carrier::Server::new(Arc::clone(&masque.tls), masque.templates.clone(), carrier::ServerSettings::default())
+                .map_err(|cause| GatewayError::Tunnel { step: "the thread for tunnels over HTTP/2", cause })?;
         let engine = engine(&private_key, masque)?;
         let counters = engine.counters();
         let address = gateway_address(options.addresses)?;

@@ -5,8 +5,11 @@
 //! to a batch as wait; when more wait than the queue holds, further ones are dropped and counted, for a sender inside the
 //! tunnel must hear of a slow path by loss and not by standing still.
 
+mod queue;
 #[cfg(test)]
 mod tests;
+
+pub use queue::MAX_BATCH;
 
 use super::capsule::{RequestedAddress, Routes};
 use super::datagram::Prefix;
@@ -14,14 +17,13 @@ use super::ip::{Role, Scope};
 use super::tunnel::{Arrival, MAX_WAITING, Phase, Tunnel};
 pub use super::tunnel::{Counters, Fault, News, Origin, SendError, TunnelError};
 use crate::packet::{Cut, Head, Headers};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use ipnet::IpNet;
+use queue::Queue;
 use std::collections::VecDeque;
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-/// Most bytes of one batch. Room for packets is allocated in pieces of this size.
-pub const MAX_BATCH: usize = 64 << 10;
 /// Bytes of packets that wait to be sent while the path has room: more than an adapter gives at a time.
 const MAX_BURST: usize = 2 << 20;
 /// Packets that came in and wait to be taken; then the newest are dropped. A batch of the shortest that mean anything.
@@ -32,8 +34,11 @@ const MAX_PACKETS: usize = 4096;
 pub struct StreamSettings {
     /// The longest packet. The stream sets no limit: it is the adapter's.
     pub mtu: u16,
-    /// Bytes of packets that wait to be sent while the path has no room ([`Stream::narrow`]); then [`SendError::Full`].
+    /// Bytes of packets that may always wait to be sent while the path has no room ([`Stream::narrow`]).
     pub queue: usize,
+    /// So many more may wait as the path carried lately in this time: a path that stands still for a moment loses nothing,
+    /// and a queue that stands is no longer than this. Beyond it, [`SendError::Full`].
+    pub patience: Duration,
     /// Begins with a capsule of a reserved type, so that peers stay used to them.
     pub grease: Option<u64>,
     /// Packets from this address to itself are talk between the two ends: they pass whatever was assigned, advertised
@@ -43,18 +48,22 @@ pub struct StreamSettings {
 
 impl Default for StreamSettings {
     fn default() -> Self {
-        // The queue: four batches, 2 ms at 1 Gb/s and 200 ms at 10 Mb/s.
-        Self { mtu: 1500, queue: 4 * MAX_BATCH, grease: Some(0), talk: None }
+        // The queue: four batches, 2 ms at 1 Gb/s and 200 ms at 10 Mb/s. The patience: a machine with more to run than it
+        // has cores leaves a thread waiting for up to 300 ms.
+        let patience = Duration::from_millis(400);
+        Self { mtu: 1500, queue: 4 * MAX_BATCH, patience, grease: Some(0), talk: None }
     }
 }
 
 /// One tunnel, open until its stream ends.
 pub struct Stream {
     tunnel: Tunnel,
-    queue: usize,
+    settings: StreamSettings,
     /// The path has no room at this time.
     narrow: bool,
-    out: BytesMut,
+    /// Bytes that may wait at most, whatever the path carries.
+    share: usize,
+    out: Queue,
     packets: VecDeque<Bytes>,
     news: VecDeque<News>,
 }
@@ -68,9 +77,10 @@ impl Stream {
         tunnel.mtu = settings.mtu;
         let mut stream = Self {
             tunnel,
-            queue: settings.queue,
+            settings,
             narrow: false,
-            out: BytesMut::new(),
+            share: usize::MAX,
+            out: Queue::new(now),
             packets: VecDeque::new(),
             news: VecDeque::new(),
         };
@@ -138,16 +148,11 @@ impl Stream {
     fn enqueue(&mut self, [head, rest]: [&[u8]; 2]) -> Result<(), SendError> {
         let prefix = Prefix::capsule(head.len() + rest.len());
         let len = prefix.bytes().len() + head.len() + rest.len();
-        if self.out.len() + len > self.most() {
+        if self.out.waiting() + len > self.most() {
             self.tunnel.counters.full += 1;
             return Err(SendError::Full);
         }
-        if self.out.capacity() - self.out.len() < len {
-            self.out.reserve(MAX_BATCH.max(len));
-        }
-        self.out.extend_from_slice(prefix.bytes());
-        self.out.extend_from_slice(head);
-        self.out.extend_from_slice(rest);
+        self.out.push([prefix.bytes(), head, rest], len);
         self.tunnel.counters.sent += 1;
         Ok(())
     }
@@ -171,19 +176,23 @@ impl Stream {
     }
 
     /// The next batch of capsules for our side of the stream.
-    pub fn poll_output(&mut self) -> Option<Bytes> {
-        let len = self.out.len().min(MAX_BATCH);
-        (len > 0).then(|| self.out.split_to(len).freeze())
+    pub fn poll_output(&mut self, now: Instant) -> Option<Bytes> {
+        self.out.pop(now)
     }
 
     /// All that waits, before the end of our side.
     pub fn take_output(&mut self) -> Bytes {
-        self.out.split().freeze()
+        self.out.take()
     }
 
     /// Notes whether the path has no room: then what waits is a standing queue, and is kept short.
     pub fn narrow(&mut self, narrow: bool) {
         self.narrow = narrow;
+    }
+
+    /// Limits what may wait to this many bytes, but not below [`StreamSettings::queue`]: its share of the memory there is.
+    pub fn limit(&mut self, bytes: usize) {
+        self.share = bytes;
     }
 
     /// Asks the peer for addresses.
@@ -240,30 +249,35 @@ impl Stream {
     /// Bytes that wait for [`Self::poll_output`].
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.out.len()
+        self.out.waiting()
     }
 
     /// Bytes of packets that may wait now.
     fn most(&self) -> usize {
-        if self.narrow { self.queue } else { MAX_BURST }
+        let StreamSettings { queue, patience, .. } = self.settings;
+        let always = if self.narrow { queue } else { MAX_BURST };
+        always.max(self.out.carries_in(patience)).min(self.share.max(queue))
     }
 
     /// Capsules and packets leave in the order they were made.
     fn collect(&mut self) {
-        self.out.extend_from_slice(&self.tunnel.waiting);
-        self.tunnel.waiting.clear();
+        let waiting = &mut self.tunnel.waiting;
+        if !waiting.is_empty() {
+            self.out.push([&waiting[..]], waiting.len());
+            waiting.clear();
+        }
     }
 
     fn collected(&mut self) -> Result<(), TunnelError> {
         self.collect();
-        let waiting = self.out.len();
+        let waiting = self.out.waiting();
         if waiting > MAX_WAITING + self.most() { Err(TunnelError::Stalled { waiting }) } else { Ok(()) }
     }
 }
 
 impl std::fmt::Debug for Stream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Stream").field("waiting", &self.out.len()).finish_non_exhaustive()
+        f.debug_struct("Stream").field("waiting", &self.out.waiting()).finish_non_exhaustive()
     }
 }
 

@@ -128,7 +128,7 @@ impl Line {
     /// Hands over what waits to be sent, as far as there is room; the rest goes when there is again.
     pub fn flush(&mut self) {
         let Some(sending) = &mut self.sending else { return };
-        let has_room = sending.flush(|| self.stream.poll_output());
+        let has_room = sending.flush(|| self.stream.poll_output(Instant::now()));
         self.stream.narrow(!has_room);
         if has_room
             && self.closing

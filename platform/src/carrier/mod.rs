@@ -12,7 +12,7 @@
 //!
 //! By file: `client` and `server` (the two roles), `gate` (requests of a server's connection), `half_open` (clients that
 //! have no tunnel yet), `driver` (one connection), `pump` (one stream), `mailbox` and `line` (the packet thread's side),
-//! `head` (requests and answers), `tcp`.
+//! `head` (requests and answers), `tcp`, `thread` (where all this runs).
 
 mod client;
 mod driver;
@@ -33,6 +33,7 @@ mod settings;
 mod tcp;
 #[cfg(test)]
 mod tests;
+mod thread;
 #[cfg(test)]
 mod wire;
 
@@ -44,3 +45,4 @@ pub use request::Request;
 pub use server::{Server, ServerCounters};
 pub use settings::{ServerSettings, Settings};
 pub use tcp::{dial, prepare};
+pub use thread::CarrierThread;

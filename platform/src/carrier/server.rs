@@ -4,7 +4,7 @@ use super::driver::{Driver, within};
 use super::gate::Gate;
 use super::half_open::{Connections, Place};
 use super::request::Request;
-use super::{CarrierError, ServerSettings, Stage, tcp};
+use super::{CarrierError, CarrierThread, ServerSettings, Stage, tcp};
 use bytes::Bytes;
 use h2::server::Builder;
 use rustls::ServerConfig;
@@ -14,10 +14,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{Receiver, Sender, channel, unbounded_channel};
-use tokio_rustls::server::StartHandshake;
-use tokio_rustls::{Accept, TlsAcceptor};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::{StartHandshake, TlsStream};
 use vestibule_engine::masque::request::UriTemplate;
 
 /// Fields of a request may be so long in all.
@@ -31,6 +31,7 @@ const BREATH: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct Server {
     shared: Arc<Shared>,
+    thread: CarrierThread,
 }
 
 /// What became of connections and requests so far, and how many connections there are.
@@ -87,12 +88,15 @@ pub(super) struct Counted {
 
 impl Server {
     /// A server for the paths of `templates` (`UriTemplate::check_for_gateway`), and where its requests come out.
-    #[must_use]
+    ///
+    /// # Errors
+    /// No thread could be had for its connections.
     pub fn new(
         tls: Arc<ServerConfig>,
         templates: Vec<UriTemplate>,
         settings: ServerSettings,
-    ) -> (Self, Receiver<Request>) {
+    ) -> io::Result<(Self, Receiver<Request>)> {
+        let thread = CarrierThread::start()?;
         let mut tls = Arc::unwrap_or_clone(tls);
         tls.alpn_protocols = vec![tcp::ALPN.to_vec()];
         let (requests, receiver) = channel(settings.requests.max(1));
@@ -104,7 +108,7 @@ impl Server {
             connections: Arc::new(Connections::new(settings.half_open)),
             counted: Counted::default(),
         };
-        (Self { shared: Arc::new(shared) }, receiver)
+        Ok((Self { shared: Arc::new(shared), thread }, receiver))
     }
 
     /// Takes connections from a socket, for ever.
@@ -116,7 +120,8 @@ impl Server {
             match listener.accept().await {
                 Ok((stream, remote)) => {
                     tcp::prepare(&stream);
-                    self.take(stream, remote);
+                    let tls = self.acceptor();
+                    self.admit(remote, async move { tls.accept(moved(stream)?).await });
                 }
                 // The client is gone already.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -129,35 +134,38 @@ impl Server {
         }
     }
 
-    /// Takes one connection, in a task of its own.
+    /// Takes one connection, over anything.
     pub fn take<T>(&self, io: T, remote: SocketAddr)
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        self.admit(TlsAcceptor::from(Arc::clone(&self.shared.tls.0)).accept(io), remote);
+        self.admit(remote, self.acceptor().accept(io));
     }
 
     /// The same for one whose client's first message has been read, to see whom it is for.
-    pub fn take_hello<T>(&self, hello: StartHandshake<T>, remote: SocketAddr)
-    where
-        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        self.admit(hello.into_stream(Arc::clone(&self.shared.tls.0)), remote);
+    pub fn take_hello(&self, hello: StartHandshake<TcpStream>, remote: SocketAddr) {
+        let tls = Arc::clone(&self.shared.tls.0);
+        let StartHandshake { accepted, io, .. } = hello;
+        self.admit(remote, async move { StartHandshake::from_parts(accepted, moved(io)?).into_stream(tls).await });
     }
 
-    fn admit<T>(&self, accepting: Accept<T>, remote: SocketAddr)
+    fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(Arc::clone(&self.shared.tls.0))
+    }
+
+    fn admit<T>(&self, remote: SocketAddr, accepting: impl Future<Output = io::Result<TlsStream<T>>> + Send + 'static)
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         count(&self.shared.counted.connections);
         let shared = Arc::clone(&self.shared);
         let gave_way = self.shared.connections.admit(|place| {
-            tokio::spawn(async move {
+            let driving = self.thread.handle().spawn(async move {
                 let place = Arc::new(place);
                 let error = connection(&shared, accepting, remote, &place).await;
                 tracing::debug!(%remote, %error, "a connection ended");
-            })
-            .abort_handle()
+            });
+            driving.abort_handle()
         });
         if gave_way {
             count(&self.shared.counted.gave_way);
@@ -193,10 +201,15 @@ pub(super) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
+/// `stream`, woken from now on by the thread this is called on.
+fn moved(stream: TcpStream) -> io::Result<TcpStream> {
+    TcpStream::from_std(stream.into_std()?)
+}
+
 /// One connection from its first byte to its last.
 async fn connection<T>(
     shared: &Arc<Shared>,
-    accepting: Accept<T>,
+    accepting: impl Future<Output = io::Result<TlsStream<T>>>,
     remote: SocketAddr,
     place: &Arc<Place>,
 ) -> CarrierError

@@ -109,7 +109,7 @@ impl World {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let own = identity("gateway.example");
         let server_key = tls::public_key(&own.chain[0]).unwrap();
-        let (server, requests) = Server::new(Arc::new(tls::server(own).unwrap()), vec![template()], settings);
+        let (server, requests) = Server::new(Arc::new(tls::server(own).unwrap()), vec![template()], settings).unwrap();
         let bell = Bell::new().unwrap();
         let inbox = Inbox::new(bell.clone());
         let settings = settings.settings;

@@ -106,8 +106,7 @@ enum Command {
     Run(Steer),
     Rebind(u16, Sender<io::Result<SocketAddr>>),
     Mark(u32, Sender<io::Result<()>>),
-    /// HTTP/2's connections are driven here.
-    Carry(tokio::runtime::Handle),
+    CarryStreams,
     Requested(Box<Request>),
     Stop,
 }
@@ -178,13 +177,13 @@ impl Handle {
         answered.recv().map_err(|_| self.ended())
     }
 
-    /// Lets the engine's tunnels travel over HTTP/2, by connections that are driven in `runtime`. Without this, attempts
-    /// at that fail at once.
+    /// Lets the engine's tunnels travel over HTTP/2, by connections that have a thread of their own. Without this,
+    /// attempts at that fail at once.
     ///
     /// # Errors
     /// The worker has stopped.
-    pub fn carry_streams(&self, runtime: tokio::runtime::Handle) -> Result<(), Stopped> {
-        self.tell(Command::Carry(runtime))
+    pub fn carry_streams(&self) -> Result<(), Stopped> {
+        self.tell(Command::CarryStreams)
     }
 
     /// Hands over a client's request for a tunnel over HTTP/2, which the engine accepts or refuses.

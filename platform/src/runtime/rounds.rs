@@ -171,7 +171,7 @@ impl<A: Adapter, S: Socket> Rounds<A, S> {
                     }
                     let _ = answer.send(rebound);
                 }
-                Command::Carry(runtime) => self.streams.runtime = Some(runtime),
+                Command::CarryStreams => self.streams.allowed = true,
                 Command::Requested(request) => self.streams.take_request(*request, &mut self.engine, self.now),
                 Command::Mark(mark, answer) => {
                     self.streams.mark = (mark != 0).then_some(mark);

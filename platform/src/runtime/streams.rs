@@ -1,6 +1,6 @@
 //! The worker's streams: tunnels over HTTP/2 between the engine and the tasks that carry them.
 
-use crate::carrier::{Arrival, Inbox, Input, Request, Sending, Settings, open};
+use crate::carrier::{Arrival, CarrierThread, Inbox, Input, Request, Sending, Settings, open};
 use crate::wait::Bell;
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -11,8 +11,10 @@ use vestibule_engine::generation::StreamKey;
 /// Streams of one worker.
 pub(super) struct Streams {
     inbox: Inbox,
-    /// Where connections are driven; without it there are none.
-    pub(super) runtime: Option<tokio::runtime::Handle>,
+    /// Whether connections may be opened.
+    pub(super) allowed: bool,
+    /// Where they are driven, once there was one.
+    thread: Option<CarrierThread>,
     /// Marks connections, as the socket is marked.
     pub(super) mark: Option<u32>,
     opening: BTreeMap<StreamKey, AbortHandle>,
@@ -22,7 +24,7 @@ pub(super) struct Streams {
 impl Streams {
     pub(super) fn new(bell: Bell) -> Self {
         let (opening, open) = (BTreeMap::new(), BTreeMap::new());
-        Self { inbox: Inbox::new(bell), runtime: None, mark: None, opening, open }
+        Self { inbox: Inbox::new(bell), allowed: false, thread: None, mark: None, opening, open }
     }
 
     /// A client asks for a tunnel.
@@ -75,13 +77,14 @@ impl Streams {
         while let Some((key, order)) = engine.poll_stream_order() {
             match order {
                 StreamOrder::Connect(target) => {
-                    let Some(runtime) = &self.runtime else {
+                    let (inbox, mark) = (self.inbox.address().clone(), self.mark);
+                    let Some(thread) = self.thread() else {
                         engine.handle_stream(key, StreamInput::Lost, now);
                         continue;
                     };
-                    let inbox = self.inbox.address().clone();
-                    let opening = open(*target, self.mark, Settings::default(), inbox, key.0);
-                    self.opening.insert(key, runtime.spawn(opening).abort_handle());
+                    let opening = open(*target, mark, Settings::default(), inbox, key.0);
+                    let opening = thread.handle().spawn(opening).abort_handle();
+                    self.opening.insert(key, opening);
                 }
                 StreamOrder::Finish(last) => {
                     if let Some(sending) = self.open.remove(&key) {
@@ -101,6 +104,16 @@ impl Streams {
         while let Some(key) = engine.poll_stream() {
             self.flush(key, engine, now);
         }
+    }
+
+    fn thread(&mut self) -> Option<&CarrierThread> {
+        if self.allowed && self.thread.is_none() {
+            match CarrierThread::start() {
+                Ok(thread) => self.thread = Some(thread),
+                Err(error) => tracing::warn!(%error, "no thread for tunnels over HTTP/2"),
+            }
+        }
+        self.thread.as_ref()
     }
 
     fn flush(&mut self, key: StreamKey, engine: &mut Engine, now: Instant) {

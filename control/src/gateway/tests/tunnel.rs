@@ -42,7 +42,7 @@ impl Plane {
         let (adapter, host) = pair(256, 1420);
         let socket = gateway.network.bind("192.0.2.2:0".parse().unwrap()).unwrap();
         let (worker, events) = Worker::spawn(engine, adapter, socket, "device").unwrap();
-        worker.carry_streams(tokio::runtime::Handle::current()).unwrap();
+        worker.carry_streams().unwrap();
         Self { worker, events, host, protocol, http }
     }
 

@@ -56,6 +56,11 @@ pub enum StreamInput<'a> {
     Lost,
 }
 
+/// Bytes that may wait in all streams together.
+const MEMORY: usize = 128 << 20;
+/// One stream gets this part of what others have left: 16 MiB when it alone stands still, 0.4 s at 335 Mb/s.
+const SHARE: usize = 8;
+
 #[derive(Debug)]
 struct Line {
     owner: Owner,
@@ -65,10 +70,21 @@ struct Line {
     scope: Scope,
     /// `None` until the request is accepted.
     stream: Option<Stream>,
+    /// Bytes of it that are in [`Streams::waiting`].
+    waiting: usize,
     /// It is among those that have something to send.
     listed: bool,
     /// It is to be reset.
     fault: Option<Fault>,
+}
+
+impl Line {
+    /// Corrects `all`, the bytes that wait in all lines.
+    fn weigh(&mut self, all: &mut usize) {
+        let waiting = self.stream.as_ref().map_or(0, Stream::waiting);
+        *all = *all - self.waiting + waiting;
+        self.waiting = waiting;
+    }
 }
 
 /// The streams of an engine.
@@ -81,6 +97,8 @@ pub(super) struct Streams {
     orders: VecDeque<(StreamKey, StreamOrder)>,
     /// Have something to send.
     sending: VecDeque<StreamKey>,
+    /// Bytes that wait in all of them.
+    waiting: usize,
     /// Are to be reset, and their generations to be told.
     broken: Vec<(StreamKey, TunnelError)>,
 }
@@ -94,7 +112,7 @@ impl Streams {
     fn add(&mut self, owner: Owner, remote: Option<SocketAddr>, scope: Scope, stream: Option<Stream>) -> StreamKey {
         self.last += 1;
         let key = StreamKey(self.last);
-        self.lines.insert(key, Line { owner, remote, scope, stream, listed: false, fault: None });
+        self.lines.insert(key, Line { owner, remote, scope, stream, waiting: 0, listed: false, fault: None });
         self.touch(key);
         key
     }
@@ -140,10 +158,9 @@ impl Streams {
 
     /// Notes that a stream may have something to send.
     pub(super) fn touch(&mut self, key: StreamKey) {
-        if let Some(line) = self.lines.get_mut(&key)
-            && !line.listed
-            && line.stream.as_ref().is_some_and(|stream| stream.waiting() > 0)
-        {
+        let Some(line) = self.lines.get_mut(&key) else { return };
+        line.weigh(&mut self.waiting);
+        if !line.listed && line.waiting > 0 {
             line.listed = true;
             self.sending.push_back(key);
         }
@@ -155,9 +172,19 @@ impl Streams {
         key: StreamKey,
         send: impl FnOnce(&mut Stream) -> Result<T, SendError>,
     ) -> Result<T, SendError> {
-        let sent = send(self.get(key).ok_or(SendError::NotOpen)?);
+        let share = MEMORY.saturating_sub(self.waiting) / SHARE;
+        let stream = self.get(key).ok_or(SendError::NotOpen)?;
+        stream.limit(share);
+        let sent = send(stream);
         self.touch(key);
         sent
+    }
+
+    fn output(&mut self, key: StreamKey, now: Instant) -> Option<Bytes> {
+        let line = self.lines.get_mut(&key)?;
+        let batch = line.stream.as_mut()?.poll_output(now);
+        line.weigh(&mut self.waiting);
+        batch
     }
 
     /// Does something to a stream. A peer that breaks the rules, or does not read, loses it.
@@ -173,6 +200,7 @@ impl Streams {
     /// Ends a stream in good order, unless there was a fault.
     pub(super) fn close(&mut self, key: StreamKey) {
         let Some(line) = self.lines.remove(&key) else { return };
+        self.waiting -= line.waiting;
         let order = match line {
             Line { stream: Some(mut stream), fault: None, .. } => {
                 stream.close();
@@ -266,7 +294,8 @@ impl Engine {
 
     /// The next batch of bytes for a stream.
     pub fn stream_output(&mut self, key: StreamKey) -> Option<Bytes> {
-        self.masque.as_mut()?.streams.get(key)?.poll_output()
+        let masque = self.masque.as_mut()?;
+        masque.streams.output(key, masque.now)
     }
 
     fn streams_broken(&mut self, now: Instant) {

@@ -31,7 +31,7 @@ fn pair(settings: StreamSettings) -> (Stream, Stream) {
 
 fn carry(from: &mut Stream, to: &mut Stream) -> usize {
     let mut batches = 0;
-    while let Some(batch) = from.poll_output() {
+    while let Some(batch) = from.poll_output(Instant::now()) {
         to.handle_bytes(&batch, Instant::now()).unwrap();
         batches += 1;
     }
@@ -45,8 +45,8 @@ fn d17_what_waits_leaves_as_one_batch_and_is_taken_without_a_copy() {
     for packet in &sent {
         client.send(&mut packet.clone(), Origin::Local).unwrap();
     }
-    let batch = client.poll_output().unwrap();
-    assert!(client.poll_output().is_none());
+    let batch = client.poll_output(Instant::now()).unwrap();
+    assert!(client.poll_output(Instant::now()).is_none());
     gateway.handle_bytes(&batch, Instant::now()).unwrap();
     let got: Vec<_> = std::iter::from_fn(|| gateway.poll_packet()).collect();
     assert_eq!(got, sent);
@@ -61,7 +61,7 @@ fn d8_packets_in_capsules_cut_anywhere_come_out_whole() {
         for packet in &sent {
             client.send(&mut packet.clone(), Origin::Local).unwrap();
         }
-        let batch = client.poll_output().unwrap();
+        let batch = client.poll_output(Instant::now()).unwrap();
         for piece in batch.chunks(size) {
             gateway.handle_bytes(&Bytes::copy_from_slice(piece), Instant::now()).unwrap();
         }
@@ -124,4 +124,48 @@ fn d14_the_other_end_is_told_of_what_is_refused() {
     carry(&mut client, &mut gateway);
     assert_eq!(gateway.poll_packet(), None);
     assert_eq!(gateway.counters().refused, 1);
+}
+
+#[test]
+fn a_path_that_stands_still_loses_nothing_for_as_long_as_its_patience() {
+    let settings = StreamSettings { queue: 4000, patience: Duration::from_millis(400), ..StreamSettings::default() };
+    let (mut client, _) = pair(settings);
+    let one = packet("10.0.0.1", "203.0.113.1", 1000);
+    let send = |client: &mut Stream| client.send(&mut one.clone(), Origin::Local);
+    let start = Instant::now();
+    // A second of 500 packets, then nothing leaves.
+    for n in 0..500 {
+        send(&mut client).unwrap();
+        assert!(client.poll_output(start + Duration::from_millis(2) * n).is_some());
+    }
+    client.narrow(true);
+    let kept = (0..1000).take_while(|_| send(&mut client).is_ok()).count();
+    assert!((195..=200).contains(&kept), "{kept} packets of 0.4 s");
+    // What leaves leaves in order, in batches that are full.
+    let batches: Vec<_> = std::iter::from_fn(|| client.poll_output(start + Duration::from_millis(1500))).collect();
+    assert!(batches.len() <= 5, "{} batches", batches.len());
+    // Its share of memory is a limit too, but never below what may always wait.
+    client.limit(0);
+    assert_eq!((0..1000).take_while(|_| send(&mut client).is_ok()).count(), 3);
+    // After a long silence nobody knows what the path carries.
+    while client.poll_output(start + Duration::from_secs(60)).is_some() {}
+    client.limit(usize::MAX);
+    assert!((0..1000).take_while(|_| send(&mut client).is_ok()).count() < 10);
+}
+
+#[test]
+fn what_leaves_is_what_was_put_in() {
+    let (mut client, mut gateway) = pair(StreamSettings::default());
+    let sent: Vec<_> = (0..900).map(|n| packet("10.0.0.1", "203.0.113.1", n % 1400)).collect();
+    for some in sent.chunks(7) {
+        for packet in some {
+            client.send(&mut packet.clone(), Origin::Local).unwrap();
+        }
+        if some[0].len().is_multiple_of(3) {
+            carry(&mut client, &mut gateway);
+        }
+    }
+    gateway.handle_bytes(&client.take_output(), Instant::now()).unwrap();
+    assert_eq!(client.waiting(), 0);
+    assert_eq!(std::iter::from_fn(|| gateway.poll_packet()).collect::<Vec<_>>(), sent);
 }
