@@ -183,6 +183,12 @@ impl Engine {
         let previous_id = previous.as_ref().map(|generation| generation.id);
         let previous_rules = previous.as_ref().map(|generation| Arc::clone(&generation.policy));
         if let Some(mut old) = previous {
+            let path = |generation: &mut Generation| generation.transport.masque().and_then(|tunnel| tunnel.path);
+            if let (Some(masque), Some(former), Some(next)) =
+                (&mut self.masque, path(&mut old), peer.active.as_deref_mut().and_then(path))
+            {
+                masque.succeed(former, next, now);
+            }
             let length = (rtt.max(old.rtt) * 3).clamp(DRAIN_MIN, DRAIN_MAX);
             old.marker = None;
             old.drain = Some(Drain { since: now, until: now + length, limit: None });

@@ -190,6 +190,17 @@ impl Stream {
         self.narrow = narrow;
     }
 
+    /// Bytes per second that left lately.
+    #[must_use]
+    pub fn carried(&self) -> u64 {
+        self.out.carried()
+    }
+
+    /// Takes it that the path carries so many bytes per second, as it did for the stream whose place this one takes.
+    pub fn expect(&mut self, carried: u64, now: Instant) {
+        self.out.expect(carried, now);
+    }
+
     /// Limits what may wait to this many bytes, but not below [`StreamSettings::queue`]: its share of the memory there is.
     pub fn limit(&mut self, bytes: usize) {
         self.share = bytes;

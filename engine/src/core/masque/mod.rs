@@ -124,6 +124,13 @@ impl Masque {
         }
     }
 
+    /// A generation's path takes the place of another's at the same peer.
+    pub(super) fn succeed(&mut self, former: Path, next: Path, now: Instant) {
+        if let (Path::Stream(former), Path::Stream(next)) = (former, next) {
+            self.streams.succeed(former, next, now);
+        }
+    }
+
     /// A generation ends: its connections are closed, and its client is awaited no longer.
     pub(super) fn end(&mut self, generation: &mut Generation) {
         let Transport::Masque(tunnel) = &mut generation.transport else { return };

@@ -180,6 +180,14 @@ impl Streams {
         sent
     }
 
+    /// A stream takes the place of another.
+    pub(super) fn succeed(&mut self, former: StreamKey, next: StreamKey, now: Instant) {
+        let carried = self.get(former).map(|former| former.carried());
+        if let (Some(next), Some(carried)) = (self.get(next), carried) {
+            next.expect(carried, now);
+        }
+    }
+
     fn output(&mut self, key: StreamKey, now: Instant) -> Option<Bytes> {
         let line = self.lines.get_mut(&key)?;
         let batch = line.stream.as_mut()?.poll_output(now);

@@ -64,10 +64,19 @@ impl Queue {
         self.waiting
     }
 
-    /// Bytes that left in `time`, by the better of the last two spans.
+    /// Bytes per second that left, by the better of the last two spans.
+    pub(super) fn carried(&self) -> u64 {
+        self.carried.now.max(self.carried.before)
+    }
+
+    pub(super) fn expect(&mut self, carried: u64, now: Instant) {
+        self.carried = Carried { since: now, now: 0, before: carried };
+    }
+
+    /// Bytes that leave in `time` if the path goes on as it did.
     pub(super) fn carries_in(&self, time: Duration) -> usize {
-        let best = u128::from(self.carried.now.max(self.carried.before));
-        usize::try_from(best * time.as_millis() / SPAN.as_millis()).unwrap_or(usize::MAX)
+        let bytes = u128::from(self.carried()) * time.as_millis() / SPAN.as_millis();
+        usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 }
 

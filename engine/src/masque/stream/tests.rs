@@ -147,6 +147,11 @@ fn a_path_that_stands_still_loses_nothing_for_as_long_as_its_patience() {
     // Its share of memory is a limit too, but never below what may always wait.
     client.limit(0);
     assert_eq!((0..1000).take_while(|_| send(&mut client).is_ok()).count(), 3);
+    // Whoever takes its place knows what it carried.
+    let (mut next, _) = pair(settings);
+    next.expect(client.carried(), start);
+    next.narrow(true);
+    assert!((0..1000).take_while(|_| send(&mut next).is_ok()).count() > 190);
     // After a long silence nobody knows what the path carries.
     while client.poll_output(start + Duration::from_secs(60)).is_some() {}
     client.limit(usize::MAX);
