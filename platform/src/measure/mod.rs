@@ -1,4 +1,5 @@
 //! A UDP socket for measuring: batches in both directions, and the kernel's own arrival time of every datagram.
+//! [`usage`]: what a process holds.
 //!
 //! It knows nothing of the engine: what measures a tunnel must not be made of its parts.
 
@@ -8,6 +9,8 @@ mod imp;
 #[cfg(not(target_os = "linux"))]
 #[path = "portable.rs"]
 mod imp;
+
+pub mod usage;
 
 use std::{
     io,

@@ -75,16 +75,25 @@ pub enum Ended {
     },
 }
 
-/// Runs this program again with `arguments`, confined to fresh namespaces, and waits for its end. A Ctrl-C, hang-up or
-/// termination of this process ends the other first.
+/// What a Ctrl-C, hang-up or termination of the waiting process does to the confined one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnSignal {
+    /// Ends it at once.
+    End,
+    /// Asks it to come to an end ([`Link::asked_to_end`]); a second signal ends it at once.
+    Ask,
+}
+
+/// Runs this program again with `arguments`, confined to fresh namespaces, and waits for its end. `on_signal` says what
+/// becomes of it when this process is interrupted.
 ///
 /// Call it from the main thread of a process that starts no other thread: the kernel arms the death of the caller's
 /// thread, and refuses new threads afterwards.
 ///
 /// # Errors
 /// The kernel refuses the namespace or the second run.
-pub fn confine(arguments: &[OsString]) -> Result<Ended, SandboxError> {
-    imp::confine(arguments)
+pub fn confine(arguments: &[OsString], on_signal: OnSignal) -> Result<Ended, SandboxError> {
+    imp::confine(arguments, on_signal)
 }
 
 /// The confined process's line to the one that waits for it.
@@ -98,6 +107,12 @@ impl Link {
     /// The other end is gone.
     pub fn report(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.0.report(bytes)
+    }
+
+    /// The waiting process was interrupted, and wants this one to come to an end. Does not wait.
+    #[must_use]
+    pub fn asked_to_end(&self) -> bool {
+        self.0.asked_to_end()
     }
 }
 
@@ -191,6 +206,28 @@ pub struct End<'a> {
 /// The kernel refuses a request.
 pub fn cable(a: &End<'_>, b: &End<'_>) -> Result<(), SandboxError> {
     imp::cable(a, b)
+}
+
+/// Sends what `end` sends to `other` along their [`cable`] astray, or no longer: neither of them is told.
+///
+/// # Errors
+/// The kernel refuses a request.
+pub fn mislead(end: &End<'_>, other: &End<'_>, astray: bool) -> Result<(), SandboxError> {
+    imp::mislead(end, other, astray)
+}
+
+/// Takes the address `old` from `interface` and gives it `new` instead, both with their prefix length. The interface stays
+/// up, and routes through it stay, too.
+///
+/// # Errors
+/// The kernel refuses a request.
+pub fn readdress(
+    namespace: &Namespace,
+    interface: &str,
+    old: (IpAddr, u8),
+    new: (IpAddr, u8),
+) -> Result<(), SandboxError> {
+    imp::readdress(namespace, interface, old, new)
 }
 
 /// Adds a route to `destination`/`prefix` by way of `gateway` in `namespace`.

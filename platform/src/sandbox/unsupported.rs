@@ -1,13 +1,13 @@
 //! Systems without namespaces.
 
-use super::{End, Ended, SandboxError};
+use super::{End, Ended, OnSignal, SandboxError};
 use std::{ffi::OsString, io, net::IpAddr};
 
 pub(super) fn missing() -> Vec<String> {
     vec![SandboxError::Unsupported.to_string()]
 }
 
-pub(super) fn confine(_arguments: &[OsString]) -> Result<Ended, SandboxError> {
+pub(super) fn confine(_arguments: &[OsString], _on_signal: OnSignal) -> Result<Ended, SandboxError> {
     Err(SandboxError::Unsupported)
 }
 
@@ -24,6 +24,10 @@ pub(super) enum Link {}
 
 impl Link {
     pub(super) fn report(&mut self, _bytes: &[u8]) -> io::Result<()> {
+        match *self {}
+    }
+
+    pub(super) fn asked_to_end(&self) -> bool {
         match *self {}
     }
 }
@@ -53,5 +57,13 @@ pub(super) fn cable(_a: &End<'_>, _b: &End<'_>) -> Result<(), SandboxError> {
 }
 
 pub(super) fn route(_: &super::Namespace, _: IpAddr, _: u8, _: IpAddr) -> Result<(), SandboxError> {
+    Err(SandboxError::Unsupported)
+}
+
+pub(super) fn mislead(_end: &End<'_>, _other: &End<'_>, _astray: bool) -> Result<(), SandboxError> {
+    Err(SandboxError::Unsupported)
+}
+
+pub(super) fn readdress(_: &super::Namespace, _: &str, _: (IpAddr, u8), _: (IpAddr, u8)) -> Result<(), SandboxError> {
     Err(SandboxError::Unsupported)
 }

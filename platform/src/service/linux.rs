@@ -1,4 +1,5 @@
-use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 use std::{fs::File, io};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -17,6 +18,11 @@ pub(super) async fn terminated() {
 pub(super) fn begin_session() -> io::Result<()> {
     setsid()?;
     Ok(())
+}
+
+pub(super) fn freeze(pid: u32, frozen: bool) -> io::Result<()> {
+    let pid = i32::try_from(pid).map_err(io::Error::other)?;
+    Ok(kill(Pid::from_raw(pid), if frozen { Signal::SIGSTOP } else { Signal::SIGCONT })?)
 }
 
 pub(super) fn silence(errors: bool) -> io::Result<()> {

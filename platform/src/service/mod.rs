@@ -21,6 +21,14 @@ pub fn begin_session() -> io::Result<()> {
     imp::begin_session()
 }
 
+/// Lets process `pid` stand still, as in a machine that sleeps, or go on.
+///
+/// # Errors
+/// There is no such process, it is somebody else's, or the system cannot.
+pub fn freeze(pid: u32, frozen: bool) -> io::Result<()> {
+    imp::freeze(pid, frozen)
+}
+
 /// Gives up the standard streams: input and output, and with `errors` the error stream as well, lead nowhere from now on.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! The two processes of a sandbox: the one outside that waits, the one inside that is process 1.
 
 use super::{SandboxError, step};
-use crate::sandbox::Ended;
+use crate::sandbox::{Ended, OnSignal};
 use nix::{
     mount::{MsFlags, mount},
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -10,6 +10,7 @@ use nix::{
         prctl,
         signal::{SigSet, Signal},
         signalfd::{SfdFlags, SignalFd},
+        socket::{MsgFlags, recv},
     },
     unistd::getpid,
 };
@@ -18,7 +19,7 @@ use std::{
     fs,
     io::{self, Read, Write},
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::{AsFd, AsRawFd, OwnedFd},
         unix::{
             net::UnixStream,
             process::{CommandExt, ExitStatusExt},
@@ -30,6 +31,8 @@ use std::{
 
 /// Said by the inner process once the kernel is armed, and answered by the outer one while it lives.
 const HANDSHAKE: u8 = b'v';
+/// Said by the outer process when it wants the inner one to come to an end.
+const END: u8 = b'e';
 
 /// Capabilities that the sandbox needs: bit (capability.h) and name.
 const CAPABILITIES: [(u32, &str, &str); 3] = [
@@ -62,7 +65,7 @@ pub(in crate::sandbox) fn missing() -> Vec<String> {
     missing
 }
 
-pub(in crate::sandbox) fn confine(arguments: &[OsString]) -> Result<Ended, SandboxError> {
+pub(in crate::sandbox) fn confine(arguments: &[OsString], on_signal: OnSignal) -> Result<Ended, SandboxError> {
     let mut signals = SigSet::empty();
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT] {
         signals.add(signal);
@@ -78,7 +81,7 @@ pub(in crate::sandbox) fn confine(arguments: &[OsString]) -> Result<Ended, Sandb
     let mut child = step("start the confined process", command.spawn())?;
     drop(command);
 
-    let outcome = attend(&mut child, &mut ours, &signals);
+    let outcome = attend(&mut child, &mut ours, &signals, on_signal);
     if !matches!(outcome, Ok(Ended::Exited { .. })) {
         // Its death takes the namespace's other processes along; the wait ends when the last one is gone.
         let _ = child.kill();
@@ -88,7 +91,7 @@ pub(in crate::sandbox) fn confine(arguments: &[OsString]) -> Result<Ended, Sandb
 }
 
 /// Answers the handshake, collects the report, and watches for signals until the child ends.
-fn attend(child: &mut Child, link: &mut UnixStream, signals: &SignalFd) -> io::Result<Ended> {
+fn attend(child: &mut Child, link: &mut UnixStream, signals: &SignalFd, mut on_signal: OnSignal) -> io::Result<Ended> {
     let mut report = Vec::new();
     let mut greeted = false;
     let mut buffer = vec![0; 65_536];
@@ -101,6 +104,10 @@ fn attend(child: &mut Child, link: &mut UnixStream, signals: &SignalFd) -> io::R
         let signalled = ready[1].any().unwrap_or(false);
         let spoken = ready[0].any().unwrap_or(false);
         if signalled && let Some(info) = signals.read_signal()? {
+            if std::mem::replace(&mut on_signal, OnSignal::End) == OnSignal::Ask {
+                link.write_all(&[END])?;
+                continue;
+            }
             return Ok(Ended::Interrupted { signal: i32::try_from(info.ssi_signo).unwrap_or(libc::SIGTERM) });
         }
         if spoken {
@@ -127,6 +134,11 @@ pub(in crate::sandbox) struct Link(UnixStream);
 impl Link {
     pub(in crate::sandbox) fn report(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.0.write_all(bytes)
+    }
+
+    pub(in crate::sandbox) fn asked_to_end(&self) -> bool {
+        // A parent that is gone asks as well.
+        recv(self.0.as_raw_fd(), &mut [0], MsgFlags::MSG_DONTWAIT).is_ok()
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{SandboxError, host};
 use crate::sandbox::{End, Namespace};
 use nix::net::if_::if_nametoindex;
-use rtnetlink::{Handle, LinkUnspec, LinkVeth, RouteMessageBuilder, new_connection};
+use rtnetlink::{AddressMessageBuilder, Handle, LinkUnspec, LinkVeth, RouteMessageBuilder, new_connection};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Name of a cable's far end until it is plugged in.
@@ -85,6 +85,48 @@ fn hardware_address(end: &End<'_>) -> [u8; 6] {
         None => [0; 4],
     };
     [0x02, 0, last[0], last[1], last[2], last[3]]
+}
+
+pub(in crate::sandbox) fn mislead(end: &End<'_>, other: &End<'_>, astray: bool) -> Result<(), SandboxError> {
+    let interface = end.interface.to_owned();
+    let neighbours: Vec<_> = other.addresses.iter().map(|(address, _)| *address).collect();
+    let mut theirs = hardware_address(other);
+    if astray {
+        // Still a locally administered one, and nobody's.
+        theirs[1] ^= 0xff;
+    }
+    netlink(&end.namespace.0, "tell an interface its neighbour", async move |handle| {
+        let index = index(&interface)?;
+        for neighbour in neighbours {
+            handle.neighbours().add(index, neighbour).link_layer_address(&theirs).replace().execute().await?;
+        }
+        Ok(())
+    })
+}
+
+pub(in crate::sandbox) fn readdress(
+    namespace: &Namespace,
+    interface: &str,
+    old: (IpAddr, u8),
+    new: (IpAddr, u8),
+) -> Result<(), SandboxError> {
+    let interface = interface.to_owned();
+    netlink(&namespace.0, "move an interface to another address", async move |handle| {
+        // Without this, the kernel takes the new one away with the old one, as its secondary.
+        let promote = std::fs::write("/proc/sys/net/ipv4/conf/all/promote_secondaries", "1");
+        promote.map_err(|error| rtnetlink::Error::NamespaceError(format!("promote_secondaries: {error}")))?;
+        let index = index(&interface)?;
+        handle.address().add(index, new.0, new.1).execute().await?;
+        let gone = match old {
+            (IpAddr::V4(address), prefix) => {
+                AddressMessageBuilder::<Ipv4Addr>::new().index(index).address(address, prefix).build()
+            }
+            (IpAddr::V6(address), prefix) => {
+                AddressMessageBuilder::<Ipv6Addr>::new().index(index).address(address, prefix).build()
+            }
+        };
+        handle.address().del(gone).execute().await
+    })
 }
 
 pub(in crate::sandbox) fn route(

@@ -6,7 +6,7 @@ mod link;
 
 pub(super) use confine::{Link, confine, missing, settle, small_disk};
 pub(super) use host::Namespace;
-pub(super) use link::{cable, route};
+pub(super) use link::{cable, mislead, readdress, route};
 
 use super::SandboxError;
 use std::io;
