@@ -62,7 +62,7 @@ fn scenes() -> Vec<Scene> {
 
 /// Runs itself in a sandbox.
 pub(crate) fn run() -> ExitCode {
-    match sandbox::confine(&[OsString::from("paths-inside")]) {
+    match sandbox::confine(&[OsString::from("paths-inside")], sandbox::OnSignal::End) {
         Ok(Ended::Exited { code, .. }) => ExitCode::from(code),
         Ok(Ended::Interrupted { .. }) => ExitCode::FAILURE,
         Err(error) => failed(&error),

@@ -14,5 +14,7 @@ pub mod mdm;
 pub mod registration;
 pub mod rules;
 pub mod secret;
+pub mod soak;
 mod splitmix;
 pub mod wireguard;
+mod world;

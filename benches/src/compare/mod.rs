@@ -53,7 +53,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
         Err(text) => return cannot_begin(&text),
     };
     let Ok(words) = serde_json::to_string(&job) else { return cannot_begin("the job has no JSON") };
-    match sandbox::confine(&[OsString::from("compare-inside"), words.into()]) {
+    match sandbox::confine(&[OsString::from("compare-inside"), words.into()], sandbox::OnSignal::End) {
         Ok(Ended::Exited { code, .. }) => ExitCode::from(code),
         Ok(Ended::Interrupted { signal }) => {
             eprintln!("\ncompare: interrupted; its processes, namespaces and devices are gone");

@@ -6,6 +6,7 @@
 mod client;
 mod failure;
 mod gateway;
+mod inside;
 mod masque;
 mod print;
 mod service;
@@ -44,6 +45,8 @@ enum Verb {
     Masque(masque::MasqueVerb),
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(crate::demo::Options),
+    #[command(after_help = crate::soak::EXAMPLES)]
+    Soak(crate::soak::Options),
 }
 
 const DEMO_EXAMPLES: &str = "Examples:
@@ -57,7 +60,7 @@ Exit codes: 0 every check holds, 1 one does not, 2 the demo could not begin.";
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments = wireguard::by_link(std::env::args_os().collect());
-    if let Some(code) = crate::demo::intercept(&arguments) {
+    if let Some(code) = inside::intercept(&arguments) {
         return code;
     }
     let Cli { verb } = match Cli::try_parse_from(&arguments) {
@@ -75,6 +78,7 @@ pub fn main() -> ExitCode {
         Verb::Wireguard(options) => wireguard::run_verb(&options),
         Verb::Masque(verb) => masque::run_verb(verb),
         Verb::Demo(options) => crate::demo::run(&options),
+        Verb::Soak(options) => crate::soak::run(&options),
     }
 }
 

@@ -74,6 +74,8 @@ pub async fn run(options: Options, announce: impl FnOnce(&Facts)) -> Result<(), 
         ..EngineConfig::new(super::enrol::fresh_key()?, Seed::new(random()?), SystemTime::now())
     };
     let engine = Engine::new(config, Instant::now());
+    // Elsewhere the process is somebody else's, and what ends it is theirs to say.
+    let own_process = matches!(options.data_plane, DataPlane::Kernel);
     let (handle, events, network, names) = match options.data_plane {
         DataPlane::Kernel => {
             let tun = Tun::open(&TunConfig { mtu: u32::from(options.mtu), ..TunConfig::new(&options.interface) })?;
@@ -117,13 +119,15 @@ pub async fn run(options: Options, announce: impl FnOnce(&Facts)) -> Result<(), 
     let (touched, path) = (inputs.clone(), file_beside(&options.mdm));
     tokio::spawn(async move { watch(&path, || touched.send(Input::EmergencyTouched).is_ok()).await });
     let stop = inputs.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            () = service::terminated() => {}
-        }
-        let _ = stop.send(Input::Stop);
-    });
+    if own_process {
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                () = service::terminated() => {}
+            }
+            let _ = stop.send(Input::Stop);
+        });
+    }
 
     let device = Device { key, facts: device_facts() };
     tracing::info!(device = device.key.device_id(), control = %options.control.display(), "the daemon runs");

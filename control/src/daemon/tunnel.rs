@@ -12,7 +12,7 @@ use vestibule_engine::{
 use vestibule_platform::runtime::{Handle, Stopped};
 
 /// The gateway, the one peer of a device's engine.
-pub(super) const GATEWAY: PeerId = PeerId(1);
+pub(crate) const GATEWAY: PeerId = PeerId(1);
 /// How long a commit may wait for a place to drain. The longest drain takes 10 s.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(12);
 /// Draws of a receiver index before giving up; with 6 generations one collides once in 2.8 million times.

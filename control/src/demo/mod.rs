@@ -1,31 +1,16 @@
 //! `vestibule demo`: the whole walk on one machine, with real packets, and a verdict.
 //!
-//! Three network namespaces (device, gateway, intranet) stand in a [`sandbox`] that the
-//! kernel takes away with its first process. The gateway and the device daemon run in their own processes; the load is
-//! made and measured by [hosts](host) that use kernel sockets alone.
+//! It is played in a [world](crate::world) of kernels, inside a [`sandbox`], or of memory.
 
-mod admin;
-mod browser;
-mod device;
-mod drops;
-mod gateway;
-pub mod host;
-mod hosts;
-mod kernel;
-mod load;
 mod options;
-mod probe;
-mod scene;
 mod script;
-mod stage;
 mod timeline;
-mod userspace;
 mod verdict;
 
+pub use crate::world::Transport;
 pub use options::Options;
 
 use crate::causes::chain;
-use clap::{Parser, Subcommand};
 use std::{
     ffi::OsString,
     fs,
@@ -33,47 +18,10 @@ use std::{
     path::Path,
     process::ExitCode,
 };
-use vestibule_platform::sandbox::{self, Ended};
+use vestibule_platform::sandbox::{self, Ended, OnSignal};
 
 /// Exit status when the demo could not begin.
 const CANNOT_BEGIN: u8 = 2;
-
-/// The verbs that the demo starts its own processes with.
-#[derive(Debug, Parser)]
-#[command(name = "vestibule", disable_help_subcommand = true)]
-struct Hidden {
-    #[command(subcommand)]
-    verb: HiddenVerb,
-}
-
-#[derive(Debug, Subcommand)]
-enum HiddenVerb {
-    /// The demo inside its sandbox.
-    DemoInside(Options),
-    /// One of the demo's hosts.
-    DemoHost {
-        #[command(subcommand)]
-        role: host::Role,
-    },
-}
-
-/// Runs the verbs `demo-inside` and `demo-host`, which are for the demo itself and not part of the command line.
-/// `None` when the arguments are something else. To be called before any thread starts.
-#[must_use]
-pub fn intercept(arguments: &[OsString]) -> Option<ExitCode> {
-    let verb = arguments.get(1)?.to_str()?;
-    if verb != "demo-inside" && verb != "demo-host" {
-        return None;
-    }
-    Some(match Hidden::try_parse_from(arguments) {
-        Ok(Hidden { verb: HiddenVerb::DemoInside(options) }) => inside(&options),
-        Ok(Hidden { verb: HiddenVerb::DemoHost { role } }) => host::run(role),
-        Err(error) => {
-            let _ = error.print();
-            ExitCode::from(CANNOT_BEGIN)
-        }
-    })
-}
 
 /// Runs the demo. To be called before any thread starts.
 #[must_use]
@@ -98,7 +46,7 @@ pub fn run(options: &Options) -> ExitCode {
     }
     let mut arguments = vec![OsString::from("demo-inside")];
     arguments.extend(options.arguments());
-    match sandbox::confine(&arguments) {
+    match sandbox::confine(&arguments, OnSignal::End) {
         Ok(Ended::Exited { code, report }) => finish(options, code, &report),
         Ok(Ended::Interrupted { signal }) => {
             eprintln!("\nvestibule demo: interrupted; its processes, namespaces and devices are gone");
@@ -146,8 +94,8 @@ fn write_json(path: &Path, report: &[u8]) -> io::Result<()> {
     fs::rename(&partial, path)
 }
 
-/// The demo's first process in the sandbox.
-fn inside(options: &Options) -> ExitCode {
+/// The demo's first process in the sandbox. To be called before any thread starts.
+pub(crate) fn inside(options: &Options) -> ExitCode {
     let mut link = match sandbox::settle() {
         Ok(link) => link,
         Err(error) => {

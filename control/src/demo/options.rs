@@ -1,6 +1,6 @@
 //! What the demo is asked to do.
 
-use crate::daemon::HttpVersions;
+use crate::world::Transport;
 use std::{ffi::OsString, path::PathBuf};
 
 /// Shows the whole walk on this machine and checks that nothing is lost.
@@ -51,51 +51,6 @@ pub struct Options {
     /// With --cost: megabytes of each load.
     #[arg(long, hide = true, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub megabytes: u32,
-}
-
-/// What tunnels travel over.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Transport {
-    /// WireGuard.
-    #[default]
-    Wireguard,
-    /// MASQUE: CONNECT-IP over HTTP/3.
-    Masque,
-    /// The same over HTTP/2.
-    H2,
-}
-
-impl Transport {
-    /// As the command line calls it.
-    fn name(self) -> &'static str {
-        match self {
-            Self::Wireguard => "wireguard",
-            Self::Masque => "masque",
-            Self::H2 => "h2",
-        }
-    }
-
-    /// As profiles call it.
-    pub(super) fn protocol(self) -> &'static str {
-        match self {
-            Self::Wireguard => "wireguard",
-            Self::Masque | Self::H2 => "masque",
-        }
-    }
-
-    /// True when tunnels travel in datagrams.
-    pub(super) fn uses_udp(self) -> bool {
-        self != Self::H2
-    }
-
-    /// Which versions of HTTP the device may use.
-    pub(super) fn http(self) -> HttpVersions {
-        match self {
-            Self::Wireguard => HttpVersions::Auto,
-            Self::Masque => HttpVersions::Three,
-            Self::H2 => HttpVersions::Two,
-        }
-    }
 }
 
 impl Options {

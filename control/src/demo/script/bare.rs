@@ -1,15 +1,14 @@
 //! The instruments alone: the same load over plain cables. What they lose here is not the tunnel's.
 
 use super::{
-    super::{
-        load::Load,
-        options::Options,
-        scene::{Amount, SceneError, Traffic},
-        stage::{DEVICE, GATEWAY, Stage},
-        timeline::Timeline,
-        verdict::Verdict,
-    },
-    Stopped, judge,
+    super::{options::Options, timeline::Timeline, verdict::Verdict},
+    judge,
+};
+use crate::world::{
+    INNER, Stopped,
+    load::Load,
+    scene::{Amount, SceneError, Traffic},
+    stage::{DEVICE, GATEWAY, INSIDE, Stage},
 };
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -22,11 +21,11 @@ use vestibule_platform::sandbox;
 pub(super) fn run(options: &Options, timeline: &Timeline, verdict: &mut Verdict) -> Result<(), Stopped> {
     timeline.chapter("The instruments alone");
     let underlay = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 0));
-    let stage = Rc::new(Stage::build(super::INNER).map_err(SceneError::from)?);
-    sandbox::route(&stage.intranet, underlay, 24, super::super::stage::INSIDE).map_err(SceneError::from)?;
+    let stage = Rc::new(Stage::build(INNER).map_err(SceneError::from)?);
+    sandbox::route(&stage.intranet, underlay, 24, INSIDE).map_err(SceneError::from)?;
     sandbox::route(&stage.device, IpAddr::V4(Ipv4Addr::new(10, 20, 0, 0)), 24, GATEWAY).map_err(SceneError::from)?;
     timeline.note("three hosts stand, joined by plain cables");
-    let amount = Amount { rate: options.rate, tcp_rate: options.tcp_rate, mtu: 1420 };
+    let amount = Amount { rate: options.rate, tcp_rate: options.tcp_rate, mtu: 1420, plant: false };
     let mut load = Box::new(Load::start(&stage, DEVICE, amount, 0).map_err(SceneError::from)?);
     timeline.note("load runs");
     quiet(&mut *load, options.control)?;

@@ -1,23 +1,18 @@
 //! What rules and swaps cost: the same bulk load through a gateway and a device with many rules and an identity swap
 //! every so often, and through another pair with neither. Played by `vestibule demo --cost`, for `compare --product`.
 
-use super::{
-    super::{
-        browser::Login,
-        device::{Device, Paths},
-        hosts::{Host, Service},
-        kernel::Kernel,
-        options::{Options, Transport},
-        scene::{Scene, SceneError},
-        stage::{DIRECTORY, Stage},
-        timeline::Timeline,
-        verdict::Verdict,
-    },
-    Stopped,
+use super::super::{options::Options, timeline::Timeline, verdict::Verdict};
+use crate::world::{
+    INNER, Stopped, Transport,
+    admin::Admin,
+    device::{Device, Paths},
+    hosts::Host,
+    kernel::Kernel,
+    scene::{Scene, SceneError},
     setup::{self, BOB, NON_IDENTITY, RULES},
-    take_seat,
+    stage::{DIRECTORY, Stage},
+    swaps::sign_in,
 };
-use crate::demo::admin::Admin;
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::json;
@@ -26,6 +21,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use vestibule_platform::measure::usage;
 
 /// Longest wait for a step.
 const STEP: Duration = Duration::from_secs(15);
@@ -33,8 +29,6 @@ const STEP: Duration = Duration::from_secs(15);
 const PORT: u16 = 5001;
 /// How often the end of a load is looked for.
 const LOOK: Duration = Duration::from_millis(5);
-/// Linux tells programs CPU time in hundredths of a second, whatever its own clock is.
-const USER_HZ: f64 = 100.0;
 /// First swaps and first rules come with a cold cache; they are not measured.
 const WARM_UP_MEGABYTES: u32 = 100;
 
@@ -136,11 +130,11 @@ struct Ends {
 impl Ends {
     /// Starts both with so many rules, and registers a user whose log-on is a swap from then on.
     fn start(name: &str, rules: u32, transport: Transport) -> Result<Self, Stopped> {
-        let room = PathBuf::from(format!("/run/vestibule-demo-{name}"));
-        let stage = Stage::build_in(room, super::INNER).map_err(SceneError::from)?;
+        let room = PathBuf::from(format!("/run/vestibule-world-{name}"));
+        let stage = Stage::build_in(room, INNER).map_err(SceneError::from)?;
         let paths = Paths::below(&stage.room, transport);
         let mut kernel = Kernel::start(stage)?;
-        let (gateway, admin) = take_seat(&kernel)?;
+        let (gateway, admin) = kernel.seat()?;
         let token = setup::organisation(&admin, transport)?;
         // Before the device comes: it would be told of each.
         add_rules(&admin, rules)?;
@@ -150,9 +144,7 @@ impl Ends {
         device.until_identity(NON_IDENTITY, STEP)?;
         device.session(&format!("logon {} 1", BOB.user))?;
         let prompted = device.until("a sign-in prompt", STEP, |status| status.auth_url.is_some())?;
-        let Some(address) = prompted.auth_url else { return Err(Stopped::Missing("sign-in address")) };
-        let (email, password) = (BOB.email.to_owned(), BOB.password.to_owned());
-        kernel.sign_in(Login { address, email, password, pin: gateway.certificate_sha256 })?;
+        sign_in(&kernel, &gateway, &prompted, &BOB)?;
         device.until_identity(BOB.email, STEP)?;
 
         let host = |namespace, side: &str| {
@@ -168,7 +160,7 @@ impl Ends {
     /// Sends `megabytes`, with a swap every `spacing` if any.
     fn load(&mut self, megabytes: u32, spacing: Option<Duration>) -> Result<Cost, Stopped> {
         let bytes = u64::from(megabytes) * 1_000_000;
-        let (swaps, ticks) = (self.kernel.wire()?.initiations, self.ticks());
+        let (swaps, cpu) = (self.kernel.wire()?.initiations, self.cpu());
         let command = format!("send {bytes}");
         self.source.tell(&command).map_err(SceneError::from)?;
         let mut next = Instant::now();
@@ -180,7 +172,7 @@ impl Ends {
             thread::sleep(LOOK);
         }
         let sent: Sent = self.source.answer(&command).map_err(SceneError::from)?;
-        let cpu_seconds = (self.ticks() - ticks) as f64 / USER_HZ;
+        let cpu_seconds = (self.cpu() - cpu).as_secs_f64();
         if sent.arrived != bytes {
             return Err(
                 SceneError::from(std::io::Error::other(format!("{} of {bytes} bytes arrived", sent.arrived))).into()
@@ -202,8 +194,10 @@ impl Ends {
         Ok(self.device.session(&event)?)
     }
 
-    fn ticks(&self) -> u64 {
-        self.kernel.services().map(Service::cpu_ticks).sum()
+    /// Processor time of gateway and daemon so far.
+    fn cpu(&self) -> Duration {
+        let used = |(_, pid)| usage::of(pid).map(|usage| usage.cpu).unwrap_or_default();
+        self.kernel.processes().into_iter().map(used).sum()
     }
 }
 

@@ -1,6 +1,10 @@
 //! From accounts to claims.
 
-use super::super::{host::gaps::percentile, scene::Account, verdict::Verdict};
+use super::super::verdict::Verdict;
+use crate::world::{
+    host::{gaps::percentile, ledger::Tally},
+    scene::Account,
+};
 use serde_json::json;
 
 /// The load's account: nothing lost, doubled, out of order, changed or broken off, by anyone.
@@ -22,9 +26,7 @@ pub(super) fn load(verdict: &mut Verdict, account: &Account) {
     verdict.number("kernel_drops", json!(account.kernel_drops));
     verdict.number("load_seconds", account.seconds);
 
-    let ways = |count: fn(&super::super::host::ledger::Tally) -> u64| {
-        format!("{} up, {} down", count(&account.up), count(&account.down))
-    };
+    let ways = |count: fn(&Tally) -> u64| format!("{} up, {} down", count(&account.up), count(&account.down));
     verdict.check("UDP packets sent", ways(|tally| tally.sent), account.up.sent > 0 && account.down.sent > 0);
     verdict.check("UDP packets lost: 0", ways(|tally| tally.lost), both.lost == 0);
     verdict.check("UDP packets duplicated: 0", ways(|tally| tally.duplicated), both.duplicated == 0);

@@ -3,51 +3,21 @@
 mod bare;
 mod cost;
 mod judge;
-mod setup;
 mod swaps;
 mod trouble;
 mod walk;
 
-use super::{
-    admin::{Admin, AdminError},
-    device::{Device, DeviceError, Paths, Token},
+use super::{options::Options, timeline::Timeline, verdict::Verdict};
+use crate::causes::chain;
+use crate::world::{
+    self, Stopped,
+    admin::Admin,
+    device::{Device, Token},
     gateway::Facts,
-    kernel::Kernel,
-    options::Options,
-    scene::{Account, Amount, Scene, SceneError},
-    stage::Stage,
-    timeline::Timeline,
-    userspace::{Room, Userspace},
-    verdict::Verdict,
+    scene::{Account, Amount, Scene},
+    swaps::Audit,
+    userspace::Room,
 };
-use crate::{causes::chain, daemon::ipc::Status};
-use reqwest::Method;
-use std::{
-    fs,
-    net::{IpAddr, Ipv4Addr},
-    thread,
-};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
-
-/// The devices' inner addresses.
-const INNER: (IpAddr, u8) = (IpAddr::V4(Ipv4Addr::new(100, 96, 0, 0)), 12);
-
-/// Why the script stopped before its end.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Stopped {
-    /// The place it is played in.
-    #[error(transparent)]
-    Scene(#[from] SceneError),
-    /// The gateway's API.
-    #[error(transparent)]
-    Admin(#[from] AdminError),
-    /// The device.
-    #[error(transparent)]
-    Device(#[from] DeviceError),
-    /// Something that should be there.
-    #[error("there is no {0}")]
-    Missing(&'static str),
-}
 
 /// Everything that takes part.
 struct World<'a> {
@@ -59,9 +29,7 @@ struct World<'a> {
     token: Token,
     device: Device,
     amount: Amount,
-    /// The last audit entry read, and the swaps among those read.
-    audit_read: i64,
-    audited: u64,
+    audit: Audit,
 }
 
 /// Runs the demo and returns its verdict, which a run that could not go on also has.
@@ -107,57 +75,27 @@ pub(super) fn run(options: &Options) -> Verdict {
     verdict
 }
 
-/// Builds the stage and starts the gateway and the device.
+/// The world of kernels, on its stage.
 fn prepare<'a>(options: &'a Options, timeline: &'a Timeline) -> Result<World<'a>, Stopped> {
     timeline.chapter("The stage");
-    let stage = Stage::build(INNER).map_err(SceneError::from)?;
-    timeline.note("three hosts stand: device -- gateway -- intranet (directory 10.20.0.10, web 10.20.0.80)");
-    let paths = Paths::below(&stage.room, options.transport);
-    let mut kernel = Kernel::start(stage)?;
-    timeline.note("the gateway runs");
-    let (gateway, admin) = take_seat(&kernel)?;
-    let token = setup::organisation(&admin, options.transport)?;
-    timeline.note("service token, enrolment policies, two accounts and two rules made over the REST API");
-    paths.write_mdm(&token, false)?;
-    kernel.boot(&paths.command(&gateway))?;
-    let device = Device::sit_down(paths).inspect_err(|_| eprintln!("{}", kernel.logs()))?;
-    timeline.note("the device boots; nobody has logged in");
-    let amount = Amount { rate: options.rate, tcp_rate: options.tcp_rate, mtu: 0 };
-    let scene = Box::new(kernel);
-    Ok(World { options, timeline, scene, gateway, admin, token, device, amount, audit_read: 0, audited: 0 })
-}
-
-/// The gateway's facts, and an administrator at its host.
-fn take_seat(kernel: &Kernel) -> Result<(Facts, Admin), Stopped> {
-    let gateway = kernel.gateway().ok_or(Stopped::Missing("gateway"))?;
-    let secret = gateway.admin_token().map_err(SceneError::from)?;
-    let seat = |work| kernel.stage.gateway.spawn(work).map(|_| ());
-    let admin = Admin::seat(&gateway.facts, secret, seat).map_err(SceneError::from)?;
-    Ok((gateway.facts.clone(), admin))
+    let world = world::World::of_kernels(options.transport, |step| timeline.note(step))?;
+    Ok(World::new(options, timeline, world))
 }
 
 /// The same in this process.
 fn prepare_userspace<'a>(options: &'a Options, timeline: &'a Timeline, room: &Room) -> Result<World<'a>, Stopped> {
     timeline.chapter("The stage: userspace, without devices; both ends in this process, joined by memory");
-    let paths = Paths::below(room.path(), options.transport);
-    let mut userspace = Userspace::start(room)?;
-    timeline.note("the gateway runs");
-    let gateway = userspace.facts();
-    let secret = fs::read_to_string(&gateway.admin_token_file).map_err(SceneError::from)?;
-    let seat = |work: Box<dyn FnOnce() + Send>| thread::Builder::new().spawn(work).map(|_| ());
-    let admin = Admin::seat(&gateway, secret.trim().to_owned(), seat).map_err(SceneError::from)?;
-    let token = setup::organisation(&admin, options.transport)?;
-    timeline.note("service token, enrolment policies, two accounts and two rules made over the REST API");
-    paths.write_mdm(&token, false)?;
-    userspace.boot(&paths)?;
-    let device = Device::sit_down(paths)?;
-    timeline.note("the device boots; nobody has logged in");
-    let amount = Amount { rate: options.rate, tcp_rate: options.tcp_rate, mtu: 0 };
-    let scene = Box::new(userspace);
-    Ok(World { options, timeline, scene, gateway, admin, token, device, amount, audit_read: 0, audited: 0 })
+    let world = world::World::of_memory(options.transport, room, |step| timeline.note(step))?;
+    Ok(World::new(options, timeline, world))
 }
 
-impl World<'_> {
+impl<'a> World<'a> {
+    fn new(options: &'a Options, timeline: &'a Timeline, world: world::World) -> Self {
+        let world::World { scene, gateway, admin, token, device } = world;
+        let amount = Amount { rate: options.rate, tcp_rate: options.tcp_rate, mtu: 0, plant: false };
+        Self { options, timeline, scene, gateway, admin, token, device, amount, audit: Audit::default() }
+    }
+
     /// Both parts, and the verdict on their load.
     fn play(&mut self, verdict: &mut Verdict) -> Result<(), Stopped> {
         let (control, mut account) = walk::run(self, verdict)?;
@@ -189,27 +127,4 @@ impl World<'_> {
         ));
         account.troubles.iter().for_each(|trouble| self.timeline.note(format_args!("  {trouble}")));
     }
-
-    /// How many swaps the gateway's audit holds.
-    fn swaps_recorded(&mut self) -> Result<u64, Stopped> {
-        loop {
-            let entries = self.admin.call(Method::GET, &format!("vestibule/audit?since={}", self.audit_read), None)?;
-            let entries = entries.as_array().cloned().unwrap_or_default();
-            let Some(last) = entries.last().and_then(|entry| entry["id"].as_i64()) else { return Ok(self.audited) };
-            self.audit_read = last;
-            self.audited += entries.iter().filter(|entry| entry["kind"] == "swap").count() as u64;
-        }
-    }
-
-    /// When the latest commit was, in nanoseconds of the wall clock.
-    fn last_commit(&self) -> Result<Option<u64>, Stopped> {
-        Ok(Some(moment(&self.device.status()?)?))
-    }
-}
-
-/// When the active generation was committed, in nanoseconds of the wall clock.
-fn moment(status: &Status) -> Result<u64, Stopped> {
-    let since = status.since.as_deref().and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
-    let since = since.ok_or(Stopped::Missing("time of the last commit"))?;
-    Ok(u64::try_from(since.unix_timestamp_nanos()).unwrap_or(0))
 }

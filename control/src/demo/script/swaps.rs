@@ -1,22 +1,18 @@
 //! The second part: one registration per user, and identities swapped by log-on and log-off under load.
 
-use super::{
-    super::{
-        probe::Question,
-        scene::{Account, Traffic},
-        verdict::Verdict,
-    },
-    Stopped, World,
-    setup::{BOB, NON_IDENTITY},
-    walk::{eventually, inner, sign_in},
+use super::{super::verdict::Verdict, World, walk::eventually};
+use crate::world::{
+    Stopped,
+    probe::Question,
+    scene::{Account, Traffic},
+    setup::BOB,
+    swaps::{Turns, moment, register},
 };
 use std::{
     thread,
     time::{Duration, Instant},
 };
 
-/// Longest wait for one swap.
-const SWAP: Duration = Duration::from_secs(15);
 /// A line of the timeline every so often.
 const TELL_EVERY: Duration = Duration::from_secs(2);
 
@@ -25,23 +21,13 @@ pub(super) fn run(world: &mut World<'_>, verdict: &mut Verdict) -> Result<Accoun
     let timeline = world.timeline;
     let wanted = world.options.swaps;
     timeline.chapter(format_args!("One registration per user, {wanted} swaps"));
-    world.device.paths.write_mdm(&world.token, true)?;
-    world.device.until("multi-user", SWAP, |status| status.mdm.multi_user)?;
-    timeline.note("mdm.xml now says multi_user");
-    world.device.session(&format!("logon {} 2", BOB.user))?;
-    let prompted = world.device.until("a sign-in prompt", SWAP, |status| status.auth_url.is_some())?;
-    sign_in(world, &prompted, &BOB)?;
-    world.device.until_identity(BOB.email, SWAP)?;
-    timeline.note(format_args!("{} registers once", BOB.email));
-    world.device.session("logoff 2")?;
-    let status = world.device.until_identity(NON_IDENTITY, SWAP)?;
-    timeline.note(format_args!("log-off: {NON_IDENTITY}"));
-    let Some(address) = inner(&status) else { return Err(Stopped::Missing("inner address")) };
+    let address = register(&mut world.device, &world.token, &world.gateway, &*world.scene)?;
+    timeline.note(format_args!("mdm.xml now says multi_user; {} registers once, and logs off", BOB.email));
 
     let mut load = world.scene.load(address, world.amount, 2)?;
     thread::sleep(Duration::from_millis(500));
     let handshakes = world.scene.wire()?;
-    let recorded = world.swaps_recorded()?;
+    let recorded = world.audit.swaps(&world.admin)?;
     let mut round =
         Round { world, done: 0, wrong_rules: 0, slowest: Duration::ZERO, handshakes: handshakes.initiations };
     let ended = round.all(&mut *load, wanted);
@@ -49,12 +35,12 @@ pub(super) fn run(world: &mut World<'_>, verdict: &mut Verdict) -> Result<Accoun
 
     // The gateway writes its audit in batches.
     let audited = eventually(Duration::from_secs(3), || {
-        let audited = world.swaps_recorded()? - recorded;
+        let audited = world.audit.swaps(&world.admin)? - recorded;
         Ok((audited >= u64::from(done)).then_some(audited))
     })?;
     let audited = match audited {
         Some(audited) => audited,
-        None => world.swaps_recorded()? - recorded,
+        None => world.audit.swaps(&world.admin)? - recorded,
     };
     let after = world.scene.wire()?;
     let on_the_wire = after.initiations - handshakes.initiations;
@@ -92,18 +78,11 @@ impl Round<'_, '_> {
     fn all(&mut self, load: &mut dyn Traffic, wanted: u32) -> Result<(), Stopped> {
         let spacing = Duration::from_millis(u64::from(self.world.options.spacing));
         let mut told = Instant::now();
-        let (mut session, mut commit) = (2, None);
+        let (mut turns, mut commit) = (Turns::after_registration(), None);
         while self.done < wanted {
-            let on = self.done.is_multiple_of(2);
-            session += u32::from(on);
-            let (event, identity) = if on {
-                (format!("logon {} {session}", BOB.user), BOB.email)
-            } else {
-                (format!("logoff {session}"), NON_IDENTITY)
-            };
             let begun = Instant::now();
-            self.world.device.session(&event)?;
-            let status = self.world.device.until_identity(identity, SWAP)?;
+            let status = turns.next(&mut self.world.device)?;
+            let (on, identity) = (turns.on(), turns.identity());
             self.slowest = self.slowest.max(begun.elapsed());
             self.done += 1;
             let web = self.world.scene.ask(Question::Web)?;
@@ -125,7 +104,7 @@ impl Round<'_, '_> {
             }
             self.handshakes = handshakes;
             // The one before: its ± 50 ms have passed by now.
-            if let Some(moment) = commit.replace(super::moment(&status)?) {
+            if let Some(moment) = commit.replace(moment(&status)?) {
                 load.measure_gap(moment)?;
             }
             if told.elapsed() >= TELL_EVERY {

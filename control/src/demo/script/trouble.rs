@@ -2,25 +2,22 @@
 //! to do. Played by `vestibule demo --trouble`, for the end-to-end tests.
 
 use super::{
-    super::{
-        device::{Device, Paths, Token, mdm},
-        hosts::Host,
-        kernel::Kernel,
-        options::Options,
-        probe::Question,
-        scene::{Amount, Scene, SceneError, Traffic},
-        stage::{GATEWAY, Stage},
-        timeline::Timeline,
-        verdict::Verdict,
-    },
-    Stopped,
-    setup::{self, NON_IDENTITY, RULES, block_echo},
-    take_seat,
-    walk::{eventually, inner},
+    super::{options::Options, timeline::Timeline, verdict::Verdict},
+    walk::eventually,
 };
-use crate::{
-    daemon::ipc::{MdmState, State, Status},
-    demo::admin::Admin,
+use crate::daemon::ipc::{MdmState, State, Status};
+use crate::world::{
+    INNER, Stopped,
+    admin::Admin,
+    device::{Device, Paths, Token, mdm},
+    gateway::TUNNEL_PORT,
+    hosts::Host,
+    kernel::Kernel,
+    probe::Question,
+    scene::{Amount, Scene, SceneError, Traffic},
+    setup::{self, NON_IDENTITY, RULES, block_echo},
+    stage::{GATEWAY, Stage},
+    swaps::inner,
 };
 use reqwest::Method;
 use serde_json::json;
@@ -31,7 +28,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use vestibule_platform::sandbox;
+use vestibule_platform::{measure::usage, sandbox};
 
 /// Longest wait for a recovery.
 const RECOVERY: Duration = Duration::from_secs(45);
@@ -56,13 +53,13 @@ struct Trouble<'a> {
 
 pub(super) fn run(options: &Options, timeline: &Timeline, verdict: &mut Verdict) -> Result<(), Stopped> {
     timeline.chapter("What goes wrong");
-    let stage = Stage::build(super::INNER).map_err(SceneError::from)?;
+    let stage = Stage::build(INNER).map_err(SceneError::from)?;
     let data = stage.room.join("gateway");
     fs::create_dir_all(&data).map_err(SceneError::from)?;
     sandbox::small_disk(&data, DISK).map_err(SceneError::from)?;
     let paths = Paths::below(&stage.room, options.transport);
     let mut kernel = Kernel::start(stage)?;
-    let (gateway, admin) = take_seat(&kernel)?;
+    let (gateway, admin) = kernel.seat()?;
     let token = setup::organisation(&admin, options.transport)?;
 
     // The device boots while the gateway is down.
@@ -73,13 +70,13 @@ pub(super) fn run(options: &Options, timeline: &Timeline, verdict: &mut Verdict)
     let told = device.until("an error", RECOVERY, |status| status.last_error.is_some());
     claim(verdict, timeline, "gateway down at boot: it is told", told, |status| error_of(&status));
     kernel.restart_gateway()?;
-    let (_, admin) = take_seat(&kernel)?;
+    let (_, admin) = kernel.seat()?;
     let back = device.until_identity(NON_IDENTITY, RECOVERY);
     let address = back.as_ref().ok().and_then(inner);
     claim(verdict, timeline, "gateway back: connected", back, |status| status.summary);
     let Some(inner) = address else { return Err(Stopped::Missing("inner address")) };
 
-    let amount = Amount { rate: options.rate.min(2000), tcp_rate: options.tcp_rate.min(50), mtu: 1420 };
+    let amount = Amount { rate: options.rate.min(2000), tcp_rate: options.tcp_rate.min(50), mtu: 1420, plant: false };
     let mut trouble = Trouble { timeline, verdict, kernel, admin, token, paths, device, inner, amount };
     let ended = trouble.all();
     if ended.is_err() || trouble.verdict.failed() > 0 {
@@ -119,6 +116,12 @@ impl Trouble<'_> {
         let claim = claim.into();
         self.timeline.note(format_args!("{claim}: {shown}"));
         self.verdict.check(claim, shown, passed);
+    }
+
+    /// Kilobytes of memory that the gateway holds.
+    fn resident_kb(&self) -> u64 {
+        let usage = self.kernel.gateway().and_then(|gateway| usage::of(gateway.service.pid()).ok());
+        usage.map_or(0, |usage| usage.resident / 1024)
     }
 
     /// The directory server answers within `patience`.
@@ -171,7 +174,7 @@ impl Trouble<'_> {
             self.kernel.kill_gateway();
             self.kernel.restart_gateway()?;
             // Connections to the former one are dead.
-            (_, self.admin) = take_seat(&self.kernel)?;
+            (_, self.admin) = self.kernel.seat()?;
             let begun = Instant::now();
             let answers = self.answers(RECOVERY)?;
             let shown = format!("the directory server answers after {} ms", begun.elapsed().as_millis());
@@ -206,9 +209,9 @@ impl Trouble<'_> {
         let mut load = self.kernel.load(self.inner, self.amount, 0)?;
         thread::sleep(Duration::from_secs(1));
         let before = throughput(&mut *load, SPAN)?;
-        let memory = self.kernel.gateway().map_or(0, |gateway| gateway.service.resident_kb());
+        let memory = self.resident_kb();
         let replay = self.kernel.recorded()?.join(",");
-        let target = format!("{GATEWAY}:{}", super::super::gateway::TUNNEL_PORT);
+        let target = format!("{GATEWAY}:{}", TUNNEL_PORT);
         let words = format!("flood --local 0.0.0.0:40000 --target {target} --rate {FLOOD} --replay {replay}");
         let words: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
         let mut attacker = Host::start(&self.kernel.stage.device, "attacker", &words).map_err(SceneError::from)?;
@@ -220,7 +223,7 @@ impl Trouble<'_> {
         let sent = last["sent"].as_u64().unwrap_or(0) - first["sent"].as_u64().unwrap_or(0);
         let rate = sent as f64 / begun.elapsed().as_secs_f64();
         drop(attacker);
-        let grown = self.kernel.gateway().map_or(0, |gateway| gateway.service.resident_kb()).saturating_sub(memory);
+        let grown = self.resident_kb().saturating_sub(memory);
         let account = load.finish()?;
         let shown = format!("{:.1} of {:.1} Mb/s under {rate:.0} datagrams/s", during * 8e-6, before * 8e-6);
         self.check("flood: half of the throughput is kept", shown, during >= before / 2.0);

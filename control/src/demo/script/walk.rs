@@ -1,16 +1,14 @@
 //! The first part: one device, one user, from boot to the login screen again.
 
-use super::{
-    super::{
-        browser::Login,
-        probe::Question,
-        scene::{Account, Traffic},
-        verdict::Verdict,
-    },
-    Stopped, World, bare,
-    setup::{ALICE, NON_IDENTITY, RULES, block_echo},
-};
+use super::{super::verdict::Verdict, World, bare};
 use crate::daemon::ipc::{State, Status};
+use crate::world::{
+    Stopped,
+    probe::Question,
+    scene::{Account, Traffic},
+    setup::{ALICE, NON_IDENTITY, Person, RULES, block_echo},
+    swaps::{inner, moment},
+};
 use crossbeam_channel::bounded;
 use reqwest::Method;
 use std::{
@@ -39,11 +37,6 @@ pub(super) fn run(world: &mut World<'_>, verdict: &mut Verdict) -> Result<(Accou
     world.tell(&account);
     deleted(world, verdict)?;
     Ok((control, account))
-}
-
-/// The first inner address of a status.
-pub(super) fn inner(status: &Status) -> Option<IpAddr> {
-    status.addresses.first().map(|network| network.addr())
 }
 
 fn before_login(world: &mut World<'_>, verdict: &mut Verdict) -> Result<IpAddr, Stopped> {
@@ -103,11 +96,10 @@ fn login(world: &mut World<'_>, verdict: &mut Verdict, load: &mut dyn Traffic, b
     let shown = after.map_or_else(|| "none".to_owned(), |after| format!("{before} -> {after}"));
     verdict.check("the inner address is kept", shown, kept);
     verdict.number("inner_address_kept", kept);
-    if let Some(moment) = world.last_commit()? {
-        thread::sleep(Duration::from_millis(60));
-        let gap = load.measure_gap(moment)?.unwrap_or(0) / 1000;
-        timeline.note(format_args!("largest gap between packets around the commit: {gap} µs"));
-    }
+    let committed = moment(&world.device.status()?)?;
+    thread::sleep(Duration::from_millis(60));
+    let gap = load.measure_gap(committed)?.unwrap_or(0) / 1000;
+    timeline.note(format_args!("largest gap between packets around the commit: {gap} µs"));
     let stream = load.stream()?;
     thread::sleep(Duration::from_millis(500));
     let later = load.stream()?;
@@ -129,16 +121,9 @@ fn holds_text(holds: bool) -> &'static str {
     if holds { "directory answers, intranet refused" } else { "it does not" }
 }
 
-/// Logs a person in through the form that the daemon's prompt leads to.
-pub(super) fn sign_in(world: &World<'_>, status: &Status, person: &super::setup::Person) -> Result<(), Stopped> {
-    let Some(address) = status.auth_url.clone() else { return Err(Stopped::Missing("sign-in address")) };
-    let login = Login {
-        address,
-        email: person.email.to_owned(),
-        password: person.password.to_owned(),
-        pin: world.gateway.certificate_sha256,
-    };
-    Ok(world.scene.sign_in(login)?)
+/// Somebody logs in at the device.
+fn sign_in(world: &World<'_>, status: &Status, person: &Person) -> Result<(), Stopped> {
+    crate::world::swaps::sign_in(&*world.scene, &world.gateway, status, person)
 }
 
 fn rules(world: &mut World<'_>, verdict: &mut Verdict) -> Result<(), Stopped> {
