@@ -1,20 +1,25 @@
 //! TCP over the tunnel: a thread with a userspace stack between tasks and the memory adapter of the packet worker.
+//!
+//! By file: `exchange` (bytes between a socket and its pipes), `wire` (packets between the stack and the adapter).
+
+mod exchange;
+mod wire;
 
 use super::DialError;
 use super::dial::{Dialer, Order, Pipes};
 use crossbeam_channel::{Receiver, select, unbounded};
+use exchange::exchange;
 use ipnet::IpNet;
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
-use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::socket::{dns, tcp};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{DnsQueryType, HardwareAddress, IpAddress, IpCidr, IpListenEndpoint};
-use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use tokio::sync::oneshot;
-use vestibule_platform::adapter::memory::{HostFrame, MemoryHost};
+use vestibule_platform::adapter::memory::MemoryHost;
+use wire::Wire;
 
 /// A connection's buffer for each way: 50 Mb/s at 40 ms.
 const BUFFER: usize = 256 << 10;
@@ -79,7 +84,7 @@ struct Net {
 
 impl Net {
     fn new(host: MemoryHost, mtu: usize, resolver: Option<IpAddr>, seed: u64) -> Self {
-        let mut wire = Wire { host, mtu, arrived: VecDeque::new() };
+        let mut wire = Wire::new(host, mtu);
         let mut config = Config::new(HardwareAddress::Ip);
         config.random_seed = seed;
         let interface = Interface::new(config, &mut wire, Instant::ZERO);
@@ -96,7 +101,7 @@ impl Net {
 
     /// Runs until no task can ask any more, or the worker is gone.
     fn run(mut self, orders: &Receiver<Order>) {
-        let frames = self.wire.host.frames();
+        let frames = self.wire.frames();
         loop {
             let now = self.now();
             loop {
@@ -272,105 +277,5 @@ impl Net {
                 (None, None) => drop(query.answer.send(Err(DialError::Name))),
             }
         }
-    }
-}
-
-/// Moves what can move between a socket and its pipes.
-fn exchange(socket: &mut tcp::Socket<'_>, pipes: &Pipes, closed: &mut bool) -> bool {
-    if pipes.up.is_broken() {
-        if socket.state() != tcp::State::Closed {
-            socket.abort();
-            return true;
-        }
-        return false;
-    }
-    let mut moved = false;
-    while socket.can_recv() && !pipes.down.is_full() {
-        let taken = socket.recv(|bytes| {
-            let taken = pipes.down.give(bytes);
-            (taken, taken)
-        });
-        match taken {
-            Ok(1..) => moved = true,
-            _ => break,
-        }
-    }
-    if !socket.may_recv() {
-        match socket.recv(|_| (0, ())) {
-            Err(tcp::RecvError::InvalidState) if socket.state() == tcp::State::Closed && !pipes.down.is_over() => {
-                pipes.down.break_off();
-            }
-            _ => pipes.down.end(),
-        }
-    }
-    while socket.can_send() && !pipes.up.is_empty() {
-        let given = socket.send(|room| {
-            let given = pipes.up.take(room);
-            (given, given)
-        });
-        match given {
-            Ok(1..) => moved = true,
-            _ => break,
-        }
-    }
-    if pipes.up.is_over() && !std::mem::replace(closed, true) {
-        socket.close();
-        moved = true;
-    }
-    moved
-}
-
-/// The memory adapter's host side as the stack's link.
-struct Wire {
-    host: MemoryHost,
-    mtu: usize,
-    arrived: VecDeque<Vec<u8>>,
-}
-
-impl Wire {
-    /// What a frame is made of; one that fits nobody's rules is dropped, as a kernel drops it.
-    fn take(&mut self, frame: HostFrame) {
-        self.arrived.extend(frame.into_packets().unwrap_or_default());
-    }
-}
-
-impl Device for Wire {
-    type RxToken<'a> = Arrived;
-    type TxToken<'a> = Leaving<'a>;
-
-    fn receive(&mut self, _now: Instant) -> Option<(Self::RxToken<'_>, Self::TxToken<'_>)> {
-        let packet = self.arrived.pop_front()?;
-        Some((Arrived(packet), Leaving(&self.host)))
-    }
-
-    fn transmit(&mut self, _now: Instant) -> Option<Self::TxToken<'_>> {
-        Some(Leaving(&self.host))
-    }
-
-    fn capabilities(&self) -> DeviceCapabilities {
-        let mut capabilities = DeviceCapabilities::default();
-        capabilities.medium = Medium::Ip;
-        capabilities.max_transmission_unit = self.mtu;
-        capabilities
-    }
-}
-
-struct Arrived(Vec<u8>);
-
-impl RxToken for Arrived {
-    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
-        f(&self.0)
-    }
-}
-
-struct Leaving<'a>(&'a MemoryHost);
-
-impl TxToken for Leaving<'_> {
-    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
-        let mut packet = vec![0; len];
-        let result = f(&mut packet);
-        // A full queue loses it, and TCP sends it again.
-        let _ = self.0.send(packet);
-        result
     }
 }
