@@ -8,6 +8,7 @@ use crate::{
 };
 use serde::Serialize;
 use std::{fmt, io, net::IpAddr, path::PathBuf, time::Duration};
+use vestibule_engine::generation::HttpChoice;
 use vestibule_platform::{
     adapter::AdapterError, local::LocalError, netcfg::NetConfig, runtime::Stopped, secrets::SecretError,
     session::SessionError,
@@ -65,7 +66,23 @@ pub enum HttpVersions {
     Two,
 }
 
+impl From<HttpVersions> for HttpChoice {
+    fn from(versions: HttpVersions) -> Self {
+        match versions {
+            HttpVersions::Auto => Self::Http3First,
+            HttpVersions::Three => Self::Http3Only,
+            HttpVersions::Two => Self::Http2Only,
+        }
+    }
+}
+
 impl HttpVersions {
+    /// True when `version` is one of them.
+    #[must_use]
+    pub(crate) fn has(self, version: Self) -> bool {
+        self == Self::Auto || self == version
+    }
+
     /// As the command line calls it.
     pub(crate) fn name(self) -> &'static str {
         match self {

@@ -138,12 +138,13 @@ pub async fn run(options: Options, announce: impl FnOnce(&Facts)) -> Result<(), 
         interface: options.interface.clone(),
         pid: std::process::id(),
     });
+    let store = Arc::new(store);
     let parts = Parts {
         emergency: Emergency::new(&options.mdm, machine.state().emergency),
         machine,
         gateway,
         device: Arc::new(device),
-        store: Arc::new(store),
+        store: Arc::clone(&store),
         journal,
         tunnel: Tunnel::new(handle.clone()).map_err(StartError::WorkerStopped)?,
         host: Arc::new(Host::new(&options.interface, network)),
@@ -152,7 +153,7 @@ pub async fn run(options: Options, announce: impl FnOnce(&Facts)) -> Result<(), 
         settings: Settings {
             interface: options.interface.clone(),
             mtu: options.mtu,
-            http: Arc::new(Ways::new(options.http)),
+            http: Arc::new(Ways::new(options.http, store)),
             browser: options.browser.map_or(Browser::Desktop, Browser::Command),
             patience: PATIENCE,
             login_patience: options.login_timeout.unwrap_or(login::PATIENCE),

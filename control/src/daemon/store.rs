@@ -5,6 +5,7 @@ use super::{
     device_key::{DeviceKey, DeviceKeyError},
     remote::Secret,
     settings::StoredProfiles,
+    ways::Narrow,
 };
 use crate::registration::State;
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,7 @@ const STATE: &str = "state";
 const MDM: &str = "mdm";
 const GATEWAY: &str = "gateway";
 const PROFILES: &str = "profiles";
+const NETWORKS: &str = "networks";
 
 /// The daemon's memory on disk.
 pub struct Store {
@@ -238,6 +240,22 @@ impl Store {
     /// The disk.
     pub fn keep_profiles(&self, profiles: &StoredProfiles) -> Result<(), StoreError> {
         self.write_json(PROFILES, profiles)
+    }
+
+    /// The networks in which HTTP/2 was needed.
+    ///
+    /// # Errors
+    /// The disk, or a damaged file.
+    pub(super) fn narrow(&self) -> Result<Option<Narrow>, StoreError> {
+        self.read_json(NETWORKS, "networks and times, in JSON")
+    }
+
+    /// Keeps the networks in which HTTP/2 was needed.
+    ///
+    /// # Errors
+    /// The disk.
+    pub(super) fn keep_narrow(&self, narrow: &Narrow) -> Result<(), StoreError> {
+        self.write_json(NETWORKS, narrow)
     }
 
     fn read_json<T: serde::de::DeserializeOwned>(

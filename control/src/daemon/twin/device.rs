@@ -130,13 +130,14 @@ impl TestDevice {
         let start = Instant::now();
         let slept = Arc::new(AtomicU64::new(0));
         let asleep = slept.clone();
+        let store = Arc::new(store);
         let parts = Parts {
             emergency: Emergency::new(mdm, machine.state().emergency),
             machine,
             gateway: gateway.clone(),
             device: Arc::new(Device { key, facts: DeviceFacts::default() }),
             configuration: Configuration::new(mdm, 1 << 20, parse, &store),
-            store: Arc::new(store),
+            store: Arc::clone(&store),
             journal,
             tunnel: Tunnel::new(handle).unwrap(),
             host: Arc::new(Host::new("vestibule0", Box::new(network.clone()))),
@@ -144,7 +145,7 @@ impl TestDevice {
             settings: Settings {
                 interface: "vestibule0".into(),
                 mtu: 1420,
-                http: Arc::new(Ways::new(HttpVersions::Auto)),
+                http: Arc::new(Ways::new(HttpVersions::Auto, store)),
                 browser: Browser::Nobody,
                 patience: Duration::from_secs(2),
                 login_patience: Duration::from_secs(60),
