@@ -109,6 +109,7 @@ pub fn end_with(
                 tls::client_with(provider, trust, Some(own.identity())).unwrap_or_else(|error| panic!("TLS: {error}"));
             MasqueEnd::Device(Box::new(MasqueGateway {
                 address: *gateway,
+                further: Vec::new(),
                 http2: Vec::new(),
                 choice: HttpChoice::Http3Only,
                 server_name: SERVER.to_owned(),

@@ -142,6 +142,7 @@ impl Pair {
         };
         let to_gateway = MasqueEnd::Device(Box::new(MasqueGateway {
             address: address(1),
+            further: Vec::new(),
             http2: Vec::new(),
             choice: HttpChoice::Http3Only,
             server_name: GATEWAY.to_owned(),

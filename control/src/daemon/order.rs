@@ -22,7 +22,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
-pub(crate) use transport::{Generation, Transport, TunnelKey};
+pub(crate) use transport::{Generation, Transport, TunnelKey, WIREGUARD_PORTS, elsewhere};
 use uuid::Uuid;
 use vestibule_engine::{generation::HttpChoice, policy::Policy};
 

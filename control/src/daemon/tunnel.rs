@@ -1,6 +1,6 @@
 //! The packet worker as the daemon steers it: one peer, the gateway, and its generations.
 
-use super::order::Generation;
+use super::order::{Generation, WIREGUARD_PORTS, elsewhere};
 use crate::crypto::{RandomError, random};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{sync::oneshot, time::Instant};
@@ -75,7 +75,14 @@ impl Tunnel {
                 index: index.iter().fold(0, |all, byte| all << 8 | u32::from(*byte)),
                 ..config.clone()
             };
-            match self.handle.with(move |engine, now| engine.prepare(GATEWAY, config, now))? {
+            let (id, further) =
+                (config.id, config.endpoint.map(|at| elsewhere(at, &WIREGUARD_PORTS)).unwrap_or_default());
+            let prepare = move |engine: &mut Engine, now| -> Result<(), PrepareError> {
+                engine.prepare(GATEWAY, config, now)?;
+                engine.set_further_endpoints(GATEWAY, id, further);
+                Ok(())
+            };
+            match self.handle.with(prepare)? {
                 Err(PrepareError::IndexInUse(_)) if draws < INDEX_DRAWS => draws += 1,
                 result => return Ok(result?),
             }

@@ -1,7 +1,11 @@
 //! What both verbs stand on: an engine with its worker, and the way to a clean end.
 
+use super::options::MasqueError;
+use super::report::{Ended, Reporter};
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use vestibule_engine::core::{Engine, EngineConfig, Event, PeerId, PlainMasque};
@@ -31,6 +35,15 @@ pub enum HostError {
     /// No UDP socket.
     #[error("cannot open a UDP socket at {address}")]
     Socket {
+        /// Where.
+        address: SocketAddr,
+        /// The system's answer.
+        #[source]
+        cause: io::Error,
+    },
+    /// No TCP port.
+    #[error("cannot listen at TCP {address}, where HTTP/2 is served (without it: --http 3)")]
+    Tcp {
         /// Where.
         address: SocketAddr,
         /// The system's answer.
@@ -72,6 +85,7 @@ pub(super) fn socket(config: &UdpConfig) -> Result<Udp, HostError> {
 pub(super) struct Running {
     pub(super) worker: Handle,
     events: UnboundedReceiver<Event>,
+    asked: Pin<Box<dyn Future<Output = ()> + Send>>,
     peers: Vec<PeerId>,
 }
 
@@ -93,21 +107,51 @@ impl Running {
             from_worker.into_iter().take_while(|event| to_us.send(event.clone()).is_ok()).for_each(drop);
         });
         forwarding.map_err(step("start a thread"))?;
-        Ok(Self { worker, events, peers })
+        worker.carry_streams()?;
+        Ok(Self { worker, events, asked: Box::pin(asked_to_end()), peers })
     }
 
-    /// The next event; `None` once the worker has stopped.
-    pub(super) async fn event(&mut self) -> Option<Event> {
-        self.events.recv().await
+    /// Marks all that leaves, for policy routing.
+    pub(super) fn mark(&self, mark: u32) -> Result<(), HostError> {
+        self.worker.set_mark(mark)?.map_err(step("mark packets"))
     }
 
-    /// Why the worker has stopped.
-    pub(super) fn stopped(&self) -> HostError {
-        HostError::Stopped(Stopped { reason: self.worker.outcome().unwrap_or(StopReason::Asked) })
+    /// The next event; `None` when somebody wants this process to end.
+    ///
+    /// # Errors
+    /// The worker has stopped.
+    pub(super) async fn event(&mut self) -> Result<Option<Event>, HostError> {
+        tokio::select! {
+            event = self.events.recv() => match event {
+                Some(event) => Ok(Some(event)),
+                None => {
+                    let reason = self.worker.outcome().unwrap_or(StopReason::Asked);
+                    Err(HostError::Stopped(Stopped { reason }))
+                }
+            },
+            () = &mut self.asked => Ok(None),
+        }
+    }
+
+    /// The end of a verb that has run and has taken back what it set on the host.
+    ///
+    /// # Errors
+    /// What went wrong first.
+    pub(super) async fn conclude(
+        self,
+        ended: Result<(), MasqueError>,
+        reverted: Result<(), NetConfigError>,
+        report: Reporter,
+    ) -> Result<(), MasqueError> {
+        self.end().await;
+        ended?;
+        reverted.map_err(HostError::from)?;
+        report.tell(&Ended { reason: "asked to end" });
+        Ok(())
     }
 
     /// Closes the connections, so that the peers need not wait for silence, and stops the worker.
-    pub(super) async fn end(mut self) {
+    async fn end(mut self) {
         let peers = self.peers.clone();
         let mut open = peers.len();
         let posted =
@@ -137,7 +181,7 @@ fn engine() -> io::Result<Engine> {
 }
 
 /// Resolves when somebody wants this process to end.
-pub(super) async fn asked_to_end() {
+async fn asked_to_end() {
     let interrupted = async {
         if let Err(error) = tokio::signal::ctrl_c().await {
             tracing::warn!(%error, "Ctrl-C ends this process without tidying up");

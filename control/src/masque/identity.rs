@@ -1,6 +1,7 @@
 //! Certificates: our own, and whom we believe.
 
 use crate::crypto::sha256;
+use rcgen::KeyPair;
 use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem, pem::PemObject as _};
 use std::io;
@@ -39,6 +40,9 @@ pub enum IdentityError {
     /// None could be made.
     #[error("no certificate could be made")]
     Make(#[from] rcgen::Error),
+    /// A key of another kind.
+    #[error("the key is not of P-256, which this dialect wants")]
+    Curve,
     /// The system has no authorities.
     #[error("this system has no certificates of authorities: name one by --ca, or the peer's key by --pin")]
     NoRoots,
@@ -78,12 +82,22 @@ pub fn read_identity(certificate: &Path, key: &Path) -> Result<Identity, Identit
     Ok(Identity { chain, key })
 }
 
+/// A private key alone.
+///
+/// # Errors
+/// The file is not there, or something else.
+pub fn read_key(path: &Path) -> Result<KeyPair, IdentityError> {
+    let text = read(path)?;
+    let refuse = || IdentityError::Pem { path: path.to_owned(), expected: "a private key", cause: None };
+    std::str::from_utf8(&text).ok().and_then(|text| KeyPair::from_pem(text).ok()).ok_or_else(refuse)
+}
+
 /// A certificate of its own, P-256, for `names`, of which nobody has heard.
 ///
 /// # Errors
 /// It could not be made.
 pub fn self_made(names: Vec<String>) -> Result<Identity, IdentityError> {
-    let pair = rcgen::KeyPair::generate()?;
+    let pair = KeyPair::generate()?;
     let certificate = rcgen::CertificateParams::new(names)?.self_signed(&pair)?;
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(pair.serialize_der()));
     Ok(Identity { chain: vec![certificate.into()], key })

@@ -2,8 +2,8 @@
 //!
 //! The packets take the product's own path: the same engine, flow table and counters. By file: `options` (what is asked
 //! for), `secrets` and `identity` (files), `clients` (who may come, and with which addresses), `routes` (what goes where on
-//! the host), `host` (adapter, socket and worker), `report` (what is told), `front` (proxies), `connect` and
-//! `listen`.
+//! the host), `host` (adapter, socket and worker), `report` (what is told), `front` (proxies), `peer` (names and
+//! where they are), `connect` and `listen`.
 
 mod clients;
 mod connect;
@@ -12,15 +12,16 @@ mod host;
 mod identity;
 mod listen;
 mod options;
+mod peer;
 mod report;
 mod routes;
 mod secrets;
 
 pub use clients::{Admission, ClientProof, PoolError};
-pub use connect::{ConnectOptions, connect};
+pub use connect::{ConnectOptions, FreshIdentity, Shown, connect};
 pub use front::FrontError;
 pub use host::HostError;
-pub use identity::{IdentityError, Trusted, key_id, parse_key_id, read_identity, self_made, trust};
+pub use identity::{IdentityError, Trusted, key_id, parse_key_id, read_identity, read_key, self_made, trust};
 pub use listen::{ListenOptions, listen};
 pub use options::MasqueError;
 pub use report::Reporter;

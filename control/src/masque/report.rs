@@ -32,6 +32,19 @@ impl Reporter {
     }
 }
 
+/// The end, in good order.
+#[derive(Debug, Serialize)]
+#[serde(tag = "event", rename = "end")]
+pub(super) struct Ended {
+    pub(super) reason: &'static str,
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ended: {}", self.reason)
+    }
+}
+
 /// Several of a kind, for people.
 pub(super) struct List<'a, T>(pub(super) &'a [T]);
 

@@ -45,6 +45,15 @@ impl Engine {
         true
     }
 
+    /// Where else the peer of a generation over WireGuard may be: while it answers nowhere and there is no session, all but
+    /// the first initiation go there as well. From where it answers is its endpoint.
+    pub fn set_further_endpoints(&mut self, peer: PeerId, id: GenerationId, further: Vec<SocketAddr>) {
+        let Some(&slot) = self.slots.get(&peer) else { return };
+        if let Some((_, generation)) = self.peers[slot].generation(id) {
+            generation.further = further;
+        }
+    }
+
     /// Changes the active generation's keepalive; the first leaves at once, or a handshake in its place. False when it
     /// takes a new generation: there is none, or its session is boringtun's.
     pub fn set_keepalive(&mut self, peer: PeerId, seconds: Option<u16>, now: Instant) -> bool {

@@ -1,6 +1,6 @@
 //! What the engine tells control.
 
-use super::{PeerId, TunnelNews};
+use super::{NameRequest, PeerId, TunnelNews};
 use crate::generation::{GenerationId, Http, PublicKey};
 use std::{net::SocketAddr, time::Duration};
 
@@ -82,6 +82,14 @@ pub enum Event {
         generation: GenerationId,
         /// What is new.
         news: TunnelNews,
+    },
+    /// Plain peers only: the target of a client's request is a name, and what it stands for is to be told by
+    /// [`Engine::name_resolved`](super::Engine::name_resolved).
+    NameWanted {
+        /// The request.
+        request: NameRequest,
+        /// The name.
+        name: String,
     },
     /// The peer is reached at a new address (roaming).
     EndpointMoved {

@@ -34,7 +34,10 @@ pub use configure::PeerStatistics;
 pub use counters::{Counter, Counters, GenerationCounters};
 pub use drop::DropReason;
 pub use event::{CommitError, Event, PrepareError};
-pub use masque::{MasqueServer, PlainMasque, StreamInput, StreamOrder, StreamTarget, TunnelEnd, TunnelNews};
+pub use masque::{
+    MasqueServer, NameRequest, PlainMasque, StreamInput, StreamLoss, StreamOrder, StreamTarget, TunnelEnd, TunnelNews,
+    unresolved,
+};
 
 use crate::classify::{FlowTable, FragmentTable};
 use crate::generation::{GenerationId, PrivateKey, PublicKey};

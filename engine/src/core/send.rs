@@ -66,12 +66,13 @@ fn noted(generation: &Generation, packet: &[u8], counters: &Counters) {
 /// Sends a handshake initiation (again).
 pub(crate) fn initiate(generation: &mut Generation, transmits: &mut TransmitQueue, counters: &Counters, now: Instant) {
     let (Some(endpoint), Some(session)) = (generation.endpoint, generation.transport.wireguard()) else { return };
-    let mut len = 0;
-    let pushed = transmits.push_with(endpoint, MIN_ROOM, |room| {
-        len = session.initiate(room, now);
-        Some((len, Ecn::NotEct))
-    });
-    if pushed {
+    let mut message = [0; MIN_ROOM];
+    let len = session.initiate(&mut message, now);
+    let message = &message[..len];
+    if transmits.push(endpoint, message) {
+        for place in generation.elsewhere(now) {
+            transmits.push(place, message);
+        }
         counters.handshakes_sent.add(1);
         generation.counters.tx_bytes.add(len as u64);
         generation.initiated(now);

@@ -182,6 +182,9 @@ fn run_session(
             generation.counters.tx_bytes.add(len as u64);
             if room[0] == 1 {
                 counters.handshakes_sent.add(1);
+                for place in generation.elsewhere(now) {
+                    transmits.push(place, &room[..len]);
+                }
                 generation.initiated(now);
             }
         }
@@ -213,6 +216,9 @@ fn run_session(
             generation.counters.tx_bytes.add(len as u64);
             if initiation {
                 counters.handshakes_sent.add(1);
+                for place in generation.elsewhere(now) {
+                    transmits.push(place, &room[..len]);
+                }
                 generation.initiated(now);
             }
         }

@@ -28,6 +28,17 @@ pub enum Http {
     Three,
 }
 
+impl Http {
+    /// Its number.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Two => 2,
+            Self::Three => 3,
+        }
+    }
+}
+
 /// Which versions a device may use, and which it tries first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum HttpChoice {
@@ -157,6 +168,17 @@ impl Attempts {
                 other.at = other.at.map(|at| at.min(now));
             }
         }
+    }
+
+    /// What was tried is given up, and is to be tried elsewhere at once.
+    pub(crate) fn again(&mut self, http: Http, now: Instant) {
+        let attempt = self.of(http);
+        (attempt.trying, attempt.at) = (None, Some(now));
+    }
+
+    /// Nothing is to be tried before [`Self::wanted`] says so.
+    pub(crate) fn rest(&mut self) {
+        (self.three.at, self.two.at) = (None, None);
     }
 
     /// Notes that a tunnel over `http` is open; what else is being tried is handed back when it is not wanted.

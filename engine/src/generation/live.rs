@@ -139,6 +139,8 @@ pub(crate) struct Generation {
     pub(crate) policy: Arc<Policy>,
     pub(crate) transport: Transport,
     pub(crate) endpoint: Option<SocketAddr>,
+    /// Where else the peer may be: initiations go there as well while nobody answers.
+    pub(crate) further: Vec<SocketAddr>,
     /// Upper 24 bits of its receiver indices; `None` where there are none.
     pub(crate) index: Option<u32>,
     /// All zeros without WireGuard.
@@ -183,6 +185,7 @@ impl Generation {
             policy: Arc::clone(bundle.policy),
             transport,
             endpoint: None,
+            further: Vec::new(),
             index: None,
             peer_public_key: PublicKey([0; 32]),
             last_handshake: [0; 12],
@@ -210,6 +213,13 @@ impl Generation {
             Transport::WireGuard(session) => session.deadline(),
             Transport::Masque(tunnel) => tunnel.deadline(self.ready, now),
         }
+    }
+
+    /// Where an initiation of this time goes besides the endpoint. From where it is answered is the endpoint.
+    pub(crate) fn elsewhere(&self, now: Instant) -> impl Iterator<Item = SocketAddr> + use<> {
+        let has_session = self.established_at.is_some_and(|at| now < at + REJECT_AFTER);
+        let silent = self.attempts > 0 && !has_session;
+        if silent { self.further.clone() } else { Vec::new() }.into_iter()
     }
 
     /// Notes that a handshake initiation leaves now.

@@ -48,6 +48,8 @@ pub enum MasqueEnd {
 pub struct MasqueGateway {
     /// Where it is, by UDP.
     pub address: SocketAddr,
+    /// Where else it may be reached by UDP: tried in turn while nobody answers.
+    pub further: Vec<SocketAddr>,
     /// Where it serves HTTP/2, by TCP, the likeliest first; without any, HTTP/3 is all there is.
     pub http2: Vec<SocketAddr>,
     /// Which versions of HTTP are tried.
@@ -87,12 +89,23 @@ impl MasqueAsks {
         Ok(Self { scope: Scope::new(targets, protocol)?, target, protocol })
     }
 
+    /// True when it is not all of the network.
+    #[must_use]
+    pub fn is_narrow(&self) -> bool {
+        self.target != Target::Any || self.protocol.is_some()
+    }
+
     pub(crate) fn scope(&self) -> Scope {
         self.scope.clone()
     }
 }
 
 impl MasqueGateway {
+    /// One of the places where it may be reached by UDP, the first one if there is none of that number.
+    pub(crate) fn place(&self, number: usize) -> SocketAddr {
+        number.checked_sub(1).and_then(|number| self.further.get(number)).copied().unwrap_or(self.address)
+    }
+
     /// The request for a tunnel.
     pub(crate) fn request(&self) -> Outgoing {
         Outgoing::new(&self.template, &self.asks.target, self.asks.protocol, self.credentials.clone())

@@ -2,6 +2,7 @@
 //! `prepare -> ready -> commit -> drain -> retire` (or `abort`).
 
 mod attempts;
+mod candidates;
 mod live;
 mod masque;
 mod tunnel;

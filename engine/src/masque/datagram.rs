@@ -29,6 +29,14 @@ impl Prefix {
         Self::new(&[capsule::DATAGRAM as u8], packet_len as u64 + 1)
     }
 
+    /// The same where packets have no Context ID ([`Dialect::Warp`](super::request::Dialect::Warp)).
+    #[must_use]
+    pub fn bare_capsule(packet_len: usize) -> Self {
+        let mut prefix = Self::new(&[capsule::DATAGRAM as u8], packet_len as u64);
+        prefix.len -= 1;
+        prefix
+    }
+
     fn new(before: &[u8], number: u64) -> Self {
         let (encoded, encoded_len) = varint::to_array(number);
         let mut bytes = [0; MAX_PREFIX];

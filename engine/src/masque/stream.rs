@@ -14,6 +14,7 @@ pub use queue::MAX_BATCH;
 use super::capsule::{RequestedAddress, Routes};
 use super::datagram::Prefix;
 use super::ip::{Role, Scope};
+use super::request::Dialect;
 use super::tunnel::{Arrival, MAX_WAITING, Phase, Tunnel};
 pub use super::tunnel::{Counters, Fault, News, Origin, SendError, TunnelError};
 use crate::packet::{Cut, Head, Headers};
@@ -44,6 +45,8 @@ pub struct StreamSettings {
     /// Packets from this address to itself are talk between the two ends: they pass whatever was assigned, advertised
     /// and asked for.
     pub talk: Option<IpAddr>,
+    /// Whose rules the tunnel keeps to.
+    pub dialect: Dialect,
 }
 
 impl Default for StreamSettings {
@@ -51,7 +54,7 @@ impl Default for StreamSettings {
         // The queue: four batches, 2 ms at 1 Gb/s and 200 ms at 10 Mb/s. The patience: a machine with more to run than it
         // has cores leaves a thread waiting for up to 300 ms.
         let patience = Duration::from_millis(400);
-        Self { mtu: 1500, queue: 4 * MAX_BATCH, patience, grease: Some(0), talk: None }
+        Self { mtu: 1500, queue: 4 * MAX_BATCH, patience, grease: Some(0), talk: None, dialect: Dialect::default() }
     }
 }
 
@@ -72,7 +75,8 @@ impl Stream {
     /// A tunnel whose request has just been accepted.
     #[must_use]
     pub fn new(role: Role, scope: Scope, settings: StreamSettings, now: Instant) -> Self {
-        let mut tunnel = Tunnel::new(role, settings.talk, settings.grease, now);
+        let tunnel = Tunnel::new(role, settings.talk, settings.grease, now);
+        let mut tunnel = if settings.dialect == Dialect::Warp { tunnel.bare() } else { tunnel };
         tunnel.open(scope);
         tunnel.mtu = settings.mtu;
         let mut stream = Self {
@@ -146,7 +150,10 @@ impl Stream {
 
     /// The packet is given in two pieces.
     fn enqueue(&mut self, [head, rest]: [&[u8]; 2]) -> Result<(), SendError> {
-        let prefix = Prefix::capsule(head.len() + rest.len());
+        let prefix = match self.settings.dialect {
+            Dialect::Rfc9484 => Prefix::capsule(head.len() + rest.len()),
+            Dialect::Warp => Prefix::bare_capsule(head.len() + rest.len()),
+        };
         let len = prefix.bytes().len() + head.len() + rest.len();
         if self.out.waiting() + len > self.most() {
             self.tunnel.counters.full += 1;

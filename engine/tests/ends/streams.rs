@@ -3,12 +3,16 @@
 use rustls::pki_types::CertificateDer;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
-use vestibule_engine::core::{Engine, StreamInput, StreamOrder, StreamTarget};
+use vestibule_engine::core::{Engine, StreamInput, StreamLoss, StreamOrder, StreamTarget, TunnelEnd};
 use vestibule_engine::generation::StreamKey;
 use vestibule_engine::masque::request::{Head, HttpVersion, Incoming, UriTemplate};
 
 /// Where the gateway sees the device's connections come from.
 pub(crate) const FROM: ([u8; 4], u16) = ([192, 0, 2, 2], 40_000);
+
+fn gone() -> TunnelEnd {
+    TunnelEnd::Stream(StreamLoss::gone())
+}
 
 /// What one side has said.
 enum Said {
@@ -89,9 +93,9 @@ impl Streams {
     ) {
         self.dialled += 1;
         if self.refused {
-            return device.handle_stream(key, StreamInput::Lost, now);
+            return device.handle_stream(key, StreamInput::Lost(gone()), now);
         }
-        let fields = target.request.extended_connect();
+        let fields = target.request.fields(HttpVersion::Http2);
         let field = |name: &str| fields.iter().find(|field| field.name == name).map(|field| field.value.as_bytes());
         let head = Head {
             method: field(":method"),
@@ -113,15 +117,15 @@ impl Streams {
                 self.to_device.insert(far, key);
                 device.handle_stream(key, StreamInput::Opened, now);
             }
-            Err(_) => device.handle_stream(key, StreamInput::Lost, now),
+            Err(_) => device.handle_stream(key, StreamInput::Lost(gone()), now),
         }
     }
 
     /// All connections break.
     pub(crate) fn cut(&mut self, device: &mut Engine, gateway: &mut Engine, now: Instant) {
         for (near, far) in std::mem::take(&mut self.to_gateway) {
-            device.handle_stream(near, StreamInput::Lost, now);
-            gateway.handle_stream(far, StreamInput::Lost, now);
+            device.handle_stream(near, StreamInput::Lost(gone()), now);
+            gateway.handle_stream(far, StreamInput::Lost(gone()), now);
         }
         self.to_device.clear();
         self.uplink.clear();
@@ -142,7 +146,7 @@ fn deliver(engine: &mut Engine, line: &mut VecDeque<(StreamKey, Said)>, now: Ins
         match said {
             Said::Bytes(bytes) => engine.handle_stream(key, StreamInput::Bytes(&bytes), now),
             Said::End => engine.handle_stream(key, StreamInput::Ended, now),
-            Said::Lost => engine.handle_stream(key, StreamInput::Lost, now),
+            Said::Lost => engine.handle_stream(key, StreamInput::Lost(gone()), now),
         }
     }
 }

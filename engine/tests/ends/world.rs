@@ -55,6 +55,10 @@ pub(crate) struct World {
     pub(crate) streams: Streams,
     /// No datagram gets through.
     pub(crate) udp_blocked: bool,
+    /// At which of the gateway's ports datagrams get through.
+    pub(crate) port: u16,
+    /// At which others the device may try.
+    pub(crate) further: Vec<u16>,
     /// The newest certificate of the device's.
     client: CertificateDer<'static>,
     pub(crate) at_device: Vec<Vec<u8>>,
@@ -71,6 +75,11 @@ pub(crate) fn policy(directory_only: bool) -> Arc<Policy> {
 
 pub(crate) fn address(last: u8) -> SocketAddr {
     SocketAddr::from(([192, 0, 2, last], 51820))
+}
+
+/// The gateway at a port.
+fn at(port: u16) -> SocketAddr {
+    SocketAddr::new(address(1).ip(), port)
 }
 
 impl World {
@@ -108,6 +117,8 @@ impl World {
             to_device: VecDeque::new(),
             streams: Streams::default(),
             udp_blocked: false,
+            port: address(1).port(),
+            further: Vec::new(),
             client: CertificateDer::from(Vec::new()),
             at_device: Vec::new(),
             at_gateway: Vec::new(),
@@ -141,6 +152,7 @@ impl World {
         let at_device = make(&key, &self.gateway_key, Some(address(1)));
         self.gateway.prepare(AT, at_gateway, self.now).unwrap();
         self.device.prepare(AT, at_device, self.now).unwrap();
+        self.device.set_further_endpoints(AT, id, self.elsewhere());
         id
     }
 
@@ -148,6 +160,7 @@ impl World {
         self.seq += 1;
         let id = GenerationId(self.seq);
         let template = UriTemplate::well_known("gateway.example").unwrap();
+        let further = self.elsewhere();
         let (gateway, now) = (&mut self.gateway, self.now);
         let server_key = self.server_key.get_or_insert_with(|| {
             let server = identity("gateway.example");
@@ -175,6 +188,7 @@ impl World {
         let trust = tls::Trust::Keys(vec![server_key.clone()]);
         let at_device = make(MasqueEnd::Device(Box::new(MasqueGateway {
             address: address(1),
+            further,
             http2: vec![address(1)],
             choice,
             server_name: "gateway.example".to_owned(),
@@ -189,9 +203,13 @@ impl World {
         id
     }
 
+    fn elsewhere(&self) -> Vec<SocketAddr> {
+        self.further.iter().map(|port| at(*port)).collect()
+    }
+
     pub(crate) fn flush(&mut self) {
         for transmit in self.device.transmits().batches() {
-            if !self.udp_blocked {
+            if !self.udp_blocked && transmit.destination.port() == self.port {
                 self.to_gateway.push_back((self.device_at, transmit.segment, transmit.bytes().to_vec()));
             }
         }
@@ -199,7 +217,7 @@ impl World {
         self.device.transmits().release(all);
         for transmit in self.gateway.transmits().batches() {
             if transmit.destination == self.device_at && !self.udp_blocked {
-                self.to_device.push_back((address(1), transmit.segment, transmit.bytes().to_vec()));
+                self.to_device.push_back((at(self.port), transmit.segment, transmit.bytes().to_vec()));
             }
         }
         let all = self.gateway.transmits().len();

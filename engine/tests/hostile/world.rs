@@ -161,6 +161,7 @@ impl World {
         let trust = tls::Trust::Keys(vec![self.server_key.clone()]);
         let end = MasqueEnd::Device(Box::new(MasqueGateway {
             address: address(1),
+            further: Vec::new(),
             http2: Vec::new(),
             choice: HttpChoice::Http3Only,
             server_name: "gateway.example".to_owned(),

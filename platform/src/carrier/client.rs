@@ -18,7 +18,7 @@ use tokio::sync::mpsc::unbounded_channel;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use vestibule_engine::core::StreamTarget;
-use vestibule_engine::masque::request::{Accepted, HttpVersion, Outgoing};
+use vestibule_engine::masque::request::{Accepted, Dialect, HttpVersion, Outgoing};
 
 /// Fields of an answer may be so long in all.
 const MAX_FIELDS: u32 = 16 << 10;
@@ -87,7 +87,10 @@ where
     if io.get_ref().1.alpn_protocol() != Some(tcp::ALPN) {
         return Err(CarrierError::Alpn);
     }
-    let (mut connection, pings, mut requests) = within(&settings, Stage::Settings, greet(io, settings)).await?;
+    // WARP's CONNECT over HTTP/2 is not extended.
+    let extended = outgoing.dialect() == Dialect::Rfc9484;
+    let greeting = greet(io, settings, extended);
+    let (mut connection, pings, mut requests) = within(&settings, Stage::Settings, greeting).await?;
     let (answer, send) = requests.send_request(request, false).map_err(CarrierError::of_stream)?;
     let response = within(&settings, Stage::Answer, alongside(&mut connection, answer)).await?;
     let (parts, body) = response.into_parts();
@@ -101,8 +104,12 @@ where
     Ok((Driver::new(Client { connection }, vec![pump], joining, Some(pings), settings), outbox))
 }
 
-/// HTTP/2's beginning: until the peer has said that it serves extended CONNECT (RFC 8441 section 3).
-async fn greet<T>(io: T, settings: Settings) -> Result<(Connection<T>, PingPong, SendRequest<Bytes>), CarrierError>
+/// HTTP/2's beginning: until the peer has said that it serves extended CONNECT (RFC 8441 section 3), where that is wanted.
+async fn greet<T>(
+    io: T,
+    settings: Settings,
+    extended: bool,
+) -> Result<(Connection<T>, PingPong, SendRequest<Bytes>), CarrierError>
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {
@@ -132,6 +139,7 @@ where
         }
         match pings.poll_pong(cx) {
             Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(_)) if !extended => Poll::Ready(Ok(())),
             Poll::Ready(Ok(_)) => Poll::Ready(Err(CarrierError::NoExtendedConnect)),
             Poll::Ready(Err(error)) => Poll::Ready(Err(failed(error))),
         }

@@ -1,9 +1,12 @@
 //! How connections and streams fail.
 
+use std::error::Error as _;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+use vestibule_engine::core::{StreamLoss, TunnelEnd};
 use vestibule_engine::masque::request::ResponseError;
+use vestibule_engine::masque::session::TunnelError;
 
 /// What a connection was busy with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -80,6 +83,27 @@ pub enum CarrierError {
 }
 
 impl CarrierError {
+    /// What the engine is told.
+    #[must_use]
+    pub fn end(&self) -> TunnelEnd {
+        TunnelEnd::Stream(match self {
+            Self::Response(error) => return TunnelEnd::Tunnel(TunnelError::Response(error.clone())),
+            Self::Tls(_) => StreamLoss::Tls(self.told()),
+            Self::NoExtendedConnect => StreamLoss::NoExtendedConnect,
+            _ => StreamLoss::Other(self.told()),
+        })
+    }
+
+    /// The error with its causes.
+    fn told(&self) -> String {
+        let (mut told, mut cause) = (self.to_string(), self.source());
+        while let Some(below) = cause {
+            told = format!("{told}: {below}");
+            cause = below.source();
+        }
+        told
+    }
+
     /// What an error of a stream means.
     pub(super) fn of_stream(error: h2::Error) -> Self {
         match error.reason() {

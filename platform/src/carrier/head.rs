@@ -4,16 +4,16 @@ use super::CarrierError;
 use h2::ext::Protocol;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
-use vestibule_engine::masque::request::{Answer, Field, Head, Outgoing};
+use vestibule_engine::masque::request::{Answer, Field, Head, HttpVersion, Outgoing};
 
-/// An extended CONNECT.
+/// An extended CONNECT, or a plain one where the dialect wants that.
 pub(super) fn request(outgoing: &Outgoing) -> Result<Request<()>, CarrierError> {
     let bad = |what| CarrierError::Request { what };
     let (mut scheme, mut authority, mut path) = (String::new(), String::new(), String::new());
     let mut request = Request::new(());
     *request.method_mut() = Method::CONNECT;
     *request.version_mut() = Version::HTTP_2;
-    for field in outgoing.extended_connect() {
+    for field in outgoing.fields(HttpVersion::Http2) {
         match &*field.name {
             ":scheme" => scheme = field.value.to_string(),
             ":authority" => authority = field.value.to_string(),
@@ -28,7 +28,11 @@ pub(super) fn request(outgoing: &Outgoing) -> Result<Request<()>, CarrierError> 
             }
         }
     }
-    let uri = Uri::builder().scheme(scheme.as_str()).authority(authority).path_and_query(path).build();
+    let uri = if path.is_empty() {
+        Uri::builder().authority(authority).build()
+    } else {
+        Uri::builder().scheme(scheme.as_str()).authority(authority).path_and_query(path).build()
+    };
     *request.uri_mut() = uri.map_err(|_| bad("authority and path make no URI"))?;
     Ok(request)
 }

@@ -5,7 +5,7 @@ use crate::wait::Bell;
 use std::collections::BTreeMap;
 use std::time::Instant;
 use tokio::task::AbortHandle;
-use vestibule_engine::core::{Engine, StreamInput, StreamOrder};
+use vestibule_engine::core::{Engine, StreamInput, StreamLoss, StreamOrder, TunnelEnd};
 use vestibule_engine::generation::StreamKey;
 
 /// Streams of one worker.
@@ -35,7 +35,7 @@ impl Streams {
         };
         match request.accept(self.inbox.address(), key.0) {
             Ok(outbox) => drop(self.open.insert(key, Sending::new(outbox))),
-            Err(_) => engine.handle_stream(key, StreamInput::Lost, now),
+            Err(error) => engine.handle_stream(key, StreamInput::Lost(error.end()), now),
         }
     }
 
@@ -66,7 +66,7 @@ impl Streams {
                 tracing::debug!(%error, "a tunnel over HTTP/2 is lost");
                 self.opening.remove(&key);
                 self.open.remove(&key);
-                engine.handle_stream(key, StreamInput::Lost, now);
+                engine.handle_stream(key, StreamInput::Lost(error.end()), now);
             }
         }
         true
@@ -79,7 +79,8 @@ impl Streams {
                 StreamOrder::Connect(target) => {
                     let (inbox, mark) = (self.inbox.address().clone(), self.mark);
                     let Some(thread) = self.thread() else {
-                        engine.handle_stream(key, StreamInput::Lost, now);
+                        let nobody = StreamLoss::Other("nothing here carries HTTP/2".to_owned());
+                        engine.handle_stream(key, StreamInput::Lost(TunnelEnd::Stream(nobody)), now);
                         continue;
                     };
                     let opening = open(*target, mark, Settings::default(), inbox, key.0);

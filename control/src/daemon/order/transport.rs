@@ -22,6 +22,17 @@ const NAME: &str = "vestibule-device";
 /// Seconds between keepalives of an idle tunnel: shorter than the 30 s after which common NATs forget a flow.
 const KEEPALIVE: u16 = 25;
 
+/// Where the vendor's clients try WireGuard when its usual port is silent,
+pub(crate) const WIREGUARD_PORTS: [u16; 3] = [500, 1701, 4500];
+/// and MASQUE over UDP.
+const MASQUE_PORTS: [u16; 6] = [500, 1701, 4500, 4443, 8443, 8095];
+
+/// The same host at these ports, as far as they are others than its own.
+pub(crate) fn elsewhere(endpoint: SocketAddr, ports: &[u16]) -> Vec<SocketAddr> {
+    let others = ports.iter().filter(|port| **port != endpoint.port());
+    others.map(|port| SocketAddr::new(endpoint.ip(), *port)).collect()
+}
+
 /// What the tunnel travels over, with the keys for it.
 #[derive(Debug)]
 pub(crate) enum Transport {
@@ -127,6 +138,7 @@ impl TunnelKey {
                 let parsed = UriTemplate::parse(template).map_err(|_| refuse("an RFC 9484 template", template))?;
                 Ok(Transport::Masque(Box::new(MasqueGateway {
                     address: answer.endpoint,
+                    further: elsewhere(answer.endpoint, &MASQUE_PORTS),
                     http2: if *http2 { reached_at } else { Vec::new() },
                     choice,
                     server_name: host(parsed.authority()).to_owned(),
@@ -153,6 +165,15 @@ fn host(authority: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn further_ports_are_the_vendor_s_in_its_order() {
+        let at = |port: u16| SocketAddr::from(([192, 0, 2, 1], port));
+        assert_eq!(elsewhere(at(2408), &WIREGUARD_PORTS), [at(500), at(1701), at(4500)]);
+        let masque = [500, 1701, 4500, 4443, 8443, 8095].map(at);
+        assert_eq!(elsewhere(at(443), &MASQUE_PORTS), masque);
+        assert_eq!(elsewhere(at(4500), &WIREGUARD_PORTS), [at(500), at(1701)]);
+    }
 
     #[test]
     fn an_authority_s_host_is_a_name_for_tls() {

@@ -77,7 +77,12 @@ impl Engine {
                 Ok(sent) => (sent, (sent < cut.count()).then_some(SendError::Full)),
                 Err(error) => (0, Some(error)),
             },
-            None => (0, Some(SendError::NotOpen)),
+            None => {
+                if active.transport.masque().is_some_and(|tunnel| tunnel.wake(now)) {
+                    self.deadlines.arm(slot, now);
+                }
+                (0, Some(SendError::NotOpen))
+            }
         };
         let bytes: usize = (0..sent).map(|number| cut.packet_len(number)).sum();
         active.counters.sealed.add(sent as u64);

@@ -7,7 +7,7 @@ use crate::generation::{Carrier, GenerationId, MasqueEnd, MasqueTunnel, Path, Pu
 use crate::masque::addresses::Changes;
 use crate::masque::capsule::{RequestedAddress, Routes};
 use crate::masque::ip::Scope;
-use crate::masque::request::{Answer, Incoming, Target};
+use crate::masque::request::{Answer, Dialect, Incoming, Target};
 use crate::masque::session::{ConnectionError, Event, Fault, TunnelError, TunnelId, tls};
 use ipnet::IpNet;
 use std::time::Instant;
@@ -18,6 +18,11 @@ impl Engine {
         // What ended a connection is told after the ends of its tunnels.
         let mut lost = Vec::new();
         while let Some(event) = self.masque.as_mut().and_then(|masque| masque.endpoint.poll_event()) {
+            if let Event::Ended(tunnel, _) = &event
+                && let Some(names) = self.masque.as_mut().and_then(|masque| masque.names.as_mut())
+            {
+                names.forget(*tunnel);
+            }
             match event {
                 Event::Requested(tunnel, incoming) => self.tunnel_requested(tunnel, &incoming, now),
                 Event::AddressesRequested(id, requests) => self.addresses_requested(Path::Quic(id), &requests, now),
@@ -80,16 +85,25 @@ impl Engine {
     }
 
     /// A client asks over HTTP/3.
-    fn tunnel_requested(&mut self, id: TunnelId, incoming: &Incoming, now: Instant) {
+    pub(super) fn tunnel_requested(&mut self, id: TunnelId, incoming: &Incoming, now: Instant) {
         let Some(masque) = &mut self.masque else { return };
         let chain = masque.endpoint.peer_certificates(id.connection);
         let client = chain.and_then(|chain| Some(tls::key_id(&tls::public_key(chain.first()?).ok()?)));
+        let resolves = masque.names.is_some() && incoming.resolved.is_none();
+        if let Target::Name(name) = &incoming.target
+            && resolves
+            && self.admit_owner(client, incoming).is_ok()
+        {
+            return self.want_name(id, incoming, name.clone(), now);
+        }
         let admitted = self.admit_tunnel(client, incoming);
         let offered = admitted.map(|(owner, scope)| (owner, self.offer(owner.0, &scope), scope));
         let Some(masque) = &mut self.masque else { return };
         match offered {
             Ok((owner, (addresses, routes), scope)) => {
-                masque.endpoint.accept(id, scope, now);
+                if !masque.endpoint.accept(id, scope, now) {
+                    return;
+                }
                 masque.endpoint.assign(id, &addresses, now);
                 masque.endpoint.advertise(id, routes, now);
                 masque.tunnels.insert(id, owner);
@@ -105,6 +119,22 @@ impl Engine {
 
     /// Who is it, and what may go through the tunnel? Otherwise the status that refuses it.
     pub(super) fn admit_tunnel(&self, client: Option<[u8; 32]>, incoming: &Incoming) -> Result<(Owner, Scope), u16> {
+        let owner = self.admit_owner(client, incoming)?;
+        let targets = match &incoming.target {
+            Target::Any => None,
+            Target::Prefix(prefix) => Some(vec![*prefix]),
+            // Somebody else resolves them, or nobody.
+            Target::Name(_) => Some(incoming.resolved.iter().flatten().copied().map(IpNet::from).collect()),
+        };
+        if matches!(&targets, Some(targets) if targets.is_empty()) {
+            return Err(501);
+        }
+        let scope = Scope::new(targets, incoming.protocol).map_err(|_| 501_u16)?;
+        Ok((owner, scope))
+    }
+
+    /// Who is it? Otherwise the status that refuses it.
+    pub(super) fn admit_owner(&self, client: Option<[u8; 32]>, incoming: &Incoming) -> Result<Owner, u16> {
         let masque = self.masque.as_ref().ok_or(503_u16)?;
         let clients = &masque.clients;
         let generation = |(slot, id): Owner| self.peers[slot].generations().find(move |generation| generation.id == id);
@@ -113,23 +143,15 @@ impl Engine {
         // What drains is not begun anew.
         let known = known.filter(|owner| generation(*owner).is_some_and(|generation| generation.drain.is_none()));
         let is_free = |owner: &Owner| generation(*owner).is_some_and(|generation| !generation.transport.has_tunnel());
-        let owner = known.or_else(|| clients.places().iter().copied().find(is_free)).ok_or({
+        known.or_else(|| clients.places().iter().copied().find(is_free)).ok_or({
             if !clients.places().is_empty() {
-                503_u16
+                503
             } else if clients.takes_credentials() {
                 401
             } else {
                 403
             }
-        })?;
-        let targets = match &incoming.target {
-            Target::Any => None,
-            Target::Prefix(prefix) => Some(vec![*prefix]),
-            // Names are not resolved here.
-            Target::Name(_) => return Err(501),
-        };
-        let scope = Scope::new(targets, incoming.protocol).map_err(|_| 501_u16)?;
-        Ok((owner, scope))
+        })
     }
 
     /// The addresses of a peer, and where we forward its packets to.
@@ -218,7 +240,7 @@ impl Engine {
         }
         self.look_at(slot, now);
         if let Some(endpoint) = endpoint {
-            self.tell_tunnel(slot, id, TunnelNews::Opened { endpoint });
+            self.tell_tunnel(slot, id, TunnelNews::Opened { endpoint, http: path.carrier().http() });
         }
     }
 
@@ -267,8 +289,14 @@ impl Engine {
         let Some((slot, id)) = owner else { return };
         masque.close(carrier);
         let Some((_, generation)) = self.peers[slot].generation(id) else { return };
-        if generation.transport.masque().is_some_and(|tunnel| tunnel.lost(carrier, now)) {
-            self.tell_tunnel(slot, id, TunnelNews::Ended(end));
+        if let Some(tunnel) = generation.transport.masque()
+            && tunnel.lost(carrier, now)
+        {
+            let idle = masque.dialect == Dialect::Warp && end == TunnelEnd::InOrder;
+            if idle {
+                tunnel.sleep();
+            }
+            self.tell_tunnel(slot, id, TunnelNews::Ended(if idle { TunnelEnd::Idle } else { end }));
         }
         self.look_at(slot, now);
     }

@@ -3,27 +3,31 @@
 //! QUIC is told from WireGuard by a datagram's first byte: 1 to 4 for WireGuard, 64 and more for QUIC. Tunnels over HTTP/2
 //! are byte streams that somebody else carries. By file: `set_up` (what control calls), `clients` (whom a gateway awaits),
 //! `events` (what tunnels tell), `news` (what is passed on), `moved` (changes of network), `carry` (packets in and out),
-//! `streams` (HTTP/2).
+//! `streams` (HTTP/2), `names` (targets that are to be resolved).
 
 mod carry;
 mod clients;
 mod events;
 mod moved;
+mod names;
 mod news;
 mod set_up;
 mod streams;
 
-pub use news::{TunnelEnd, TunnelNews};
+pub use names::{NameRequest, unresolved};
+pub use news::{StreamLoss, TunnelEnd, TunnelNews};
 pub use set_up::{MasqueServer, PlainMasque};
 pub use streams::{StreamInput, StreamOrder, StreamTarget};
 
 use crate::core::control_packet;
 use crate::generation::{Carrier, Generation, GenerationId, Http, MasqueGateway, Path, Transport};
+use crate::masque::request::Dialect;
 use crate::masque::session::{ConnectError, Endpoint, EndpointConfig, Settings, Transmit, TunnelId};
 use crate::packet::TransmitQueue;
 use crate::random::{Random, Seed};
 use clients::Clients;
 use ipnet::IpNet;
+use names::NamesAsked;
 use quinn_proto::ConnectionHandle;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -44,6 +48,10 @@ pub(super) struct Masque {
     clients: Clients,
     /// What is advertised to them; `None`: whatever they ask for.
     routes: Option<Vec<IpNet>>,
+    /// Requests for names; `None`: they are answered 501.
+    names: Option<NamesAsked>,
+    /// Whose rules our requests keep to.
+    dialect: Dialect,
     /// The time of the last call.
     now: Instant,
 }
@@ -75,9 +83,11 @@ impl Masque {
             endpoint: Endpoint::new(config)?,
             connections: BTreeMap::new(),
             tunnels: BTreeMap::new(),
-            streams: streams::Streams::new(settings.talk, settings.grease),
+            streams: streams::Streams::new(settings.talk, settings.grease, settings.dialect),
             clients: Clients::default(),
             routes: None,
+            names: None,
+            dialect: settings.dialect,
             now,
         })
     }
@@ -95,13 +105,19 @@ impl Masque {
     }
 
     /// Begins a connection and asks for a tunnel through it.
-    fn connect(&mut self, http: Http, gateway: &MasqueGateway, owner: Owner, now: Instant) -> Option<Carrier> {
+    fn connect(
+        &mut self,
+        http: Http,
+        (gateway, place): (&MasqueGateway, SocketAddr),
+        owner: Owner,
+        now: Instant,
+    ) -> Option<Carrier> {
         match http {
             Http::Two => Some(Carrier::Stream(self.streams.connect(gateway, owner))),
             Http::Three => {
                 let (name, tls) = (&gateway.server_name, Arc::clone(&gateway.tls));
-                let connection = self.endpoint.connect(gateway.address, name, tls, now).ok()?;
-                self.endpoint.open(connection, gateway.request(), gateway.asks.scope(), now);
+                let connection = self.endpoint.connect(place, name, tls, now).ok()?;
+                self.endpoint.open(connection, gateway.request().in_dialect(self.dialect), gateway.asks.scope(), now);
                 self.connections.insert(connection, owner);
                 Some(Carrier::Quic(connection))
             }
@@ -118,9 +134,14 @@ impl Masque {
 
     /// When the last datagram came over the connection of a tunnel.
     fn heard(&self, path: Path) -> Option<Instant> {
-        match path {
-            Path::Quic(tunnel) => self.endpoint.heard(tunnel.connection),
-            Path::Stream(_) => None,
+        self.answered(path.carrier())
+    }
+
+    /// When the last datagram came over a carrier, or it began.
+    fn answered(&self, carrier: Carrier) -> Option<Instant> {
+        match carrier {
+            Carrier::Quic(connection) => self.endpoint.heard(connection),
+            Carrier::Stream(_) => None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! What becomes of the tunnel to a peer of others, told as it happens.
 
 use crate::core::{Engine, Event, PeerKind};
-use crate::generation::GenerationId;
+use crate::generation::{GenerationId, Http};
 use crate::masque::capsule::Routes;
 use crate::masque::session::{ConnectionError, TunnelError};
 use ipnet::IpNet;
@@ -15,6 +15,8 @@ pub enum TunnelNews {
     Opened {
         /// Where the other end is.
         endpoint: SocketAddr,
+        /// What carries it.
+        http: Http,
     },
     /// All addresses that the other end has given us, which replace those before.
     Assigned(Vec<IpNet>),
@@ -33,6 +35,9 @@ pub enum TunnelEnd {
     /// One of the ends closed it.
     #[error("the other end closed the tunnel")]
     InOrder,
+    /// The other end closed what was idle; a packet brings the tunnel back.
+    #[error("the other end closed the idle tunnel")]
+    Idle,
     /// The tunnel failed.
     #[error(transparent)]
     Tunnel(#[from] TunnelError),
@@ -40,8 +45,34 @@ pub enum TunnelEnd {
     #[error(transparent)]
     Connection(#[from] ConnectionError),
     /// The HTTP/2 connection below failed, or there was none to be had.
-    #[error("the HTTP/2 connection was lost")]
-    Stream,
+    #[error("the HTTP/2 connection failed")]
+    Stream(#[source] StreamLoss),
+    /// Nobody answers at any of the gateway's addresses.
+    #[error("nobody answers over UDP")]
+    Silent,
+}
+
+/// Why there is no HTTP/2 connection, or no longer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StreamLoss {
+    /// TLS failed: one end did not believe or did not understand the other.
+    #[error("{0}")]
+    Tls(String),
+    /// The gateway serves no extended CONNECT.
+    #[error("the peer does not offer extended CONNECT, which IP proxying needs")]
+    NoExtendedConnect,
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl StreamLoss {
+    /// It is gone, and why does not matter.
+    #[must_use]
+    pub fn gone() -> Self {
+        Self::Other("the connection ended".to_owned())
+    }
 }
 
 impl Engine {

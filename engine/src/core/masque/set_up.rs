@@ -1,6 +1,7 @@
 //! What control calls.
 
-use super::Masque;
+use super::names::NamesAsked;
+use super::{Masque, TunnelEnd, TunnelNews};
 use crate::core::peer::Peer;
 use crate::core::{Engine, PeerId, PeerKind, PrepareError};
 use crate::generation::{Bundle, Generation, MasqueConfig, MasqueEnd, MasqueTunnel, Transport};
@@ -28,6 +29,8 @@ pub struct PlainMasque {
     pub server: Option<MasqueServer>,
     /// What is advertised to clients, of what they ask for; `None`: all of it.
     pub routes: Option<Vec<IpNet>>,
+    /// Targets may be names: [`Event::NameWanted`](crate::core::Event::NameWanted) asks what they stand for.
+    pub names: bool,
 }
 
 impl Engine {
@@ -39,6 +42,7 @@ impl Engine {
     pub fn plain_masque(&mut self, plain: PlainMasque, now: Instant) -> Result<(), ConnectError> {
         let mut masque = Masque::with(plain.settings, plain.server, &mut self.sessions.random, now)?;
         masque.routes = plain.routes;
+        masque.names = plain.names.then(NamesAsked::default);
         self.masque = Some(Box::new(masque));
         Ok(())
     }
@@ -86,18 +90,26 @@ impl Engine {
     pub(in crate::core) fn connect_masque(&mut self, slot: usize, now: Instant) {
         let Some(masque) = &mut self.masque else { return };
         let Peer { active, preparing, .. } = &mut self.peers[slot];
+        let mut silent = Vec::new();
         for generation in active.iter_mut().chain(preparing) {
             let id = generation.id;
             let Some(tunnel) = generation.transport.masque() else { continue };
             tunnel.look(|path| masque.heard(path), now);
-            while let Some((http, gateway)) = tunnel.wants(now) {
-                let begun = masque.connect(http, gateway, (slot, id), now);
+            if let Some((carrier, nowhere)) = tunnel.unanswered(|carrier| masque.answered(carrier), now) {
+                masque.close(carrier);
+                silent.extend(nowhere.then_some(id));
+            }
+            while let Some((http, gateway, place)) = tunnel.wants(now) {
+                let begun = masque.connect(http, (gateway, place), (slot, id), now);
                 self.counters.handshakes_sent.add(begun.iter().len() as u64);
-                tunnel.attempts.begun(http, begun, now);
+                tunnel.begun(http, begun, now);
             }
             while let Some(outlived) = tunnel.outlived(now) {
                 masque.close(outlived);
             }
+        }
+        for id in silent {
+            self.tell_tunnel(slot, id, TunnelNews::Ended(TunnelEnd::Silent));
         }
     }
 

@@ -5,7 +5,7 @@ use super::{Owner, TunnelEnd};
 use crate::core::Engine;
 use crate::generation::{Carrier, MasqueGateway, Path, StreamKey};
 use crate::masque::ip::{Role, Scope};
-use crate::masque::request::{Answer, Incoming, Outgoing};
+use crate::masque::request::{Answer, Dialect, Incoming, Outgoing};
 use crate::masque::session::tls;
 use crate::masque::stream::{Fault, News, SendError, Stream, StreamSettings, TunnelError};
 use bytes::Bytes;
@@ -53,7 +53,7 @@ pub enum StreamInput<'a> {
     /// The peer's side ended in good order.
     Ended,
     /// There is no such stream, or no longer.
-    Lost,
+    Lost(TunnelEnd),
 }
 
 /// Bytes that may wait in all streams together.
@@ -92,6 +92,7 @@ impl Line {
 pub(super) struct Streams {
     talk: Option<IpAddr>,
     grease: bool,
+    dialect: Dialect,
     lines: BTreeMap<StreamKey, Line>,
     last: u64,
     orders: VecDeque<(StreamKey, StreamOrder)>,
@@ -105,8 +106,8 @@ pub(super) struct Streams {
 
 impl Streams {
     /// Streams whose ends talk to each other by packets from `talk`, and begin with a reserved capsule if told so.
-    pub(super) fn new(talk: Option<IpAddr>, grease: bool) -> Self {
-        Self { talk, grease, ..Self::default() }
+    pub(super) fn new(talk: Option<IpAddr>, grease: bool, dialect: Dialect) -> Self {
+        Self { talk, grease, dialect, ..Self::default() }
     }
 
     fn add(&mut self, owner: Owner, remote: Option<SocketAddr>, scope: Scope, stream: Option<Stream>) -> StreamKey {
@@ -120,7 +121,8 @@ impl Streams {
     fn stream(&self, role: Role, scope: Scope, mtu: usize, now: Instant) -> Stream {
         let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
         let grease = self.grease.then_some(self.last);
-        Stream::new(role, scope, StreamSettings { mtu, talk: self.talk, grease, ..StreamSettings::default() }, now)
+        let Self { talk, dialect, .. } = *self;
+        Stream::new(role, scope, StreamSettings { mtu, talk, grease, dialect, ..StreamSettings::default() }, now)
     }
 
     /// Our request was accepted.
@@ -138,7 +140,7 @@ impl Streams {
             addresses: gateway.http2.clone(),
             server_name: gateway.server_name.clone(),
             tls: Arc::clone(&gateway.tls),
-            request: gateway.request(),
+            request: gateway.request().in_dialect(self.dialect),
         };
         self.orders.push_back((key, StreamOrder::Connect(Box::new(target))));
         key
@@ -276,7 +278,7 @@ impl Engine {
                 self.carrier_lost(Carrier::Stream(key), TunnelEnd::InOrder, now);
             }
             // Whoever carried it takes no orders for it.
-            StreamInput::Lost => self.carrier_lost(Carrier::Stream(key), TunnelEnd::Stream, now),
+            StreamInput::Lost(end) => self.carrier_lost(Carrier::Stream(key), end, now),
         }
         self.streams_broken(now);
         if let Some(masque) = &mut self.masque {

@@ -18,12 +18,14 @@ pub struct Limits {
     pub addresses: usize,
     /// Most ranges of a ROUTE_ADVERTISEMENT.
     pub routes: usize,
+    /// Nothing but datagrams means anything.
+    pub datagrams_alone: bool,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         // The largest IP packet behind the longest Context ID.
-        Self { datagram: 65_535 + varint::MAX_LEN, addresses: 256, routes: 4096 }
+        Self { datagram: 65_535 + varint::MAX_LEN, addresses: 256, routes: 4096, datagrams_alone: false }
     }
 }
 
@@ -218,6 +220,10 @@ impl Decoder {
         self.datagram.clear();
         self.state = match (kind, usize::try_from(len)) {
             (DATAGRAM, Ok(left)) if left <= self.limits.datagram => State::Datagram { left },
+            (ADDRESS_ASSIGN | ADDRESS_REQUEST | ROUTE_ADVERTISEMENT, _) if self.limits.datagrams_alone => {
+                self.skipped += 1;
+                State::Skip { left: len }
+            }
             (ADDRESS_ASSIGN, _) => State::List { list: List::Assigned(Vec::new()), left: len },
             (ADDRESS_REQUEST, _) => State::List { list: List::Requested(Vec::new()), left: len },
             (ROUTE_ADVERTISEMENT, _) => State::List { list: List::Ranges(Vec::new()), left: len },

@@ -1,6 +1,6 @@
 //! Heads of messages, as all HTTP versions have them, and the request a client sends.
 
-use super::{CAPSULE_PROTOCOL, CONNECT_IP, Credentials, Target, UriTemplate};
+use super::{CAPSULE_PROTOCOL, CONNECT_IP, Credentials, Dialect, Target, UriTemplate, dialect};
 use std::borrow::Cow;
 use std::fmt;
 use zeroize::Zeroizing;
@@ -64,13 +64,27 @@ pub struct Outgoing {
     authority: String,
     path: String,
     credentials: Credentials,
+    dialect: Dialect,
 }
 
 impl Outgoing {
     /// A request for packets to `target` of `protocol` (`None`: all), where `template` says.
     #[must_use]
     pub fn new(template: &UriTemplate, target: &Target, protocol: Option<u8>, credentials: Credentials) -> Self {
-        Self { authority: template.authority().to_owned(), path: template.expand(target, protocol), credentials }
+        let (authority, path) = (template.authority().to_owned(), template.expand(target, protocol));
+        Self { authority, path, credentials, dialect: Dialect::default() }
+    }
+
+    /// The same by the rules of `dialect`. In [`Dialect::Warp`] there is one place to ask, and TLS alone to prove who asks.
+    #[must_use]
+    pub fn in_dialect(self, dialect: Dialect) -> Self {
+        Self { dialect, ..self }
+    }
+
+    /// Whose rules it keeps to.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
     }
 
     /// Path and query.
@@ -79,9 +93,17 @@ impl Outgoing {
         &self.path
     }
 
-    /// The fields of an extended CONNECT, pseudo-header fields first (HTTP/2 and HTTP/3).
+    /// The fields of the request in HTTP/2 or HTTP/3, pseudo-header fields first.
     #[must_use]
-    pub fn extended_connect(&self) -> Vec<Field> {
+    pub fn fields(&self, version: HttpVersion) -> Vec<Field> {
+        match (self.dialect, version) {
+            (Dialect::Rfc9484, _) => self.extended_connect(),
+            (Dialect::Warp, HttpVersion::Http2) => dialect::plain_connect(),
+            (Dialect::Warp, _) => dialect::extended_connect(),
+        }
+    }
+
+    fn extended_connect(&self) -> Vec<Field> {
         let mut fields = vec![
             Field::new(":method", "CONNECT"),
             Field::new(":protocol", CONNECT_IP),

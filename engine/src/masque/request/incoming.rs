@@ -2,12 +2,15 @@
 
 use super::head::{capsule_protocol, forbidden};
 use super::{CONNECT_IP, Credentials, Head, HttpVersion, Target, TargetError, UriTemplate};
+use std::net::IpAddr;
 
 /// A request for a tunnel, well-formed and for one of our templates. Nobody has been authenticated yet.
 #[derive(Clone, Debug)]
 pub struct Incoming {
     /// Where to.
     pub target: Target,
+    /// What the target's name stands for, once that is known.
+    pub resolved: Option<Vec<IpAddr>>,
     /// Which protocol; `None`: all.
     pub protocol: Option<u8>,
     /// What the client proves itself by, apart from TLS.
@@ -83,6 +86,7 @@ impl Incoming {
         };
         Ok(Self {
             target,
+            resolved: None,
             protocol,
             credentials: credentials.unwrap_or_default(),
             capsule_protocol: capsule_protocol(head.fields.iter().copied()),

@@ -3,6 +3,7 @@
 
 mod answer;
 mod credentials;
+mod dialect;
 mod head;
 mod incoming;
 mod target;
@@ -13,6 +14,8 @@ mod tests;
 
 pub use answer::{Accepted, Answer, ResponseError};
 pub use credentials::Credentials;
+pub(crate) use dialect::DRAFT_H3_DATAGRAM;
+pub use dialect::Dialect;
 pub use head::{Field, Head, HttpVersion, Outgoing};
 pub use incoming::{Incoming, Rejection};
 pub use target::{Target, TargetError};

@@ -35,7 +35,7 @@ const ALL: &str = "/.well-known/masque/ip/*/*/";
 #[test]
 fn r2_the_rfcs_example_request() {
     let request = Outgoing::new(&well_known(), &Target::Any, None, Credentials::None);
-    let lines: Vec<_> = request.extended_connect().iter().map(|field| format!("{field:?}")).collect();
+    let lines: Vec<_> = request.fields(HttpVersion::Http3).iter().map(|field| format!("{field:?}")).collect();
     let expected = [
         ":method: CONNECT",
         ":protocol: connect-ip",
@@ -148,7 +148,7 @@ fn r10_bearer_and_basic_are_read_and_never_shown() {
     let basic = Credentials::Basic { user: "aladdin".into(), password: Zeroizing::new("open:sesame".into()) };
     for credentials in [Credentials::Bearer(Zeroizing::new("open:sesame".into())), basic] {
         let request = Outgoing::new(&well_known(), &Target::Any, None, credentials.clone());
-        let fields = request.extended_connect();
+        let fields = request.fields(HttpVersion::Http3);
         let authorization = fields.last().unwrap();
         let mut head = head(ALL);
         head.fields.push((authorization.name.as_bytes(), authorization.value.as_bytes()));

@@ -2,9 +2,10 @@
 
 use super::error::code;
 use super::event::{Event, TunnelId};
+use super::offer::Offer;
 use super::{ConnectionError, Drops, Settings, TunnelError};
 use crate::masque::ip::{Role, Scope, inner_mtu};
-use crate::masque::request::{Outgoing, UriTemplate};
+use crate::masque::request::{DRAFT_H3_DATAGRAM, Dialect, Outgoing, UriTemplate};
 use crate::masque::tunnel::budget::Budget;
 use crate::masque::tunnel::{Phase, Tunnel};
 use bytes::{Bytes, BytesMut};
@@ -27,6 +28,8 @@ pub(super) struct Connection {
     pub(super) quic: quinn_proto::Connection,
     pub(super) h3: h3wire::Connection,
     pub(super) role: Role,
+    /// Of a server that does not say what it serves.
+    pub(super) offer: Option<Offer>,
     pub(super) grease: bool,
     /// See [`super::Settings::talk`].
     pub(super) talk: Option<IpAddr>,
@@ -71,12 +74,18 @@ impl Connection {
         config.h3_datagram = true;
         config.grease = settings.grease;
         config.max_encoded_field_section_size = 16 << 10;
+        let warp = settings.dialect == Dialect::Warp && role == Role::Client;
+        if warp {
+            // It fails only where the setting is there already.
+            let _ = config.add_setting(DRAFT_H3_DATAGRAM, 1);
+        }
         let h3_role = if role == Role::Client { h3wire::Role::Client } else { h3wire::Role::Server };
         Self {
             handle,
             quic,
             h3: h3wire::Connection::new(h3_role, config),
             role,
+            offer: warp.then(Offer::default),
             grease: settings.grease,
             talk: settings.talk,
             send_queue: settings.send_queue,

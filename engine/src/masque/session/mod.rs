@@ -6,7 +6,7 @@
 //! `h3wire`; neither is seen from outside save for their settings.
 //!
 //! By file: `endpoint` (one UDP socket's connections), `arrivals` (what the socket brings them) and `steer` (what is done to them), `connection` (QUIC and HTTP/3
-//! joined) with `streams`, `requests` and `packets`, `tls`, `settings`, `controller` and `breaker`.
+//! joined) with `streams`, `requests`, `packets` and `offer` (a dialect's settings), `tls`, `settings`, `controller` and `breaker`.
 
 mod arrivals;
 mod breaker;
@@ -21,6 +21,7 @@ mod event;
 mod half_open;
 #[cfg(test)]
 mod hostile_tests;
+mod offer;
 mod packets;
 #[cfg(test)]
 mod path_tests;

@@ -40,7 +40,7 @@ impl Connection {
                 self.requests.push_front((stream, outgoing, scope));
                 return;
             }
-            let fields = outgoing.extended_connect();
+            let fields = outgoing.fields(HttpVersion::Http3);
             let refs: Vec<_> = fields.iter().map(|f| FieldRef::new(f.name.as_bytes(), f.value.as_bytes())).collect();
             if self.h3.send_headers(H3Stream(stream), &refs, false).is_err() {
                 events.push_back(Event::Ended(id, Some(TunnelError::Connection)));

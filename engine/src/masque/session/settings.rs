@@ -1,7 +1,7 @@
 //! How endpoints and the QUIC connections below are set up.
 
 use super::controller::Congestion;
-use crate::masque::request::UriTemplate;
+use crate::masque::request::{Dialect, UriTemplate};
 use crate::random::Seed;
 use quinn_proto::crypto::rustls::NoInitialCipherSuite;
 use quinn_proto::{AckFrequencyConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
@@ -73,6 +73,8 @@ pub struct Settings {
     /// Packets from this address to itself are talk between the two ends: they pass whatever was assigned, advertised
     /// and asked for.
     pub talk: Option<IpAddr>,
+    /// Whose rules our requests and their tunnels keep to.
+    pub dialect: Dialect,
 }
 
 impl Default for Settings {
@@ -88,6 +90,7 @@ impl Default for Settings {
             congestion: Congestion::default(),
             grease: true,
             talk: None,
+            dialect: Dialect::default(),
         }
     }
 }

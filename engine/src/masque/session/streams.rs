@@ -118,9 +118,9 @@ impl Connection {
                 // The windows it opens go out with the next packet: the endpoint polls for one after every event.
                 let _ = chunks.finalize();
                 match next {
-                    Ok(Some(chunk)) => self.feed(stream, &chunk.bytes, false, now, events),
+                    Ok(Some(chunk)) => self.take(stream, &chunk.bytes, false, now, events),
                     Ok(None) => {
-                        self.feed(stream, &[], true, now, events);
+                        self.take(stream, &[], true, now, events);
                         break;
                     }
                     Err(ReadError::Blocked) => break,
@@ -131,6 +131,15 @@ impl Connection {
                 }
             }
             self.http_events(now, events);
+        }
+    }
+
+    /// Reads what came on a stream, as its dialect has it.
+    fn take(&mut self, stream: H3Stream, bytes: &[u8], fin: bool, now: Instant, events: &mut VecDeque<Event>) {
+        let Some(offer) = &mut self.offer else { return self.feed(stream, bytes, fin, now, events) };
+        let bytes = offer.read(stream.0, bytes, fin);
+        if fin || !bytes.is_empty() {
+            self.feed(stream, &bytes, fin, now, events);
         }
     }
 

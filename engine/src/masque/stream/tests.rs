@@ -174,3 +174,22 @@ fn what_leaves_is_what_was_put_in() {
     assert_eq!(client.waiting(), 0);
     assert_eq!(std::iter::from_fn(|| gateway.poll_packet()).collect::<Vec<_>>(), sent);
 }
+
+#[test]
+fn in_warp_s_dialect_capsules_are_packets_and_all_others_are_skipped() {
+    let settings = StreamSettings { dialect: Dialect::Warp, ..StreamSettings::default() };
+    let mut client = Stream::new(Role::Client, Scope::all(), settings, Instant::now());
+    assert!(client.poll_output(Instant::now()).is_none(), "no capsule of its own");
+    let sent = packet("10.0.0.1", "203.0.113.1", 30);
+    client.send(&mut sent.clone(), Origin::Local).unwrap();
+    let capsule = [&[0, sent.len() as u8][..], &sent].concat();
+    assert_eq!(client.poll_output(Instant::now()).unwrap(), capsule);
+
+    // An ADDRESS_ASSIGN that RFC 9484 calls malformed, and a ROUTE_ADVERTISEMENT.
+    let others = [0x01, 0x02, 0x00, 0x09, 0x03, 0x00];
+    let back = packet("203.0.113.1", "10.0.0.1", 30);
+    let bytes = [&others[..], &[0, back.len() as u8], &back].concat();
+    client.handle_bytes(&bytes.into(), Instant::now()).unwrap();
+    assert_eq!(client.poll_packet().unwrap(), back);
+    assert!(client.poll_news().is_none());
+}

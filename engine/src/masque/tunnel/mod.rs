@@ -85,6 +85,8 @@ pub(super) struct Tunnel {
     pub(super) probe: Option<MtuProbe>,
     pub(super) counters: Counters,
     grease: Option<u64>,
+    /// Datagrams are packets, without a Context ID.
+    bare: bool,
 }
 
 /// What the peer's capsules say.
@@ -125,7 +127,14 @@ impl Tunnel {
             probe: None,
             counters: Counters::default(),
             grease,
+            bare: false,
         }
+    }
+
+    /// No capsules but datagrams, and these without a Context ID.
+    pub(super) fn bare(self) -> Self {
+        let decoder = Decoder::new(Limits { datagrams_alone: true, ..Limits::default() });
+        Self { decoder, grease: None, bare: true, ..self }
     }
 
     pub(super) fn open(&mut self, scope: Scope) {
@@ -248,6 +257,7 @@ impl Tunnel {
     /// Judges an HTTP datagram's payload. Answers go to the peer.
     pub(super) fn receive(&mut self, payload: &[u8]) -> Arrival {
         let offset = match Payload::parse(payload) {
+            _ if self.bare => 0,
             Payload::Packet { offset } => offset,
             Payload::UnknownContext { .. } => {
                 self.counters.unknown_context += 1;

@@ -1,17 +1,24 @@
 //! The server: an IP proxy for clients that are known beforehand.
+//!
+//! By file: `told` (what it tells), `streams` (tunnels over HTTP/2), `names` (targets that are names).
+
+mod names;
+mod streams;
+mod told;
 
 use super::clients::{Admission, ClientProof, admit, own_addresses};
-use super::host::{self, HostError, Running, asked_to_end};
+use super::host::{self, HostError, Running};
 use super::identity::key_id;
 use super::options::MasqueError;
-use super::report::{List, Reporter};
+use super::report::Reporter;
 use crate::causes::chain;
+use crate::daemon::HttpVersions;
 use ipnet::IpNet;
-use serde::Serialize;
+use names::Names;
 use std::collections::BTreeMap;
-use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use told::Told;
 use vestibule_engine::core::{Event, MasqueServer, PeerId, PeerKind, PlainMasque, TunnelEnd, TunnelNews};
 use vestibule_engine::generation::{GenerationId, MasqueConfig};
 use vestibule_engine::masque::request::UriTemplate;
@@ -29,6 +36,8 @@ const CLIENTS: usize = 256;
 pub struct ListenOptions {
     /// Where.
     pub listen: SocketAddr,
+    /// Which versions of HTTP are served: HTTP/3 at UDP, HTTP/2 at TCP.
+    pub http: HttpVersions,
     /// Paths of tunnels.
     pub templates: Vec<UriTemplate>,
     /// What we show of ourselves.
@@ -49,33 +58,6 @@ pub struct ListenOptions {
     pub mtu: u32,
 }
 
-#[derive(Debug, Serialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
-enum Told<'a> {
-    Ready { listen: SocketAddr, key_sha256: String, interface: &'a str, addresses: &'a [IpNet], clients: usize },
-    Opened { client: &'a str, endpoint: SocketAddr, addresses: &'a [IpNet] },
-    Lost { client: &'a str, reason: String },
-    End { reason: &'static str },
-}
-
-impl fmt::Display for Told<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ready { listen, key_sha256, interface, addresses, clients } => write!(
-                f,
-                "listening at UDP {listen} for {clients} clients, {interface} has {}\n\
-                 our key, for --pin: {key_sha256}",
-                List(addresses)
-            ),
-            Self::Opened { client, endpoint, addresses } => {
-                write!(f, "{client}: tunnel open with {endpoint}, addresses {}", List(addresses))
-            }
-            Self::Lost { client, reason } => write!(f, "{client}: tunnel ended: {reason}"),
-            Self::End { reason } => write!(f, "ended: {reason}"),
-        }
-    }
-}
-
 /// Serves until somebody wants it to end. Everything is taken back.
 ///
 /// # Errors
@@ -86,17 +68,29 @@ pub async fn listen(options: ListenOptions, report: Reporter) -> Result<(), Masq
     let key_sha256 = hex::encode(key_id(&options.identity)?);
     let tls = Arc::new(tls::server(options.identity)?);
 
-    let socket = host::socket(&UdpConfig::new(options.listen))?;
-    let listen = socket.local_addr().map_err(host::step("open a UDP socket"))?;
+    let [http3, http2] = [HttpVersions::Three, HttpVersions::Two].map(|version| options.http.has(version));
+    let mut listen = options.listen;
+    let anywhere = SocketAddr::new(unspecified(listen.ip()), 0);
+    let socket = host::socket(&UdpConfig::new(if http3 { listen } else { anywhere }))?;
+    if http3 {
+        // At the same port, which may have been any.
+        listen = socket.local_addr().map_err(host::step("open a UDP socket"))?;
+    }
+    let streams = if http2 { Some(streams::bind(&mut listen)?) } else { None };
     let tun =
         Tun::open(&TunConfig { mtu: options.mtu, ..TunConfig::new(&options.interface) }).map_err(HostError::from)?;
     let masque = PlainMasque {
         settings: host::settings(options.grease),
-        server: Some(MasqueServer { tls, templates: options.templates }),
+        server: http3.then(|| MasqueServer { tls: Arc::clone(&tls), templates: options.templates.clone() }),
         routes: options.routes,
+        names: true,
     };
     let mut running = Running::start(tun, socket, masque, (1..=clients.len() as u64).map(PeerId).collect())?;
     await_clients(&running, &clients)?;
+    let names = Names::new(running.worker.clone());
+    if let Some(listener) = streams {
+        streams::serve(listener, tls, options.templates, &names)?;
+    }
     let desired = Desired {
         interface: options.interface,
         addresses: own,
@@ -107,18 +101,19 @@ pub async fn listen(options: ListenOptions, report: Reporter) -> Result<(), Masq
     let applied = System.apply(&desired).map_err(HostError::from)?;
     report.tell(&Told::Ready {
         listen,
+        http: [http3.then_some(3), http2.then_some(2)].into_iter().flatten().collect(),
         key_sha256,
         interface: &desired.interface,
         addresses: &desired.addresses,
         clients: clients.len(),
     });
-    let ended = serve(&mut running, &clients, report).await;
-    let reverted = Applied::revert(applied);
-    running.end().await;
-    ended?;
-    reverted.map_err(HostError::from)?;
-    report.tell(&Told::End { reason: "asked to end" });
-    Ok(())
+    let ended = serve(&mut running, &clients, &names, report).await;
+    running.conclude(ended, Applied::revert(applied), report).await
+}
+
+/// Any address of the same IP version.
+fn unspecified(of: IpAddr) -> IpAddr {
+    if of.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() }
 }
 
 /// Tells the engine who may come. Client `n` is peer and generation `n + 1`.
@@ -148,21 +143,27 @@ fn await_clients(running: &Running, clients: &[Admission]) -> Result<(), HostErr
     Ok(())
 }
 
-async fn serve(running: &mut Running, clients: &[Admission], report: Reporter) -> Result<(), MasqueError> {
+async fn serve(
+    running: &mut Running,
+    clients: &[Admission],
+    resolver: &Names,
+    report: Reporter,
+) -> Result<(), MasqueError> {
     let names: BTreeMap<_, _> = clients.iter().zip(1..).map(|(client, number)| (PeerId(number), client)).collect();
-    let asked = asked_to_end();
-    tokio::pin!(asked);
-    loop {
-        let event = tokio::select! {
-            event = running.event() => event,
-            () = &mut asked => return Ok(()),
+    while let Some(event) = running.event().await? {
+        let (peer, news) = match event {
+            Event::Tunnel { peer, news, .. } => (peer, news),
+            Event::NameWanted { request, name } => {
+                resolver.look_up(request, name);
+                continue;
+            }
+            _ => continue,
         };
-        let Some(event) = event else { return Err(running.stopped().into()) };
-        let Event::Tunnel { peer, news, .. } = event else { continue };
         let Some(client) = names.get(&peer) else { continue };
         match news {
-            TunnelNews::Opened { endpoint } => {
-                report.tell(&Told::Opened { client: &client.name, endpoint, addresses: &client.addresses });
+            TunnelNews::Opened { endpoint, http } => {
+                let (client, addresses) = (&client.name, &client.addresses);
+                report.tell(&Told::Opened { client, endpoint, http: http.number(), addresses });
             }
             TunnelNews::Ended(TunnelEnd::InOrder) => {
                 report.tell(&Told::Lost { client: &client.name, reason: "closed by the client".to_owned() });
@@ -171,4 +172,5 @@ async fn serve(running: &mut Running, clients: &[Admission], report: Reporter) -
             _ => {}
         }
     }
+    Ok(())
 }

@@ -1,7 +1,10 @@
-//! A generation's tunnel over MASQUE: what carries it, and how far it is.
+//! A generation's tunnel over MASQUE: what carries it, and how far it is. `trying`: how it comes to be carried.
+
+mod trying;
 
 use super::attempts::{Attempts, Carrier, Http, HttpChoice, StreamKey};
-use super::masque::{MasqueEnd, MasqueGateway};
+use super::candidates::Candidates;
+use super::masque::MasqueEnd;
 use super::watch::Watch;
 use crate::masque::session::TunnelId;
 use ipnet::IpNet;
@@ -39,6 +42,9 @@ pub(crate) struct MasqueTunnel {
     /// not chosen.
     others: Vec<(Path, Option<Instant>)>,
     pub(crate) attempts: Attempts,
+    candidates: Candidates,
+    /// The gateway closed what was idle: a new tunnel is made when there is a packet for it.
+    asleep: bool,
     watch: Option<Watch>,
     /// The longest packet that fits.
     pub(crate) mtu: u16,
@@ -55,11 +61,17 @@ impl MasqueTunnel {
             MasqueEnd::Device(gateway) => gateway.choice,
             _ => HttpChoice::default(),
         };
+        let places = match &end {
+            MasqueEnd::Device(gateway) => 1 + gateway.further.len(),
+            _ => 1,
+        };
         Self {
             end,
             path: None,
             others: Vec::new(),
             attempts: Attempts::new(choice, now),
+            candidates: Candidates::new(places),
+            asleep: false,
             watch: None,
             mtu: 0,
             routed: false,
@@ -71,14 +83,6 @@ impl MasqueTunnel {
     /// True of a device.
     fn chooses(&self) -> bool {
         matches!(self.end, MasqueEnd::Device(_))
-    }
-
-    /// What is to be tried now, and where: a device's alone.
-    pub(crate) fn wants(&self, now: Instant) -> Option<(Http, &MasqueGateway)> {
-        match &self.end {
-            MasqueEnd::Device(gateway) => Some((self.attempts.due(now)?, gateway)),
-            _ => None,
-        }
     }
 
     /// Notes that a tunnel is open. True when it carries packets from now on; what is to be closed is handed to `close`.
@@ -117,6 +121,10 @@ impl MasqueTunnel {
         if let Some(former) = self.path.replace(path) {
             self.others.push((former, Some(now + LINGER)));
         }
+        if http == Http::Three {
+            self.candidates.opened();
+        }
+        self.asleep = false;
         self.watch = None;
         self.routed = false;
         self.assigned.clear();
@@ -247,6 +255,13 @@ impl MasqueTunnel {
         let patience = self.patience_ends().filter(|end| !ready && *end > now);
         let lingering = self.others.iter().filter_map(|(_, until)| *until);
         let watch = self.watch.map(|watch| watch.look_at);
-        self.attempts.deadline().into_iter().chain(patience).chain(lingering).chain(watch).min()
+        self.attempts
+            .deadline()
+            .into_iter()
+            .chain(self.candidates.look_at())
+            .chain(patience)
+            .chain(lingering)
+            .chain(watch)
+            .min()
     }
 }
