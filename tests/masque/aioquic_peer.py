@@ -2,13 +2,18 @@
 
 aioquic_peer.py client PORT DIRECTORY CORPUS    ends with 0 when all is as RFC 9484 says
 aioquic_peer.py server DIRECTORY CORPUS         says `ready at PORT`; at /bad/N it sends line N of the corpus
+aioquic_peer.py interface HOST PORT DIRECTORY   a client whose packets are those of an interface called `peer0`
 
 DIRECTORY holds gateway.pem and gateway.key, and client.pem and client.key. Written from the RFCs, apart from the product.
 """
 
 import asyncio
+import fcntl
+import os
 import re
+import ssl
 import struct
+import subprocess
 import sys
 from pathlib import Path
 
@@ -250,4 +255,46 @@ async def server(directory: str, corpus_file: str):
     await asyncio.Event().wait()
 
 
-asyncio.run({"client": client, "server": server}[sys.argv[1]](*sys.argv[2:]))
+def interface() -> int:
+    """An interface of IP packets, 1200 bytes at most."""
+    opened = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
+    # TUNSETIFF with IFF_TUN and IFF_NO_PI.
+    fcntl.ioctl(opened, 0x400454CA, struct.pack("16sH22x", b"peer0", 0x1001))
+    subprocess.run(["ip", "link", "set", "peer0", "mtu", "1200", "up"], check=True)
+    return opened
+
+
+async def tunnel(host: str, port: str, directory: str):
+    settings = configuration(directory, "client", is_client=True, server_name="gateway.example")
+    settings.verify_mode = ssl.CERT_NONE
+    async with connect(host, int(port), configuration=settings, create_protocol=Peer) as peer:
+        stream = peer.ask()
+        head = await peer.answer(stream)
+        assert head[b":status"] == b"200", head
+        peer.http.send_data(stream, bytes([REQUEST, 7, 7, 4, 0, 0, 0, 0, 32]), False)
+        peer.transmit()
+        buffer, address = b"", None
+        while address is None:
+            buffer += (await peer.until(lambda event: isinstance(event, DataReceived))).data
+            told = dict(capsules(buffer))
+            if len(told.get(ASSIGN, b"")) == 7 and told[ASSIGN][0] == 7:
+                address = ".".join(str(byte) for byte in told[ASSIGN][2:6])
+        packets = interface()
+        subprocess.run(["ip", "address", "add", f"{address}/24", "dev", "peer0"], check=True)
+
+        def leave():
+            peer.send(stream, os.read(packets, 2000))
+            peer.transmit()
+
+        def told(event):
+            if isinstance(event, DatagramReceived) and event.data[0] == 0:
+                os.write(packets, event.data[1:])
+
+        peer.told = told
+        asyncio.get_running_loop().add_reader(packets, leave)
+        print(f"address {address}", flush=True)
+        await peer.wait_closed()
+
+
+if __name__ == "__main__":
+    asyncio.run({"client": client, "server": server, "interface": tunnel}[sys.argv[1]](*sys.argv[2:]))

@@ -41,6 +41,8 @@ pub mod netns;
 #[cfg(target_os = "linux")]
 pub mod peers;
 #[cfg(target_os = "linux")]
+pub mod plain;
+#[cfg(target_os = "linux")]
 pub mod process;
 #[cfg(target_os = "linux")]
 pub mod prompt;

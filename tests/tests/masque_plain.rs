@@ -3,112 +3,11 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
-use serde_json::Value;
 use std::fs;
-use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::time::Duration;
-use vestibule_tests::house::Room;
 use vestibule_tests::netns::Namespace;
-use vestibule_tests::process::{Process, wrapped};
-use vestibule_tests::steady::{Pings, Stream};
-
-const LIMIT: Duration = Duration::from_secs(60);
-const TOKEN: &str = "sesame.opens-the_door";
-const PROXY: &str = "https://192.0.2.1:4433";
-
-/// A running verb, and what it tells as JSON lines.
-struct Verb(Process);
-
-impl Verb {
-    fn start(namespace: &Namespace, words: &[&str], log: PathBuf) -> Self {
-        let mut command = wrapped(namespace, &[]);
-        command.arg("masque").args(words).arg("--json");
-        Self(namespace.start(command, log))
-    }
-
-    /// Waits until it has told a `number`th event that fits.
-    fn tells(&mut self, what: &str, number: usize, fits: impl Fn(&Value) -> bool) -> Value {
-        let log = self.0.log().to_owned();
-        self.0.wait_for(what, LIMIT, || {
-            let said = fs::read_to_string(&log).unwrap_or_default();
-            let events = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            events.filter(|event| fits(event)).nth(number - 1)
-        })
-    }
-
-    /// A client's interface has addresses and routes.
-    fn is_up(&mut self) -> Value {
-        self.tells("addresses and routes", 1, |event| {
-            event["event"] == "up" && event["routes"].as_array().is_some_and(|routes| !routes.is_empty())
-        })
-    }
-}
-
-/// A proxy at 192.0.2.1 and a client's host, with a cable between them.
-struct World {
-    proxy: Namespace,
-    client: Namespace,
-    room: Room,
-    /// SHA-256 of the proxy's key, once it listens.
-    pin: String,
-}
-
-impl World {
-    fn new(test: &str) -> Self {
-        let (proxy, client) = (Namespace::new(), Namespace::new());
-        proxy.join("192.0.2.1/24", &client, "192.0.2.2/24");
-        let room = Room::new(test);
-        fs::write(room.0.join("token"), format!("{TOKEN}\n")).unwrap();
-        fs::write(room.0.join("wrong"), "barley\n").unwrap();
-        Self { proxy, client, room, pin: String::new() }
-    }
-
-    fn file(&self, name: &str) -> String {
-        self.room.0.join(name).display().to_string()
-    }
-
-    fn listen(&mut self, words: &[&str]) -> Verb {
-        let words = [&["listen", "--listen", "192.0.2.1:4433"], words].concat();
-        let mut verb = Verb::start(&self.proxy, &words, self.room.0.join("listen.log"));
-        let ready = verb.tells("the proxy", 1, |event| event["event"] == "ready");
-        self.pin = ready["key_sha256"].as_str().unwrap().to_owned();
-        verb
-    }
-
-    fn connect(&self, words: &[&str], log: &str) -> Verb {
-        let words = [&["connect", PROXY, "--pin", &self.pin], words].concat();
-        Verb::start(&self.client, &words, self.room.0.join(log))
-    }
-}
-
-/// Each of them must be answered.
-fn pings(from: &Namespace, to: &str) {
-    let to: IpAddr = to.parse().unwrap();
-    let echoes = Pings::paced(from, to, Duration::from_millis(10), Duration::from_millis(500)).finish();
-    assert!(echoes.sent > 0 && echoes.missing.is_empty() && echoes.duplicates == 0, "to {to}: {echoes:?}");
-}
-
-fn large_pings(from: &Namespace, to: &str) {
-    for size in ["1200", "1400", "4000"] {
-        from.run("ping", &["-c", "3", "-i", "0.05", "-W", "20", "-s", size, to]);
-    }
-}
-
-fn tcp(from: &Namespace, to: &Namespace, address: &str) {
-    let stream = Stream::start(from, to, address.parse::<SocketAddr>().unwrap(), Duration::from_millis(700));
-    let (connecting, accepting) = stream.finish();
-    assert_eq!((connecting.sent, accepting.sent), (accepting.received, connecting.received), "{address}");
-    assert!(connecting.sent > 0 && accepting.sent > 0);
-}
-
-/// Nothing of a tunnel is left on a host.
-fn is_clean(host: &Namespace) -> bool {
-    let no_link = !host.run("ip", &["-o", "link", "show"]).contains("masque");
-    let routes = ["-4", "-6"].map(|family| host.run("ip", &[family, "route", "show", "table", "all"])).concat();
-    let rules = ["-4", "-6"].map(|family| host.run("ip", &[family, "rule", "show"])).concat();
-    no_link && !routes.contains("masque") && !rules.contains("0x5642")
-}
+use vestibule_tests::plain::{LIMIT, PROXY, TOKEN, Verb, World, is_clean, large_pings, pings, tcp};
+use vestibule_tests::process::wrapped;
 
 #[test]
 fn our_ends_carry_everything_and_leave_nothing() {

@@ -2,6 +2,7 @@
 //
 //	peer client PORT DIRECTORY CORPUS    ends with 0 when all is as RFC 9484 says
 //	peer server DIRECTORY CORPUS         says `ready at PORT`; at /bad/N it sends line N of the corpus
+//	peer interface HOST PORT DIRECTORY   a client whose packets are those of an interface called `peer0`
 //
 // DIRECTORY holds gateway.pem and gateway.key, and client.pem and client.key. Written from the RFCs, apart from the product.
 package main
@@ -38,8 +39,10 @@ func main() {
 		err = client(os.Args[2], os.Args[3], os.Args[4])
 	case len(os.Args) == 4 && os.Args[1] == "server":
 		err = server(os.Args[2], os.Args[3])
+	case len(os.Args) == 5 && os.Args[1] == "interface":
+		err = tunnel(os.Args[2], os.Args[3], os.Args[4])
 	default:
-		err = errors.New("usage: peer client PORT DIRECTORY CORPUS | peer server DIRECTORY CORPUS")
+		err = errors.New("usage: peer client PORT DIRECTORY CORPUS | server DIRECTORY CORPUS | interface HOST PORT DIRECTORY")
 	}
 	if err != nil {
 		fmt.Println(err)
