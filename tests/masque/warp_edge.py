@@ -52,15 +52,18 @@ class Edge(Peer):
 
     def quic_event_received(self, event):
         if isinstance(event, ProtocolNegotiated):
-            self.http = Http3(self._quic)
-            self.seen_settings = False
+            self.http, self.asked = Http3(self._quic), []
         if self.http:
             for told in self.http.handle_event(event):
                 self.told(told)
+            # Settings may come behind the request.
+            while self.asked and self.http.received_settings:
+                self.requested(*self.asked.pop())
+                self.transmit()
 
     def told(self, event):
         if isinstance(event, HeadersReceived):
-            self.requested(event.stream_id, dict(event.headers))
+            self.asked.append((event.stream_id, dict(event.headers)))
         elif isinstance(event, DataReceived) and event.data:
             print(f"capsules: {event.data.hex()}", flush=True)
         elif isinstance(event, DatagramReceived):
