@@ -73,7 +73,7 @@
 //! - [`secrets`], [`files`]: what rests on the disk;
 //! - [`clock`]: time that counts sleep, entropy;
 //! - [`pages`]: how large the pages of memory are;
-//! - [`facts`], [`service`]: what the system says of itself, and how it asks to stop;
+//! - [`facts`]: what the system says of itself; [`service`], [`eventlog`]: its service manager and its log;
 //! - [`local`]: the daemon's control socket;
 //! - [`sandbox`]: hosts and cables that the kernel takes away with their first process;
 //! - [`measure`], [`capture`]: what checks a tunnel from outside, without the engine.
@@ -84,6 +84,7 @@ pub mod carrier;
 pub mod clock;
 pub mod desktop;
 pub mod dns;
+pub mod eventlog;
 pub mod facts;
 pub mod files;
 pub mod local;
@@ -100,5 +101,7 @@ pub mod socket;
 mod testing;
 mod unsupported;
 pub mod wait;
+#[cfg(windows)]
+mod win32;
 
 pub use unsupported::Unsupported;

@@ -15,10 +15,11 @@ use std::{
     time::{Duration, Instant},
 };
 use uuid::Uuid;
+use vestibule_platform::local;
 
 /// Where the daemon listens unless told otherwise.
 pub(crate) fn default_control() -> PathBuf {
-    std::env::var_os("VESTIBULE_CONTROL").map_or_else(|| PathBuf::from("/run/vestibule/control.sock"), PathBuf::from)
+    std::env::var_os("VESTIBULE_CONTROL").map_or_else(|| PathBuf::from(local::CONTROL), PathBuf::from)
 }
 
 #[derive(Debug, Args)]

@@ -7,6 +7,7 @@ mod client;
 mod failure;
 mod gateway;
 mod inside;
+mod log;
 mod masque;
 mod print;
 mod service;
@@ -31,7 +32,7 @@ struct Cli {
 enum Verb {
     #[command(flatten)]
     Client(client::Verb),
-    /// Runs the device's daemon
+    /// Runs the device's daemon, or makes it a service of the system
     #[command(subcommand)]
     Service(service::ServiceVerb),
     /// Runs a gateway in the foreground: the organisation's memory, its API, and the far end of every tunnel

@@ -39,16 +39,16 @@ impl fmt::Debug for DataPlane {
 /// Who tells who is logged on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SessionsFrom {
-    /// systemd-logind, over D-Bus.
-    Logind,
+    /// The system: systemd-logind over D-Bus, or Windows' terminal services.
+    System,
     /// Lines on a local socket.
     Socket(PathBuf),
 }
 
 impl From<std::ffi::OsString> for SessionsFrom {
-    /// The word `logind`, or a path.
+    /// The word `system` (or `logind`, its name on Linux), or a path.
     fn from(text: std::ffi::OsString) -> Self {
-        if text == "logind" { Self::Logind } else { Self::Socket(text.into()) }
+        if text == "system" || text == "logind" { Self::System } else { Self::Socket(text.into()) }
     }
 }
 
@@ -108,7 +108,7 @@ pub struct Options {
     pub client_certificate: Option<PathBuf>,
     /// The control socket.
     pub control: PathBuf,
-    /// Who tells who is logged on; logind where it is there, when absent.
+    /// Who tells who is logged on; the system where it does, when absent.
     pub sessions: Option<SessionsFrom>,
     /// Name of the adapter.
     pub interface: String,
@@ -148,6 +148,15 @@ pub enum StartError {
     /// The state directory.
     #[error("the state directory cannot be used")]
     State(#[from] SecretError),
+    /// Another daemon uses it.
+    #[error(
+        "another `vestibule service run` uses the state directory {}: stop that one first, or give this one a \
+         directory of its own by --state", path.display()
+    )]
+    SecondInstance {
+        /// The state directory.
+        path: PathBuf,
+    },
     /// Something in it.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -12,7 +12,7 @@ use std::thread;
 use tokio::sync::mpsc;
 use vestibule_platform::{
     clock,
-    session::{self, Logind, Scripted, SessionEvent, SessionSource},
+    session::{self, Native, Scripted, SessionEvent, SessionSource},
 };
 
 /// A source at work; it ends when this is dropped.
@@ -22,13 +22,13 @@ pub(super) struct Sessions {
     _source: Option<Box<dyn SessionSource>>,
 }
 
-/// Starts the source; logind where nobody says which and it is there. Without one nobody ever logs on: the login
+/// Starts the source; the system where nobody says which and it tells. Without one nobody ever logs on: the login
 /// screen's rules apply.
 pub(super) fn start(from: Option<&SessionsFrom>, inputs: mpsc::UnboundedSender<Input>) -> Result<Sessions, StartError> {
     let source: Option<Box<dyn SessionSource>> = match from {
         Some(SessionsFrom::Socket(socket)) => Some(Box::new(Scripted::listen(socket)?)),
-        Some(SessionsFrom::Logind) => Some(Box::new(Logind::connect()?)),
-        None if Logind::present() => match Logind::connect() {
+        Some(SessionsFrom::System) => Some(Box::new(Native::connect()?)),
+        None if Native::present() => match Native::connect() {
             Ok(source) => Some(Box::new(source)),
             Err(error) => {
                 tracing::warn!("nobody is taken to be logged on: {}", chain(&error));

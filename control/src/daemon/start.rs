@@ -43,11 +43,13 @@ use vestibule_platform::{
     facts, local, netcfg,
     netcfg::{NetConfig, PolicyRouting},
     runtime::Worker,
-    secrets::FileStore,
+    secrets::{FileStore, private_directory},
     service,
     socket::{Udp, UdpConfig},
 };
 
+/// Held locked in the state directory; its leading dot makes it no secret's name.
+const LOCK: &str = ".lock";
 /// Flows the device's engine holds at once.
 const MAX_FLOWS: usize = 65_536;
 /// How long a handshake, and how long an acknowledgement, may take: five and more tries of each.
@@ -62,6 +64,11 @@ const CALLS: usize = 64;
 pub async fn run(options: Options, announce: impl FnOnce(&Facts)) -> Result<(), StartError> {
     crate::crypto::install_provider();
     vestibule_platform::pages::small_only();
+    // Alone before anything is touched: what another instance is about to write would be taken for what a killed one left.
+    private_directory(&options.state)?;
+    let alone = service::Alone::take(&options.state.join(LOCK));
+    let alone = alone.map_err(|cause| StartError::Directory { path: options.state.clone(), cause })?;
+    let Some(_alone) = alone else { return Err(StartError::SecondInstance { path: options.state }) };
     let (store, key) = Store::open(Box::new(FileStore::open(&options.state)?))?;
     let gateway = Arc::new(reach(&options, &store)?);
     let (journal, story) = Journal::open(&options.state.join(journal::FILE));

@@ -66,7 +66,7 @@ mod tests {
         assert!(!one.windows(16).any(|part| part == [0; 16]));
     }
 
-    #[cfg(target_os = "linux")]
+    #[cfg(any(target_os = "linux", windows))]
     #[test]
     fn a_boot_has_one_name() {
         assert_eq!(boot_id().unwrap(), boot_id().unwrap());

@@ -1,15 +1,38 @@
 //! The local control socket: a byte stream between two processes of one machine.
 //!
-//! Linux: a Unix socket of mode 0660, so that root and the socket's group may steer the daemon. Windows: not yet
-//! ([`LocalError::Unsupported`]); a named pipe fits behind the same three types.
+//! Linux: a Unix socket of mode 0660, so that root and the socket's group may steer the daemon. Windows: a named pipe
+//! that the system, administrators and whoever sits at a desktop may use, under a name that only administrators and
+//! services can take; a client refuses one that is somebody else's.
 
 use std::{io, path::PathBuf};
 
 #[cfg_attr(unix, path = "unix.rs")]
-#[cfg_attr(not(unix), path = "unsupported.rs")]
+#[cfg_attr(windows, path = "windows.rs")]
+#[cfg_attr(not(any(unix, windows)), path = "unsupported.rs")]
 mod imp;
 
 pub use imp::{Listener, Stream};
+
+/// Where the daemon listens unless told otherwise.
+pub const CONTROL: &str = imp::CONTROL;
+
+/// Who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Their SID on Windows, their login name (else the number) on Linux: as [`crate::session`] names users.
+    pub user: String,
+    /// The process that connected.
+    pub process: Option<u32>,
+    /// Whether they may do everything: administrators on Windows; everybody whom the socket's mode lets in, on Linux.
+    pub administrator: bool,
+}
+
+impl std::fmt::Display for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.user)?;
+        self.process.map_or(Ok(()), |process| write!(f, " (process {process})"))
+    }
+}
 
 /// Why a local socket could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +49,27 @@ pub enum LocalError {
     NotASocket {
         /// The path.
         path: PathBuf,
+    },
+    /// What listens there is somebody else's, who would learn what is asked and could answer anything.
+    #[error(
+        "{} belongs to {owner}: expected one of the system, of administrators or of this user; nothing was sent. An \
+         administrator should end the process that holds it and start the service",
+        path.display()
+    )]
+    Squatted {
+        /// The socket.
+        path: PathBuf,
+        /// Whose it is.
+        owner: String,
+    },
+    /// This user may not listen there.
+    #[error("this user may not listen on {}: it takes an administrator, or another name", path.display())]
+    NotAllowed {
+        /// The socket.
+        path: PathBuf,
+        /// The system's reason.
+        #[source]
+        cause: io::Error,
     },
     /// The system refused.
     #[error("cannot {action} {}", path.display())]

@@ -1,4 +1,4 @@
-use super::LocalError;
+use super::{LocalError, Peer};
 use std::{
     fs,
     io::{self, Read, Write},
@@ -9,6 +9,8 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
+
+pub(super) const CONTROL: &str = "/run/vestibule/control.sock";
 
 /// Waits for connections; its socket file is removed on drop.
 #[derive(Debug)]
@@ -91,6 +93,19 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
     fs::symlink_metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
+#[cfg(target_os = "linux")]
+fn credentials(stream: &UnixStream) -> io::Result<(String, Option<u32>)> {
+    use nix::{sys::socket, unistd::User};
+    let told = socket::getsockopt(stream, socket::sockopt::PeerCredentials)?;
+    let user = User::from_uid(told.uid().into()).ok().flatten();
+    Ok((user.map_or_else(|| told.uid().to_string(), |user| user.name), u32::try_from(told.pid()).ok()))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn credentials(_: &UnixStream) -> io::Result<(String, Option<u32>)> {
+    Ok(("somebody".to_owned(), None))
+}
+
 /// One connection.
 #[derive(Debug)]
 pub struct Stream(UnixStream);
@@ -106,6 +121,15 @@ impl Stream {
             path: path.to_owned(),
             cause,
         })
+    }
+
+    /// Who is at the other end of an accepted connection. Whoever got here was let in by the socket's mode.
+    ///
+    /// # Errors
+    /// The system does not tell.
+    pub fn peer(&self) -> io::Result<Peer> {
+        let (user, process) = credentials(&self.0)?;
+        Ok(Peer { user, process, administrator: true })
     }
 
     /// Limits how long each single read and write may block.
@@ -156,13 +180,16 @@ mod tests {
             let mut stream = listener.accept().unwrap();
             stream.read_exact(&mut line).unwrap();
             stream.write_all(&line).unwrap();
+            stream.peer()
         });
         let mut stream = Stream::connect(&path).unwrap();
         stream.write_all(b"abc").unwrap();
         let mut line = [0; 3];
         stream.read_exact(&mut line).unwrap();
         assert_eq!(&line, b"abc");
-        server.join().unwrap();
+        let peer = server.join().unwrap();
+        let process = cfg!(target_os = "linux").then(std::process::id);
+        assert_eq!(peer.unwrap().process, process);
         assert!(!path.exists());
         fs::remove_dir_all(root).unwrap();
     }

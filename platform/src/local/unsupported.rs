@@ -1,10 +1,12 @@
-use super::LocalError;
+use super::{LocalError, Peer};
 use std::{
     convert::Infallible,
     io::{self, Read, Write},
     path::Path,
     time::Duration,
 };
+
+pub(super) const CONTROL: &str = "vestibule/control";
 
 /// Waits for connections; cannot be made on this system.
 #[derive(Debug)]
@@ -58,6 +60,14 @@ impl Stream {
     /// [`LocalError::Unsupported`].
     pub fn connect(path: &Path) -> Result<Self, LocalError> {
         Err(LocalError::Unsupported { path: path.to_owned() })
+    }
+
+    /// Who is at the other end of an accepted connection.
+    ///
+    /// # Errors
+    /// Never: there is no such connection.
+    pub fn peer(&self) -> io::Result<Peer> {
+        match self.0 {}
     }
 
     /// Limits how long each single read and write may block.

@@ -1,14 +1,17 @@
 //! Where secrets rest: tunnel keys, the device key, service tokens.
 //!
-//! On Linux one file of mode 0600 each, in a directory of mode 0700; [`memory`] is the twin. What is read is zeroised
-//! when dropped; no error and no `Debug` shows content.
+//! One file each, in a directory that is closed to others: of mode 0600 and 0700 on Linux; on Windows for the system and
+//! administrators, content sealed by the machine's key. [`memory`] is the twin. What is read is zeroised when dropped; no
+//! error and no `Debug` shows content.
 
+mod file;
 #[cfg_attr(unix, path = "unix.rs")]
-#[cfg_attr(not(unix), path = "unsupported.rs")]
+#[cfg_attr(windows, path = "windows.rs")]
+#[cfg_attr(not(any(unix, windows)), path = "unsupported.rs")]
 mod imp;
 pub mod memory;
 
-pub use imp::FileStore;
+pub use file::FileStore;
 
 use std::{io, path::PathBuf};
 use zeroize::Zeroizing;
@@ -55,6 +58,17 @@ pub enum SecretError {
         /// Its length.
         got: u64,
     },
+    /// Somebody else has made it, who may read what is put there, or has put it there.
+    #[error(
+        "{} belongs to {owner}: expected the system, administrators or this user; look at what it is and remove it",
+        path.display()
+    )]
+    Foreign {
+        /// The file or directory.
+        path: PathBuf,
+        /// Whose it is.
+        owner: String,
+    },
     /// The store failed.
     #[error("failed to {action} {}: check owner, mode and free space", path.display())]
     Io {
@@ -69,6 +83,15 @@ pub enum SecretError {
     /// No implementation here.
     #[error(transparent)]
     Unsupported(#[from] crate::Unsupported),
+}
+
+/// Makes a directory that nobody but this service (and administrators) may enter, with its parents, or closes one that is
+/// there to everybody else.
+///
+/// # Errors
+/// It cannot be made, or is somebody else's.
+pub fn private_directory(path: &std::path::Path) -> Result<(), SecretError> {
+    imp::make_private(path)
 }
 
 fn check(name: &str) -> Result<(), SecretError> {
@@ -114,7 +137,7 @@ mod tests {
         keeps_secrets(&MemoryStore::default());
     }
 
-    #[cfg(unix)]
+    #[cfg(any(unix, windows))]
     #[test]
     fn the_file_store_keeps_secrets() {
         let scratch = crate::files::scratch::Scratch::new();

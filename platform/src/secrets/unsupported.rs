@@ -1,34 +1,26 @@
 //! Systems whose secret store is not written yet.
 
-use super::{SecretError, Secrets};
+use super::SecretError;
 use crate::Unsupported;
-use std::{convert::Infallible, path::Path};
+use std::{fs::File, io, path::Path};
 use zeroize::Zeroizing;
 
-/// Secrets in files. There is no such store on this system yet, so no value of this type exists.
-#[derive(Debug)]
-pub struct FileStore(Infallible);
+const WHAT: Unsupported = Unsupported { what: "the secret store" };
 
-impl FileStore {
-    /// Opens the store.
-    ///
-    /// # Errors
-    /// Always [`SecretError::Unsupported`] on this system.
-    pub fn open(_directory: &Path) -> Result<Self, SecretError> {
-        Err(Unsupported { what: "the secret store" }.into())
-    }
+pub(super) const SEAL: usize = 0;
+
+pub(super) fn make_private(_: &Path) -> Result<(), SecretError> {
+    Err(WHAT.into())
 }
 
-impl Secrets for FileStore {
-    fn get(&self, _name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, SecretError> {
-        match self.0 {}
-    }
+pub(super) fn check_owner(_: &File, _: &Path) -> Result<(), SecretError> {
+    Err(WHAT.into())
+}
 
-    fn put(&self, _name: &str, _secret: &[u8]) -> Result<(), SecretError> {
-        match self.0 {}
-    }
+pub(super) fn seal(_: &str, _: &[u8]) -> io::Result<Zeroizing<Vec<u8>>> {
+    Err(WHAT.into())
+}
 
-    fn remove(&self, _name: &str) -> Result<bool, SecretError> {
-        match self.0 {}
-    }
+pub(super) fn open(_: &str, _: Zeroizing<Vec<u8>>) -> io::Result<Zeroizing<Vec<u8>>> {
+    Err(WHAT.into())
 }

@@ -1,13 +1,163 @@
-//! How a service leaves the terminal it was started from, and how the system asks it to stop.
+//! The daemon as a service of the system: how it is installed, how it says that it runs, how the system asks it to stop;
+//! and how any process leaves the terminal it was started from.
 
 #[cfg_attr(target_os = "linux", path = "linux.rs")]
-#[cfg_attr(not(target_os = "linux"), path = "portable.rs")]
+#[cfg_attr(windows, path = "windows.rs")]
+#[cfg_attr(not(any(target_os = "linux", windows)), path = "portable.rs")]
 mod imp;
+#[cfg(windows)]
+pub(crate) mod manager;
+#[cfg(any(target_os = "linux", test))]
+mod unit;
 
-use std::io;
+use std::{
+    ffi::OsString,
+    io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
-/// Returns when the system asks this process to end (SIGTERM on Linux). An interrupt from the keyboard is the runtime's
-/// own (`tokio::signal::ctrl_c`). A system without such a request never returns.
+/// The service's name.
+pub const NAME: &str = imp::NAME;
+/// Where the daemon keeps its keys and state unless told otherwise.
+pub const STATE: &str = imp::STATE;
+/// What it is, in one sentence.
+const DESCRIPTION: &str = "Connects this device before anyone logs in, and changes identity without losing a packet";
+
+/// What to install.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The program; an absolute path.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<OsString>,
+    /// Whether to start it at once, too.
+    pub start: bool,
+}
+
+/// What was installed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Installed {
+    /// Where the system keeps it.
+    pub place: String,
+    /// Whether it took the place of an earlier one.
+    pub replaced: bool,
+    /// Whether it was started.
+    pub started: bool,
+    /// What does not hinder the service, and somebody should look at.
+    pub warnings: Vec<String>,
+}
+
+/// Why the system's service manager did not do as asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServiceError {
+    /// Services are for administrators.
+    #[error("{action} a service needs {}", imp::RIGHTS)]
+    NotAllowed {
+        /// What was tried.
+        action: &'static str,
+    },
+    /// There is none.
+    #[error("the service `{NAME}` is not installed: `vestibule service install` does that")]
+    NotInstalled,
+    /// Nobody manages services here.
+    #[error("{reason}: run `vestibule service run` by the service manager of this system")]
+    NoManager {
+        /// How that shows.
+        reason: String,
+    },
+    /// Run as the service manager runs it, by somebody else.
+    #[error("`--managed` is for the service manager alone: leave it out to run in this terminal")]
+    NotManaged,
+    /// It does not come up.
+    #[error("the service was installed and does not start: {reason}")]
+    DoesNotStart {
+        /// What the system said.
+        reason: String,
+    },
+    /// It does not end.
+    #[error("the service does not stop: end its process, then try again ({reason})")]
+    DoesNotStop {
+        /// What the system said.
+        reason: String,
+    },
+    /// The system refused.
+    #[error("cannot {action}")]
+    System {
+        /// What was tried.
+        action: &'static str,
+        /// The system's reason.
+        #[source]
+        cause: io::Error,
+    },
+    /// No implementation here.
+    #[error(transparent)]
+    Unsupported(#[from] crate::Unsupported),
+}
+
+/// Installs the service so that it starts with the system, before anybody logs in, and again when it fails. One that is
+/// installed already is changed.
+///
+/// # Errors
+/// See [`ServiceError`].
+pub fn install(plan: &Plan) -> Result<Installed, ServiceError> {
+    imp::install(plan)
+}
+
+/// Stops the service and takes it out of the system; what it has stored stays. Whether it ran.
+///
+/// # Errors
+/// See [`ServiceError`].
+pub fn uninstall() -> Result<bool, ServiceError> {
+    imp::uninstall()
+}
+
+/// Runs `body` as the service manager wants its services to run; `body` calls [`ready`] when it is. Where the manager
+/// wants nothing of a process, `body` is simply run.
+///
+/// # Errors
+/// The service manager has not started this process.
+pub fn managed(body: impl FnOnce() -> ExitCode + Send + 'static) -> Result<ExitCode, ServiceError> {
+    imp::managed(Box::new(body))
+}
+
+/// Whether a service manager that tells of sessions and sleep runs this process.
+#[must_use]
+pub fn is_managed() -> bool {
+    imp::is_managed()
+}
+
+/// Tells the service manager, if one has started this process, that the service runs.
+pub fn ready() {
+    imp::ready();
+}
+
+/// A file of the state directory that whoever runs with that directory holds locked, so that there is one at a time.
+#[derive(Debug)]
+pub struct Alone {
+    _file: std::fs::File,
+}
+
+impl Alone {
+    /// Takes the lock at `path`, in a directory that is there; the system lets go of it when this process ends, however
+    /// it ends. `None`: another process has it.
+    ///
+    /// # Errors
+    /// The file cannot be made.
+    pub fn take(path: &Path) -> io::Result<Option<Self>> {
+        let file = std::fs::File::options().create(true).append(true).open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self { _file: file })),
+            Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+            Err(std::fs::TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
+
+/// Returns when the system asks this process to end: SIGTERM on Linux; the service manager, the end of the terminal or of
+/// the system on Windows. An interrupt from the keyboard is the runtime's own (`tokio::signal::ctrl_c`). A system without
+/// such a request never returns.
 pub async fn terminated() {
     imp::terminated().await;
 }
@@ -35,4 +185,22 @@ pub fn freeze(pid: u32, frozen: bool) -> io::Result<()> {
 /// The system has no such place.
 pub fn silence(errors: bool) -> io::Result<()> {
     imp::silence(errors)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::files::scratch::Scratch;
+
+    #[test]
+    fn one_at_a_time_holds_the_lock_and_the_next_gets_it() {
+        let scratch = Scratch::new();
+        let path = scratch.path("lock");
+        let first = Alone::take(&path).unwrap();
+        assert!(first.is_some());
+        assert!(Alone::take(&path).unwrap().is_none());
+        drop(first);
+        assert!(Alone::take(&path).unwrap().is_some());
+    }
 }

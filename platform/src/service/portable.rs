@@ -1,5 +1,29 @@
+use super::{Installed, Plan, ServiceError};
 use crate::Unsupported;
-use std::io;
+use std::{io, process::ExitCode};
+
+pub(super) const NAME: &str = "vestibule";
+pub(super) const STATE: &str = "/var/lib/vestibule";
+pub(super) const RIGHTS: &str = "root";
+const SERVICES: Unsupported = Unsupported { what: "installing a service" };
+
+pub(super) fn install(_: &Plan) -> Result<Installed, ServiceError> {
+    Err(SERVICES.into())
+}
+
+pub(super) fn uninstall() -> Result<bool, ServiceError> {
+    Err(SERVICES.into())
+}
+
+pub(super) fn managed(body: Box<dyn FnOnce() -> ExitCode + Send>) -> Result<ExitCode, ServiceError> {
+    Ok(body())
+}
+
+pub(super) fn is_managed() -> bool {
+    false
+}
+
+pub(super) fn ready() {}
 
 pub(super) async fn terminated() {
     std::future::pending().await

@@ -27,6 +27,8 @@ use zbus::{
     zvariant::{OwnedObjectPath, OwnedValue},
 };
 
+mod desktop;
+
 const SERVICE: &str = "org.freedesktop.login1";
 const MANAGER: &str = "/org/freedesktop/login1";
 /// Signals come in bursts: a switch changes two sessions and their seat.
@@ -247,9 +249,9 @@ impl Properties {
 }
 
 fn session(id: String, properties: &Properties) -> Option<Seen> {
-    Seen::of(
+    desktop::seen(
         id,
-        &super::seen::Facts {
+        &desktop::Facts {
             user: properties.text("Name"),
             class: properties.text("Class"),
             kind: properties.text("Type"),

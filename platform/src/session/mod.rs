@@ -1,20 +1,32 @@
 //! Who is logged on: the sessions of the operating system and their events.
 //!
-//! [`Logind`] takes them from systemd-logind, [`Scripted`] from lines on a local socket; [`memory`] is the twin. The events are those that Windows
-//! tells a service (`SESSION_CHANGE`): session ids and user names are opaque text.
+//! [`Native`] takes them from the system: systemd-logind on Linux, the terminal services on Windows. [`Scripted`] takes
+//! them from lines on a local socket; [`memory`] is the twin. The events are those that Windows tells a service
+//! (`SESSION_CHANGE`): session ids and user names are opaque text.
 
-#[cfg_attr(unix, path = "scripted.rs")]
-#[cfg_attr(not(unix), path = "unsupported.rs")]
+#[cfg_attr(any(unix, windows), path = "scripted.rs")]
+#[cfg_attr(not(any(unix, windows)), path = "unsupported.rs")]
 mod imp;
-#[cfg_attr(not(target_os = "linux"), path = "no_logind.rs")]
+#[cfg(target_os = "linux")]
 mod logind;
 pub mod memory;
+#[cfg(not(any(target_os = "linux", windows)))]
+mod no_logind;
 mod script;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", windows, test))]
 mod seen;
+#[cfg(windows)]
+pub(crate) mod windows;
+#[cfg(any(windows, test))]
+pub(crate) mod wts;
 
 pub use imp::Scripted;
-pub use logind::Logind;
+#[cfg(target_os = "linux")]
+pub use logind::Logind as Native;
+#[cfg(not(any(target_os = "linux", windows)))]
+pub use no_logind::Logind as Native;
+#[cfg(windows)]
+pub use windows::TerminalServices as Native;
 
 use crossbeam_channel::Receiver;
 use std::{io, path::PathBuf};
@@ -131,6 +143,16 @@ pub enum SessionError {
         line: usize,
         /// What is wrong.
         reason: String,
+    },
+    /// The socket cannot be listened on.
+    #[error(transparent)]
+    Local(#[from] crate::local::LocalError),
+    /// Windows does not tell.
+    #[error("Windows does not tell who is logged on: is the service `TermService` there?")]
+    TerminalServices {
+        /// Why.
+        #[source]
+        cause: io::Error,
     },
     /// The bus or logind is not there.
     #[error("logind does not tell who is logged on: is the system bus running?")]

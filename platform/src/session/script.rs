@@ -89,7 +89,7 @@ impl Script {
     }
 
     /// As lines of a file.
-    #[cfg_attr(not(unix), expect(dead_code, reason = "only the socket's source stores sessions"))]
+    #[cfg_attr(not(any(unix, windows)), expect(dead_code, reason = "only the socket's source stores sessions"))]
     pub(super) fn store(&self) -> String {
         let mut text = format!("boot {} {}\n", self.system_boot, self.boots);
         for Session { id, user, seat, active } in &self.sessions {
@@ -101,7 +101,7 @@ impl Script {
     }
 
     /// From lines of a file; sessions of another start of the system are forgotten. The error names the line.
-    #[cfg_attr(not(unix), expect(dead_code, reason = "only the socket's source stores sessions"))]
+    #[cfg_attr(not(any(unix, windows)), expect(dead_code, reason = "only the socket's source stores sessions"))]
     pub(super) fn load(text: &str, system_boot: &str) -> Result<Self, (usize, String)> {
         let mut script = Self::new(system_boot);
         let mut stored_boot = None;

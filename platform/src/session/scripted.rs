@@ -1,15 +1,14 @@
-//! Sessions told by lines on a Unix socket, each answered `ok` or `error: ...`. They are kept in a file beside the
+//! Sessions told by lines on a local socket, each answered `ok` or `error: ...`. They are kept in a file beside the
 //! socket (`SOCKET.state`): a service that was killed finds the same sessions when it starts again.
 
 use super::{SessionError, SessionSource, Watch, memory::MemorySessions, script::Script};
-use crate::{clock, files};
+use crate::{
+    clock, files,
+    local::{Listener, Stream},
+};
 use std::{
-    fs::{self, Permissions},
+    fs,
     io::{self, BufRead, BufReader, Read, Write},
-    os::unix::{
-        fs::{FileTypeExt, PermissionsExt},
-        net::{UnixListener, UnixStream},
-    },
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -48,8 +47,7 @@ impl Scripted {
             fs::create_dir_all(directory).map_err(failed("create the directory of"))?;
         }
         let script = load(&state, &system_boot)?;
-        let listener = bind(socket).map_err(failed("listen at"))?;
-        fs::set_permissions(socket, Permissions::from_mode(0o600)).map_err(failed("close to others"))?;
+        let listener = Listener::bind_private(socket)?;
         let machine = MemorySessions::with(script);
         let stop = Arc::new(AtomicBool::new(false));
         let thread = thread::Builder::new().name("vestibule-sessions".to_owned()).spawn({
@@ -71,11 +69,10 @@ impl Drop for Scripted {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
         // Wakes the thread, which waits for somebody to connect.
-        let woken = UnixStream::connect(&self.socket).is_ok();
+        let woken = Stream::connect(&self.socket).is_ok();
         if let Some(thread) = self.thread.take().filter(|_| woken) {
             let _ = thread.join();
         }
-        let _ = fs::remove_file(&self.socket);
     }
 }
 
@@ -97,23 +94,10 @@ fn load(state: &Path, system_boot: &str) -> Result<Script, SessionError> {
     }
 }
 
-fn bind(socket: &Path) -> io::Result<UnixListener> {
-    match UnixListener::bind(socket) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            let stale = fs::symlink_metadata(socket)?.file_type().is_socket() && UnixStream::connect(socket).is_err();
-            if !stale {
-                return Err(error);
-            }
-            fs::remove_file(socket)?;
-            UnixListener::bind(socket)
-        }
-        other => other,
-    }
-}
-
 /// One thread per connection: a script that keeps one open does not shut out another.
-fn serve(listener: &UnixListener, machine: &MemorySessions, state: &Path, stop: &AtomicBool) {
-    for stream in listener.incoming() {
+fn serve(listener: &Listener, machine: &MemorySessions, state: &Path, stop: &AtomicBool) {
+    loop {
+        let stream = listener.accept();
         if stop.load(Ordering::SeqCst) {
             return;
         }
@@ -130,8 +114,8 @@ fn serve(listener: &UnixListener, machine: &MemorySessions, state: &Path, stop: 
     }
 }
 
-fn converse(stream: UnixStream, machine: &MemorySessions, state: &Path) {
-    let mut lines = BufReader::new(&stream);
+fn converse(stream: Stream, machine: &MemorySessions, state: &Path) {
+    let mut lines = BufReader::new(stream);
     let mut line = String::new();
     loop {
         line.clear();
@@ -146,7 +130,7 @@ fn converse(stream: UnixStream, machine: &MemorySessions, state: &Path) {
             machine.run_stored(line.trim(), |next| store(state, next))
         };
         let answer = done.map_or_else(|error| format!("error: {error}\n"), |()| "ok\n".to_owned());
-        if (&stream).write_all(answer.as_bytes()).is_err() || too_long {
+        if lines.get_mut().write_all(answer.as_bytes()).is_err() || too_long {
             return;
         }
     }
@@ -165,10 +149,10 @@ mod tests {
     use std::time::Duration;
 
     fn tell(socket: &Path, lines: &str) -> Vec<String> {
-        let mut stream = UnixStream::connect(socket).unwrap();
+        let mut stream = Stream::connect(socket).unwrap();
         stream.write_all(lines.as_bytes()).unwrap();
-        stream.shutdown(std::net::Shutdown::Write).unwrap();
-        BufReader::new(stream).lines().map(Result::unwrap).collect()
+        let answers = lines.lines().count();
+        BufReader::new(stream).lines().take(answers).map(Result::unwrap).collect()
     }
 
     #[test]
@@ -186,6 +170,7 @@ mod tests {
         assert_eq!(watch.events.recv_timeout(Duration::from_secs(5)).unwrap(), SessionEvent::Lock);
     }
 
+    #[cfg(unix)]
     #[test]
     fn a_killed_service_finds_its_sessions_again() {
         let scratch = Scratch::new();
@@ -197,7 +182,7 @@ mod tests {
         // the socket is made stale by hand.
         std::mem::forget(first);
         fs::remove_file(&socket).unwrap();
-        drop(UnixListener::bind(&socket).unwrap());
+        drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
         let second = Scripted::listen(&socket).unwrap();
         let after = second.watch().unwrap();
         assert_eq!((&after.boot_id, &after.sessions), (&before.boot_id, &before.sessions));
@@ -209,7 +194,7 @@ mod tests {
         let scratch = Scratch::new();
         let socket = scratch.path("sessions");
         let first = Scripted::listen(&socket).unwrap();
-        assert!(matches!(Scripted::listen(&socket), Err(SessionError::Io { .. })));
+        assert!(matches!(Scripted::listen(&socket), Err(SessionError::Local(_))));
         assert_eq!(tell(&socket, "lock\n"), ["ok"]);
         drop(first);
         assert!(!socket.exists());

@@ -3,48 +3,13 @@
 use super::{Seat, Session, SessionEvent};
 use std::collections::BTreeSet;
 
-/// What logind says of a session, in its own words.
-pub(super) struct Facts<'a> {
-    pub(super) user: &'a str,
-    pub(super) class: &'a str,
-    pub(super) kind: &'a str,
-    pub(super) state: &'a str,
-    pub(super) seat: &'a str,
-    pub(super) remote: bool,
-    pub(super) active: bool,
-    pub(super) locked: bool,
-    pub(super) since: u64,
-}
-
 /// Somebody's session on a desktop, or switched away from one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
-    session: Session,
-    locked: bool,
+    pub(super) session: Session,
+    pub(super) locked: bool,
     /// When it began.
-    since: u64,
-}
-
-impl Seen {
-    /// `None` for what is no user's desktop: a greeter (that is the login screen), the user's service manager, a job, a
-    /// remote shell, a session that is closing.
-    pub(super) fn of(id: String, facts: &Facts<'_>) -> Option<Self> {
-        let of_user = facts.class == "user" || facts.class.starts_with("user-");
-        let desktop = match facts.kind {
-            "x11" | "wayland" | "mir" => true,
-            // A text console is one; a shell over the network is not.
-            "tty" => !facts.remote,
-            _ => false,
-        };
-        if !of_user || facts.class == "user-incomplete" || !desktop || facts.state == "closing" || facts.user.is_empty()
-        {
-            return None;
-        }
-        // Further seats have screens of their own: as with remote desktops, any number is shown at a time.
-        let seat = if facts.remote || facts.seat != "seat0" { Seat::Remote } else { Seat::Console };
-        let session = Session { id, user: facts.user.to_owned(), seat, active: facts.active };
-        Some(Self { session, locked: facts.locked, since: facts.since })
-    }
+    pub(super) since: u64,
 }
 
 /// What was known at the last look.
@@ -123,23 +88,24 @@ impl Known {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
-    const ANNA: Facts<'_> = Facts {
-        user: "anna",
-        class: "user",
-        kind: "wayland",
-        state: "active",
-        seat: "seat0",
-        remote: false,
-        active: true,
-        locked: false,
-        since: 1,
-    };
+    /// What a session manager shows.
+    #[derive(Clone, Copy)]
+    struct Facts {
+        user: &'static str,
+        seat: Seat,
+        active: bool,
+        locked: bool,
+        since: u64,
+    }
 
-    fn seen(id: &str, facts: Facts<'_>) -> Seen {
-        Seen::of(id.to_owned(), &facts).unwrap()
+    const ANNA: Facts = Facts { user: "anna", seat: Seat::Console, active: true, locked: false, since: 1 };
+
+    fn seen(id: &str, facts: Facts) -> Seen {
+        let Facts { user, seat, active, locked, since } = facts;
+        let session = Session { id: id.to_owned(), user: user.to_owned(), seat, active };
+        Seen { session, locked, since }
     }
 
     fn told(events: &[SessionEvent]) -> String {
@@ -154,26 +120,10 @@ mod tests {
     }
 
     #[test]
-    fn only_desktops_of_users_count() {
-        let is = |facts: Facts<'_>| Seen::of("1".to_owned(), &facts).map(|seen| seen.session.seat);
-        assert_eq!(is(ANNA), Some(Seat::Console));
-        assert_eq!(is(Facts { kind: "tty", ..ANNA }), Some(Seat::Console), "a text console");
-        assert_eq!(is(Facts { kind: "x11", seat: "", remote: true, ..ANNA }), Some(Seat::Remote), "xrdp");
-        assert_eq!(is(Facts { seat: "seat1", ..ANNA }), Some(Seat::Remote), "a second seat");
-        assert_eq!(is(Facts { class: "user-early", ..ANNA }), Some(Seat::Console));
-        for class in ["greeter", "lock-screen", "background", "manager", "user-incomplete", "none", ""] {
-            assert_eq!(is(Facts { class, ..ANNA }), None, "{class}");
-        }
-        assert_eq!(is(Facts { kind: "tty", seat: "", remote: true, ..ANNA }), None, "a shell over the network");
-        assert_eq!(is(Facts { kind: "unspecified", ..ANNA }), None, "a job");
-        assert_eq!(is(Facts { state: "closing", ..ANNA }), None, "logged off, processes left over");
-    }
-
-    #[test]
     fn a_switch_goes_straight_from_user_to_user() {
         let mut known = Known::default();
         assert_eq!(told(&known.observe(vec![seen("1", ANNA)])), "logon anna 1 Console");
-        let away = |since| Facts { active: false, state: "online", since, ..ANNA };
+        let away = |since| Facts { active: false, since, ..ANNA };
         let ben = Facts { user: "ben", since: 2, ..ANNA };
         assert_eq!(told(&known.observe(vec![seen("1", away(1)), seen("2", ben)])), "logon ben 2 Console");
         let both = vec![seen("1", ANNA), seen("2", Facts { user: "ben", ..away(2) })];
@@ -195,7 +145,7 @@ mod tests {
     fn locks_are_told_once_and_a_remote_session_does_not_push_the_console_aside() {
         let mut known = Known::default();
         known.begin(vec![seen("1", ANNA)]);
-        let rdp = Facts { user: "ben", kind: "x11", seat: "", remote: true, since: 2, ..ANNA };
+        let rdp = Facts { user: "ben", seat: Seat::Remote, since: 2, ..ANNA };
         let locked = Facts { locked: true, ..ANNA };
         let all = vec![seen("1", locked), seen("2", rdp)];
         assert_eq!(told(&known.observe(all.clone())), "logon ben 2 Remote, lock");

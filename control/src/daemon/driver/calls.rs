@@ -11,6 +11,7 @@ use crate::{
 };
 use serde::Serialize;
 use uuid::Uuid;
+use vestibule_platform::local::Peer;
 
 /// Events that `why` shows when nobody says how many.
 const WHY: usize = 50;
@@ -31,7 +32,31 @@ impl<G: Gateway> Driver<G> {
         Some(Failure::new("registered", message))
     }
 
-    pub(super) fn call(&mut self, Call { request, answer }: Call) {
+    /// Why somebody may not steer the connection: they are neither an administrator nor at the desktop. Where the control
+    /// socket lets in only whom an administrator has chosen, all of them may.
+    fn refuses(&self, request: &Request, peer: Option<&Peer>) -> Option<Failure> {
+        if !request.steers() || peer.is_some_and(|peer| peer.administrator) {
+            return None;
+        }
+        let desktop = self.machine.state().desktop().map(|session| session.user.to_string());
+        if desktop.is_some() && desktop.as_deref() == peer.map(|peer| peer.user.as_str()) {
+            return None;
+        }
+        let desktop = desktop.map_or_else(|| "nobody".to_owned(), |user| format!("`{user}`"));
+        let message =
+            format!("only administrators and who is at the desktop may steer the connection, and {desktop} is");
+        Some(Failure::new("not_allowed", message))
+    }
+
+    pub(super) fn call(&mut self, Call { request, peer, answer }: Call) {
+        if request.steers() {
+            let by = peer.as_ref().map_or_else(|| "somebody".to_owned(), ToString::to_string);
+            tracing::info!(%by, ?request, "asked over the control socket");
+        }
+        if let Some(failure) = self.refuses(&request, peer.as_ref()) {
+            let _ = answer.send(Answer::Error(failure));
+            return;
+        }
         let reply = match request {
             Request::Status => Self::answer_with(&self.status()),
             Request::RegistrationShow => Self::answer_with(&RegistrationsView {

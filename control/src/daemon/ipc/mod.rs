@@ -61,6 +61,22 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// Whether it changes whose traffic the device carries. Who may only look may not ask for it.
+    #[must_use]
+    pub fn steers(&self) -> bool {
+        match self {
+            Self::RegistrationDelete { .. } | Self::RegistrationNew | Self::Connect | Self::Disconnect => true,
+            Self::Status
+            | Self::RegistrationShow
+            | Self::Settings
+            | Self::MdmConfigs
+            | Self::MdmRefresh
+            | Self::Why { .. } => false,
+        }
+    }
+}
+
 /// Why a request was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]

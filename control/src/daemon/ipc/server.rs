@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 use tokio::sync::{mpsc, oneshot};
-use vestibule_platform::local::{Listener, LocalError, Stream};
+use vestibule_platform::local::{Listener, LocalError, Peer, Stream};
 
 /// Connections served at a time; each costs a thread. More are told so and closed.
 const MAX_CONNECTIONS: usize = 32;
@@ -23,6 +23,8 @@ const IDLE: Duration = Duration::from_secs(60);
 pub struct Call {
     /// What is asked.
     pub request: Request,
+    /// By whom, as far as the system tells.
+    pub peer: Option<Peer>,
     /// Where the answer goes.
     pub answer: oneshot::Sender<Answer>,
 }
@@ -86,7 +88,10 @@ fn accept(listener: &Listener, calls: &mpsc::Sender<Call>, stop: &AtomicBool) {
         let (calls, held) = (calls.clone(), Held(connections.clone()));
         let spawned = std::thread::Builder::new().name("control-connection".into()).spawn(move || {
             let _held = held;
-            if let Err(error) = serve(&mut stream, &calls) {
+            let who = |stream: &Stream| {
+                stream.peer().inspect_err(|error| tracing::warn!(%error, "the system does not tell who asks")).ok()
+            };
+            if let Err(error) = serve(&mut stream, who, &calls) {
                 tracing::debug!(%error, "control connection ended");
             }
         });
@@ -104,8 +109,12 @@ impl Drop for Held {
     }
 }
 
-/// Serves one connection until its end or its first bad line.
-fn serve(stream: &mut (impl Read + Write), calls: &mpsc::Sender<Call>) -> io::Result<()> {
+/// Serves one connection until its end or its first bad line. `who` tells whose it is, once something was read.
+fn serve<S: Read + Write>(
+    stream: &mut S,
+    who: impl Fn(&S) -> Option<Peer>,
+    calls: &mpsc::Sender<Call>,
+) -> io::Result<()> {
     let mut buffer = Vec::new();
     loop {
         let line = match take_line(stream, &mut buffer)? {
@@ -125,7 +134,8 @@ fn serve(stream: &mut (impl Read + Write), calls: &mpsc::Sender<Call>) -> io::Re
         };
         let (answer, answered) = oneshot::channel();
         let gone = || refuse("stopping", "the daemon is stopping");
-        let answer = match calls.blocking_send(Call { request, answer }) {
+        let peer = who(stream);
+        let answer = match calls.blocking_send(Call { request, peer, answer }) {
             Ok(()) => answered.blocking_recv().unwrap_or_else(|_| gone()),
             Err(_) => gone(),
         };
@@ -204,7 +214,7 @@ mod tests {
             }
         });
         let mut wire = Wire { inbound: input.iter().copied().collect(), outbound: Vec::new() };
-        serve(&mut wire, &calls).unwrap();
+        serve(&mut wire, |_| None, &calls).unwrap();
         drop(calls);
         echo.join().unwrap();
         String::from_utf8(wire.outbound).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -255,7 +265,7 @@ mod tests {
         let (calls, requests) = mpsc::channel::<Call>(1);
         drop(requests);
         let mut wire = Wire { inbound: b"{\"request\":\"status\"}\n".iter().copied().collect(), outbound: Vec::new() };
-        serve(&mut wire, &calls).unwrap();
+        serve(&mut wire, |_| None, &calls).unwrap();
         assert_eq!(code(&serde_json::from_slice(&wire.outbound).unwrap()), "stopping");
     }
 }

@@ -39,6 +39,7 @@ use vestibule_engine::{
 };
 use vestibule_platform::{
     adapter::memory::{MemoryHost, pair},
+    local::Peer,
     netcfg::memory::Recorder,
     runtime::Worker,
     socket::memory::Hub,
@@ -183,8 +184,12 @@ impl TestDevice {
     }
 
     pub(crate) async fn ask(&self, request: Request) -> Answer {
+        self.ask_as(Peer { user: "root".to_owned(), process: None, administrator: true }, request).await
+    }
+
+    pub(crate) async fn ask_as(&self, peer: Peer, request: Request) -> Answer {
         let (answer, answered) = oneshot::channel();
-        self.inputs.send(Input::Call(Call { request, answer })).unwrap();
+        self.inputs.send(Input::Call(Call { request, peer: Some(peer), answer })).unwrap();
         answered.await.unwrap()
     }
 
