@@ -8,18 +8,23 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::{
     error::Error,
-    fs,
-    net::{Ipv4Addr, SocketAddr},
+    fs, io,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     path::PathBuf,
     process::ExitCode,
+    thread,
     time::Instant,
 };
 use vestibule_benches::masque::{self, Credential, GENERATION, PEER, Side};
-use vestibule_engine::core::Event;
+use vestibule_engine::{
+    core::{Event, MasqueServer},
+    generation::HttpChoice,
+};
 use vestibule_platform::{
     adapter::{Tun, TunConfig},
+    carrier::{self, ServerSettings},
     clock,
-    runtime::Worker,
+    runtime::{Handle, Worker},
     socket::{Udp, UdpConfig},
 };
 
@@ -56,13 +61,16 @@ impl Orders {
 /// One end of a MASQUE tunnel.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Options {
+    /// Over HTTP/2 in place of HTTP/3.
+    #[arg(long)]
+    http2: bool,
     /// The TUN device's name.
     interface: String,
 }
 
 /// Runs until it is killed.
 pub(crate) fn run(options: &Options) -> ExitCode {
-    match serve(&options.interface) {
+    match serve(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("masque-end: {error}");
@@ -71,19 +79,26 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     }
 }
 
-fn serve(interface: &str) -> Result<(), Box<dyn Error>> {
+fn serve(Options { http2, interface }: &Options) -> Result<(), Box<dyn Error>> {
     let orders: Orders = serde_json::from_slice(&fs::read(Orders::file(interface))?)?;
+    let http = if *http2 { HttpChoice::Http2Only } else { HttpChoice::Http3Only };
     let own = Credential { certificate: orders.own.0, key: orders.own.1 };
     let side = match orders.gateway {
-        Some(gateway) => Side::Device { certificate: orders.other, gateway },
+        Some(gateway) => Side::Device { certificate: orders.other, gateway, http },
         None => Side::Gateway { certificate: orders.other },
     };
     let mut seed = [0; 32];
     clock::entropy(&mut seed)?;
     let engine = masque::end(&own, &side, &orders.device, seed, Instant::now());
     let tun = Tun::open(&TunConfig::new(interface))?;
-    let socket = Udp::bind(&UdpConfig::new(SocketAddr::from((Ipv4Addr::UNSPECIFIED, orders.port))))?;
+    let everywhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, orders.port));
+    let socket = Udp::bind(&UdpConfig::new(everywhere))?;
     let (handle, events) = Worker::spawn(engine, tun, socket, "packets")?;
+    if *http2 && orders.gateway.is_some() {
+        handle.carry_streams()?;
+    } else if *http2 {
+        take_streams(own.server(), everywhere, handle.clone())?;
+    }
     for event in &events {
         match event {
             Event::Ready { .. } if orders.gateway.is_some() => {
@@ -94,4 +109,28 @@ fn serve(interface: &str) -> Result<(), Box<dyn Error>> {
         }
     }
     Err("the packet worker has stopped".into())
+}
+
+/// Takes tunnels over HTTP/2, until the worker stops.
+fn take_streams(MasqueServer { tls, templates }: MasqueServer, listen: SocketAddr, worker: Handle) -> io::Result<()> {
+    let listener = TcpListener::bind(listen)?;
+    listener.set_nonblocking(true)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (server, mut requests) = carrier::Server::new(tls, templates, ServerSettings::default())?;
+    let taking = async move {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let hand_over = async {
+            while let Some(request) = requests.recv().await {
+                if worker.request(request).is_err() {
+                    break;
+                }
+            }
+        };
+        tokio::select! {
+            served = server.serve(&listener) => served,
+            () = hand_over => Ok(()),
+        }
+    };
+    thread::Builder::new().name("listener".to_owned()).spawn(move || runtime.block_on(taking))?;
+    Ok(())
 }

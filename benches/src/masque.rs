@@ -52,6 +52,20 @@ impl Credential {
     fn public_key(&self) -> Vec<u8> {
         public_key(&self.certificate)
     }
+
+    /// What a gateway serves tunnels with under this certificate.
+    ///
+    /// # Panics
+    /// When this is no certificate and no key.
+    #[must_use]
+    pub fn server(&self) -> MasqueServer {
+        let tls = tls::server(self.identity()).unwrap_or_else(|error| panic!("TLS: {error}"));
+        MasqueServer { tls: Arc::new(tls), templates: vec![template()] }
+    }
+}
+
+fn template() -> UriTemplate {
+    UriTemplate::well_known(SERVER).unwrap_or_else(|error| panic!("the template: {error}"))
 }
 
 fn public_key(certificate: &[u8]) -> Vec<u8> {
@@ -67,6 +81,8 @@ pub enum Side {
         certificate: Vec<u8>,
         /// Where it is.
         gateway: SocketAddr,
+        /// What the tunnel travels over.
+        http: HttpChoice,
     },
     /// It awaits a device with this certificate.
     Gateway {
@@ -100,9 +116,8 @@ pub fn end_with(
 ) -> Engine {
     let everywhere = vec![IpNet::from(Ipv4Net::default())];
     let mut engine = Engine::new(EngineConfig::new(PrivateKey::new(seed), Seed::new(seed), SystemTime::now()), now);
-    let template = UriTemplate::well_known(SERVER).unwrap_or_else(|error| panic!("the template: {error}"));
     let end = match side {
-        Side::Device { certificate, gateway } => {
+        Side::Device { certificate, gateway, http } => {
             engine.set_peer(PEER, PeerKind::Gateway, everywhere);
             let trust = tls::Trust::Keys(vec![public_key(certificate)]);
             let tls =
@@ -110,11 +125,11 @@ pub fn end_with(
             MasqueEnd::Device(Box::new(MasqueGateway {
                 address: *gateway,
                 further: Vec::new(),
-                http2: Vec::new(),
-                choice: HttpChoice::Http3Only,
+                http2: vec![*gateway],
+                choice: *http,
                 server_name: SERVER.to_owned(),
                 tls: Arc::new(tls),
-                template,
+                template: template(),
                 credentials: Credentials::None,
                 addresses: device.to_vec(),
                 asks: MasqueAsks::default(),
@@ -122,9 +137,7 @@ pub fn end_with(
         }
         Side::Gateway { certificate } => {
             engine.set_peer(PEER, PeerKind::Device, device.to_vec());
-            let tls = tls::server(own.identity()).unwrap_or_else(|error| panic!("TLS: {error}"));
-            let server = MasqueServer { tls: Arc::new(tls), templates: vec![template] };
-            engine.serve_masque(server, now).unwrap_or_else(|error| panic!("QUIC: {error}"));
+            engine.serve_masque(own.server(), now).unwrap_or_else(|error| panic!("QUIC: {error}"));
             MasqueEnd::Gateway { client_key: tls::key_id(&public_key(certificate)) }
         }
     };
@@ -157,6 +170,7 @@ impl Pair {
         debug_assert_ne!(device.public_key(), gateway.public_key());
         let inner = [IpNet::from(IpAddr::V4(Ipv4Addr::new(100, 96, 0, 2)))];
         let to_gateway = Side::Device {
+            http: HttpChoice::Http3Only,
             certificate: gateway.certificate.clone(),
             gateway: SocketAddr::from(([198, 19, 0, 1], 51820)),
         };

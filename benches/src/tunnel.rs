@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 use vestibule_benches::masque::{Credential, GENERATION, PEER, Side, end, end_with};
 use vestibule_engine::core::Event;
+use vestibule_engine::generation::HttpChoice;
 use vestibule_engine::masque::session::tls;
 use vestibule_platform::adapter::Adapter;
 use vestibule_platform::runtime::{Handle, Worker};
@@ -46,7 +47,8 @@ impl Tunnel {
         let side = Side::Gateway { certificate: own.certificate.clone() };
         let engine = end(&other, &side, &inner, [2; 32], Instant::now());
         let (gateway, _) = Worker::spawn(engine, gateway.0, gateway.1, "gateway")?;
-        let side = Side::Device { certificate: other.certificate.clone(), gateway: address };
+        let side =
+            Side::Device { certificate: other.certificate.clone(), gateway: address, http: HttpChoice::Http3Only };
         let begun = Instant::now();
         let engine = end_with(provider, &own, &side, &inner, [1; 32], begun);
         let (device, events) = Worker::spawn(engine, device.0, device.1, "device")?;

@@ -11,6 +11,8 @@ use std::{
 pub(super) const OURS: &str = "vestibule";
 /// The same packet path over MASQUE (HTTP/3).
 pub(super) const OURS_MASQUE: &str = "vestibule-masque";
+/// And over HTTP/2.
+pub(super) const OURS_HTTP2: &str = "vestibule-http2";
 /// The verb of this program that is one end of a MASQUE tunnel.
 const MASQUE_END: &str = "masque-end";
 
@@ -109,10 +111,11 @@ pub(super) struct Places<'a> {
 /// Every engine that is there, in the order of the tables.
 pub(super) fn find(places: &Places<'_>) -> Result<Vec<Engine>, EngineError> {
     let mut found: Vec<Engine> = KNOWN.iter().filter_map(|known| locate(known, places)).collect();
-    found.extend(masque());
+    found.extend(masque(OURS_MASQUE, &[MASQUE_END]));
+    found.extend(masque(OURS_HTTP2, &[MASQUE_END, "--http2"]));
     for extra in places.extra {
         let parsed = extra.split_once('=').filter(|(name, command)| {
-            let known = KNOWN.iter().any(|known| known.name == *name) || *name == OURS_MASQUE;
+            let known = KNOWN.iter().any(|known| known.name == *name) || [OURS_MASQUE, OURS_HTTP2].contains(name);
             let taken = known || found.iter().any(|engine| engine.name == *name);
             !name.is_empty() && !taken && !command.trim().is_empty()
         });
@@ -161,11 +164,12 @@ fn locate(known: &Known, places: &Places<'_>) -> Option<Engine> {
 }
 
 /// Ours over MASQUE: this program.
-fn masque() -> Option<Engine> {
+fn masque(name: &str, words: &[&str]) -> Option<Engine> {
     let program = env::current_exe().ok()?;
     let version = said(&program).unwrap_or_default();
-    let command = vec![program.display().to_string(), MASQUE_END.to_owned()];
-    Some(Engine { name: OURS_MASQUE.to_owned(), kind: Kind::Masque, command, version })
+    let words = words.iter().map(|&word| word.to_owned());
+    let command = std::iter::once(program.display().to_string()).chain(words).collect();
+    Some(Engine { name: name.to_owned(), kind: Kind::Masque, command, version })
 }
 
 /// The first line that a program prints of its version.

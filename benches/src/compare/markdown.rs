@@ -140,6 +140,7 @@ fn targets_table(out: &mut String, judged: &[Judged], product: Option<&Product>)
             Bound::TimesAtLeast(engine, times) => (*engine, format!("≥ {times} ×")),
             Bound::TimesAtMost(engine, times) => (*engine, format!("≤ {times} ×")),
             Bound::AtMost(limit) => ("", format!("≤ {limit} {unit}")),
+            Bound::AtLeast(limit) => ("", format!("≥ {limit} {unit}")),
         };
         let against = reference.map_or_else(String::new, |value| format!("{against} {value:.places$} {unit}"));
         let ratio = times.map_or_else(String::new, |times| format!("{times:.2} ×"));

@@ -32,8 +32,8 @@ pub(crate) struct Options {
     /// Seconds of each throughput test, and of the silence in which idle CPU is measured.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=600))]
     pub(super) seconds: u32,
-    /// Only these engines: vestibule, vestibule-masque, wireguard-go, gotatun, boringtun, neptun, kernel, veth, and names given with
-    /// --engine.
+    /// Only these engines: vestibule, vestibule-masque, vestibule-http2, wireguard-go, gotatun, boringtun, neptun, kernel,
+    /// veth, and names given with --engine.
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     pub(super) engines: Vec<String>,
     /// Only these tests.

@@ -1,7 +1,7 @@
 //! The targets, and whether they are met.
 
 use super::{
-    engines::{OURS, OURS_MASQUE},
+    engines::{OURS, OURS_HTTP2, OURS_MASQUE},
     measure::{Measure, Test, find, value},
     model::Report,
 };
@@ -15,6 +15,8 @@ pub(super) enum Bound {
     TimesAtMost(&'static str, f64),
     /// At most this, in the measure's unit.
     AtMost(f64),
+    /// At least this, in the measure's unit.
+    AtLeast(f64),
 }
 
 /// A target.
@@ -36,8 +38,8 @@ const fn masque(test: Test, value: &'static str, bound: Bound) -> Target {
 }
 
 /// All of them. Medians are compared with medians of the same run.
-pub(super) const TARGETS: [Target; 24] = {
-    use Bound::{AtMost, TimesAtLeast, TimesAtMost};
+pub(super) const TARGETS: [Target; 25] = {
+    use Bound::{AtLeast, AtMost, TimesAtLeast, TimesAtMost};
     const GO: &str = "wireguard-go";
     [
         target(Test::Tcp1, value::GBPS, TimesAtLeast(GO, 2.0)),
@@ -64,6 +66,7 @@ pub(super) const TARGETS: [Target; 24] = {
         masque(Test::Tcp4, value::CPU, TimesAtMost(GO, 0.45)),
         masque(Test::Tcp1r, value::CPU, TimesAtMost(GO, 0.45)),
         masque(Test::Udp, value::GBPS, TimesAtLeast(GO, 3.0)),
+        Target { engine: OURS_HTTP2, test: Test::Tcp1, value: value::GBPS, bound: AtLeast(1.0) },
     ]
 };
 
@@ -98,7 +101,7 @@ pub(super) fn unjudged(report: &Report) -> Vec<String> {
             Bound::TimesAtLeast(engine, _) | Bound::TimesAtMost(engine, _) => {
                 format!("{title} of {} against {engine}", target.engine)
             }
-            Bound::AtMost(_) => format!("{title} of {}", target.engine),
+            Bound::AtMost(_) | Bound::AtLeast(_) => format!("{title} of {}", target.engine),
         })
     });
     words.collect()
@@ -110,6 +113,7 @@ fn judge_one(report: &Report, target: &Target) -> Option<Judged> {
     let ours = median(target.engine)?;
     let (reference, met) = match target.bound {
         Bound::AtMost(limit) => (None, ours <= limit),
+        Bound::AtLeast(limit) => (None, ours >= limit),
         Bound::TimesAtLeast(engine, times) => {
             let reference = median(engine)?;
             (Some(reference), ours >= times * reference)
@@ -127,7 +131,7 @@ fn judge_one(report: &Report, target: &Target) -> Option<Judged> {
 pub(super) fn line(report: &Report, measure: &Measure) -> Option<f64> {
     let judged = judge(report).into_iter().filter(|judged| judged.engine == OURS && judged.measure == measure);
     let limits = judged.filter_map(|judged| match (judged.bound, judged.reference) {
-        (Bound::AtMost(limit), _) => Some(limit),
+        (Bound::AtMost(limit) | Bound::AtLeast(limit), _) => Some(limit),
         (Bound::TimesAtLeast(_, times) | Bound::TimesAtMost(_, times), Some(reference)) => Some(times * reference),
         _ => None,
     });
