@@ -85,6 +85,31 @@ pub fn clean_temporaries(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// The permission bits of the file at `path`; `None` on systems whose files have none.
+///
+/// # Errors
+/// There is no such file.
+pub fn mode(path: &Path) -> io::Result<Option<u32>> {
+    let metadata = fs::metadata(path)?;
+    #[cfg(unix)]
+    let mode = Some(std::os::unix::fs::MetadataExt::mode(&metadata) & 0o7777);
+    #[cfg(not(unix))]
+    let mode = Some(metadata).and(None);
+    Ok(mode)
+}
+
+/// Makes `link` a symbolic link to the file `original`.
+///
+/// # Errors
+/// The system refuses, as Windows does to users without that privilege, or only pretends, as Wine does.
+pub fn link(original: &Path, link: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(original, link)?;
+    #[cfg(windows)]
+    std::os::windows::fs::symlink_file(original, link)?;
+    fs::symlink_metadata(link).map(drop)
+}
+
 fn temporary(path: &Path) -> io::Result<PathBuf> {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
@@ -162,8 +187,7 @@ mod tests {
         write_atomic(&path, b"two").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(names(&scratch.path("")), ["state"]);
-        #[cfg(unix)]
-        assert_eq!(std::os::unix::fs::MetadataExt::mode(&fs::metadata(&path).unwrap()) & 0o7777, 0o600);
+        assert!(mode(&path).unwrap().is_none_or(|mode| mode == 0o600));
         assert!(remove_synced(&path).unwrap());
         assert!(!remove_synced(&path).unwrap());
     }
@@ -175,8 +199,7 @@ mod tests {
         Growing::open(&path).unwrap().line(b"one").unwrap();
         Growing::open(&path).unwrap().line(b"two").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"one\ntwo\n");
-        #[cfg(unix)]
-        assert_eq!(std::os::unix::fs::MetadataExt::mode(&fs::metadata(&path).unwrap()) & 0o7777, 0o600);
+        assert!(mode(&path).unwrap().is_none_or(|mode| mode == 0o600));
     }
 
     #[test]

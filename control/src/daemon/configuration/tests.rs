@@ -3,8 +3,9 @@
 
 use super::*;
 use crate::{daemon::twin::MemoryVault, mdm};
-use std::{fs, os::unix::fs::symlink, time::Duration};
+use std::{fs, io::Write as _, time::Duration};
 use tokio::{sync::mpsc, time::timeout};
+use vestibule_platform::files::link;
 
 const FLAT: &str = include_str!("../../mdm/testdata/flat.xml");
 const BIG: usize = mdm::MAX_BYTES;
@@ -113,9 +114,13 @@ async fn a_link_that_is_pointed_elsewhere_is_followed() {
     for team in ["one", "two"] {
         fs::write(watched.path("versions").join(team), of(team)).unwrap();
     }
-    symlink("versions/one", watched.path("mdm.xml")).unwrap();
+    if let Err(error) = link(&Path::new("versions").join("one"), &watched.path("mdm.xml")) {
+        // Not captured, as `eprintln` is: a test that is left out says so.
+        let _ = writeln!(io::stderr(), "left out: a_link_that_is_pointed_elsewhere_is_followed: no symbolic links: {error}");
+        return;
+    }
     watched.finds("one").await;
-    symlink("versions/two", watched.path("next")).unwrap();
+    link(&Path::new("versions").join("two"), &watched.path("next")).unwrap();
     fs::rename(watched.path("next"), watched.path("mdm.xml")).unwrap();
     watched.finds("two").await;
     fs::remove_file(watched.path("versions/two")).unwrap();

@@ -158,7 +158,7 @@ fn the_file_is_bounded_and_private() {
     assert!(longest <= MAX_LINES + 1, "{longest} lines");
     let metadata = fs::metadata(scratch.file()).unwrap();
     assert!(metadata.len() < MAX_BYTES / 2, "{} bytes", metadata.len());
-    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o7777, 0o600);
+    assert!(vestibule_platform::files::mode(&scratch.file()).unwrap().is_none_or(|mode| mode == 0o600));
     let again = Process::start(&scratch, process.stored.clone());
     assert_eq!(again.machine.log().len(), LOG_CAPACITY);
     assert_eq!((again.machine.replay(), again.machine.state()), (process.stored.clone(), &process.stored));
