@@ -107,6 +107,11 @@ pub(crate) enum MdmVerb {
     /// Reads the MDM file again, now
     #[command(after_help = "Example:\n  vestibule mdm refresh && vestibule mdm get-configs")]
     Refresh(Target),
+    /// Writes an MDM file out of an installer's properties: the vendor's, and PRE_LOGIN and MULTI_USER
+    ///
+    /// Empty values count as not given; when all are empty, nothing is written. A file that is there is replaced whole.
+    #[command(after_help = "Example:\n  vestibule mdm write mdm.xml ORGANIZATION=mycompany SWITCH_LOCKED=1")]
+    Write(super::installer::WriteOptions),
 }
 
 pub(crate) fn run(verb: Verb) -> ExitCode {
@@ -125,6 +130,7 @@ pub(crate) fn run(verb: Verb) -> ExitCode {
         Verb::Settings(target) => ask::<SettingsView>(&target, &Request::Settings, print::settings),
         Verb::Mdm(MdmVerb::GetConfigs(target)) => ask::<MdmView>(&target, &Request::MdmConfigs, print::mdm),
         Verb::Mdm(MdmVerb::Refresh(target)) => ask::<MdmView>(&target, &Request::MdmRefresh, print::mdm),
+        Verb::Mdm(MdmVerb::Write(options)) => super::installer::write(options),
     }
 }
 

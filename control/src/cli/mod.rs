@@ -7,6 +7,7 @@ mod client;
 mod failure;
 mod gateway;
 mod inside;
+mod installer;
 mod log;
 mod masque;
 mod print;

@@ -10,6 +10,7 @@
 mod config;
 mod dict;
 mod error;
+pub mod installer;
 pub mod keys;
 mod organization;
 

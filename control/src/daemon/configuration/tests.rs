@@ -116,7 +116,10 @@ async fn a_link_that_is_pointed_elsewhere_is_followed() {
     }
     if let Err(error) = link(&Path::new("versions").join("one"), &watched.path("mdm.xml")) {
         // Not captured, as `eprintln` is: a test that is left out says so.
-        let _ = writeln!(io::stderr(), "left out: a_link_that_is_pointed_elsewhere_is_followed: no symbolic links: {error}");
+        let _ = writeln!(
+            io::stderr(),
+            "left out: a_link_that_is_pointed_elsewhere_is_followed: no symbolic links: {error}"
+        );
         return;
     }
     watched.finds("one").await;
