@@ -1,6 +1,7 @@
 # The Windows steps on Windows itself, as the hosted workflows call them; an administrator can run them, too.
 #
 #   tests\windows\native.ps1 unit               the workspace's tests, and the swap without devices
+#   tests\windows\native.ps1 adapters           Wintun's own: fifty come and go, two live beside each other
 #   tests\windows\native.ps1 installer PACKAGE  installs a package made by control/installer/build, and takes it off again
 param([Parameter(Mandatory)] [string] $Part, [string] $File)
 $ErrorActionPreference = 'Stop'
@@ -24,6 +25,13 @@ function Invoke-Unit {
     Invoke-Program 'target\debug\vestibule.exe' @('demo', '--userspace', '--swaps', '100', '--rate', '500', '--tcp-rate', '5')
 }
 
+# The library is looked for beside the program, which is the test program here.
+function Invoke-Adapters {
+    & (Join-Path $PSScriptRoot 'wintun.ps1') -To 'target\debug\deps'
+    $words = 'test', '--locked', '-p', 'vestibule-platform', '--test', 'adapters', '--', '--ignored', '--test-threads=1'
+    Invoke-Program cargo $words
+}
+
 function Invoke-Installer([string] $Package) {
     $log = Join-Path ([IO.Path]::GetTempPath()) 'vestibule-install.log'
     $secret = 'a-secret-of-the-test'
@@ -43,6 +51,7 @@ function Invoke-Installer([string] $Package) {
 
 switch ($Part) {
     'unit' { Invoke-Unit }
+    'adapters' { Invoke-Adapters }
     'installer' { Invoke-Installer (Resolve-Path $File).Path }
     default { throw "no part $Part" }
 }
