@@ -1,14 +1,23 @@
 //! The UDP socket: datagrams from and to the network, a batch at a time.
 //!
-//! On Linux GSO and GRO carry up to 64 datagrams per system call; [`memory`] is the twin. The signature fits Windows
-//! USO and URO as well: a `Transmit` is what `UDP_SEND_MSG_SIZE` sends, a `Datagram` what `UDP_COALESCED_INFO` describes.
+//! On Linux GSO and GRO carry up to 64 datagrams per system call, on Windows USO and URO do; [`memory`] is the twin. A
+//! `Transmit` is what `UDP_SEND_MSG_SIZE` sends, a `Datagram` what `UDP_COALESCED_INFO` describes.
 
+#[cfg(any(windows, test))]
+pub(crate) mod control;
 #[cfg_attr(target_os = "linux", path = "linux/mod.rs")]
-#[cfg_attr(not(target_os = "linux"), path = "unsupported.rs")]
+#[cfg_attr(windows, path = "windows/mod.rs")]
+#[cfg_attr(not(any(target_os = "linux", windows)), path = "unsupported.rs")]
 mod imp;
 pub mod memory;
+#[cfg(any(windows, test))]
+mod merged;
 
+#[cfg(windows)]
+pub use imp::Abilities;
 pub use imp::Udp;
+#[cfg(windows)]
+pub(crate) use imp::leave_by;
 
 use crate::wait::Waitable;
 use std::{io, net::SocketAddr};
@@ -124,4 +133,10 @@ impl UdpConfig {
     pub fn device(mark: u32) -> Self {
         Self { mark: Some(mark), ..Self::new(SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, 0))) }
     }
+}
+
+/// The unspecified address of the other family, for systems without IPv6.
+#[cfg(any(target_os = "linux", windows))]
+fn ipv4_of(bind: SocketAddr) -> Option<SocketAddr> {
+    bind.ip().is_unspecified().then(|| SocketAddr::from((std::net::Ipv4Addr::UNSPECIFIED, bind.port())))
 }

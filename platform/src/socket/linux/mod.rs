@@ -12,7 +12,7 @@ use nix::{
 };
 use std::{
     io,
-    net::{Ipv4Addr, SocketAddr, SocketAddrV6},
+    net::{SocketAddr, SocketAddrV6},
     os::fd::{AsFd, AsRawFd, OwnedFd},
 };
 use sys::{Incoming, Outgoing, RECEIVE_MESSAGES, SEND_MESSAGES, Tos};
@@ -276,11 +276,6 @@ impl Datagrams for Batch<'_> {
         self.next += 1;
         Some(GivenDatagram { bytes: slot.split(), stride, source, ecn })
     }
-}
-
-/// The unspecified address of the other family, for systems without IPv6.
-fn ipv4_of(bind: SocketAddr) -> Option<SocketAddr> {
-    bind.ip().is_unspecified().then(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, bind.port())))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Opening the UDP socket: family, options, address.
 
-use super::{UdpConfig, ipv4_of, sys};
+use super::{UdpConfig, sys};
+use crate::socket::ipv4_of;
 use nix::{
     errno::Errno,
     libc,

@@ -1,0 +1,213 @@
+#![allow(clippy::unwrap_used)]
+#![allow(unsafe_code, reason = "a wait for one event")]
+use super::*;
+use std::{
+    os::windows::io::AsRawHandle,
+    time::{Duration, Instant},
+};
+use windows_sys::Win32::{Foundation::WAIT_OBJECT_0, System::Threading::WaitForSingleObject};
+
+fn udp(address: &str) -> Udp {
+    Udp::bind(&UdpConfig::new(address.parse().unwrap())).unwrap()
+}
+
+fn receive(socket: &mut Udp, count: usize) -> Vec<Vec<u8>> {
+    let mut all = Vec::new();
+    let end = Instant::now() + Duration::from_secs(20);
+    while all.len() < count && Instant::now() < end {
+        let mut batch = socket.receive().unwrap();
+        while let Some(datagram) = batch.next_datagram() {
+            all.extend(datagram.bytes.chunks(datagram.stride).map(<[u8]>::to_vec));
+        }
+    }
+    all
+}
+
+fn queue(to: SocketAddr, datagrams: &[Vec<u8>]) -> TransmitQueue {
+    let mut queue = TransmitQueue::new();
+    for datagram in datagrams {
+        queue.push(to, datagram);
+    }
+    queue
+}
+
+fn mixed(count: u16) -> Vec<Vec<u8>> {
+    (0..count).map(|n| vec![n as u8; if n % 7 == 6 { 90 } else { 1200 }]).collect()
+}
+
+/// With segmentation as the system has it, and without.
+fn pairs() -> Vec<(Udp, Udp)> {
+    let mut plain = udp("127.0.0.1:0");
+    plain.abilities.segmentation = false;
+    vec![(udp("127.0.0.1:0"), udp("127.0.0.1:0")), (plain, udp("127.0.0.1:0"))]
+}
+
+#[test]
+fn batches_arrive_whole_and_in_order() {
+    for (mut one, mut two) in pairs() {
+        let sent = mixed(40);
+        let mut queue = queue(two.local_addr().unwrap(), &sent);
+        let report = one.send(&mut queue).unwrap();
+        assert_eq!((report.sent, report.dropped(), report.blocked), (40, 0, false), "{report:?}");
+        assert!(queue.is_empty());
+        assert_eq!(receive(&mut two, 40), sent);
+    }
+}
+
+#[test]
+fn one_socket_serves_both_families_or_ipv4_alone() {
+    let mut both = udp("[::]:0");
+    let port = both.local_addr().unwrap().port();
+    let mut peers = vec![("127.0.0.1:0", "127.0.0.1")];
+    if both.abilities.mapped {
+        peers.push(("[::1]:0", "::1"));
+    }
+    for (address, ip) in peers {
+        let mut peer = udp(address);
+        let at_peer = peer.local_addr().unwrap();
+        both.send(&mut queue(at_peer, &[vec![1; 10]])).unwrap();
+        assert_eq!(receive(&mut peer, 1), [vec![1; 10]], "to {ip}");
+        let back = SocketAddr::new(ip.parse().unwrap(), port);
+        peer.send(&mut queue(back, &[vec![2; 20]])).unwrap();
+        let mut source = None;
+        let end = Instant::now() + Duration::from_secs(20);
+        while source.is_none() && Instant::now() < end {
+            source = both.receive().unwrap().next_datagram().map(|datagram| datagram.source);
+        }
+        assert_eq!(source, Some(at_peer), "a mapped address is told as IPv4");
+    }
+}
+
+#[test]
+fn the_event_is_set_for_input_and_once() {
+    let (mut one, mut two) = (udp("127.0.0.1:0"), udp("127.0.0.1:0"));
+    let ready = |socket: &Udp, patience: Duration| {
+        let event = socket.handle().unwrap().as_raw_handle();
+        // SAFETY: the event is open as long as the socket is borrowed.
+        (unsafe { WaitForSingleObject(event, patience.as_millis() as u32) }) == WAIT_OBJECT_0
+    };
+    // A new socket has room, which the event may tell.
+    ready(&two, Duration::ZERO);
+    assert!(receive_none(&mut two));
+    for round in 0..3 {
+        one.send(&mut queue(two.local_addr().unwrap(), &mixed(20))).unwrap();
+        assert!(ready(&two, Duration::from_secs(20)), "round {round}");
+        assert_eq!(receive(&mut two, 20).len(), 20);
+        // What the event has been set for meanwhile is one more look, not one for ever.
+        assert!(receive_none(&mut two));
+        ready(&two, Duration::ZERO);
+        assert!(!ready(&two, Duration::ZERO), "round {round}");
+    }
+}
+
+fn receive_none(socket: &mut Udp) -> bool {
+    socket.receive().unwrap().next_datagram().is_none() && socket.receive_report().drained
+}
+
+#[test]
+fn a_drained_socket_says_so_and_a_full_batch_does_not() {
+    let (mut one, mut two) = (udp("127.0.0.1:0"), udp("127.0.0.1:0"));
+    let all: Vec<Vec<u8>> = (0..BATCH as u8 + 3).map(|n| vec![n; 100 + usize::from(n)]).collect();
+    one.send(&mut queue(two.local_addr().unwrap(), &all)).unwrap();
+    assert_eq!(receive(&mut two, BATCH).len(), BATCH);
+    assert!(!two.receive_report().drained);
+    assert_eq!(receive(&mut two, 3).len(), 3);
+    assert!(receive_none(&mut two));
+}
+
+#[test]
+fn a_given_datagram_outlives_the_batch() {
+    let (mut one, mut two) = (udp("127.0.0.1:0"), udp("127.0.0.1:0"));
+    one.send(&mut queue(two.local_addr().unwrap(), &[vec![7; 700]])).unwrap();
+    let end = Instant::now() + Duration::from_secs(20);
+    let given = loop {
+        let given = two.receive().unwrap().give_datagram(|bytes, stride| bytes.len() == 700 && stride == 700);
+        if given.is_some() || Instant::now() > end {
+            break given;
+        }
+    };
+    one.send(&mut queue(two.local_addr().unwrap(), &[vec![8; 700]])).unwrap();
+    assert_eq!(receive(&mut two, 1), [vec![8; 700]]);
+    assert!(given.unwrap().bytes.iter().all(|byte| *byte == 7));
+}
+
+#[test]
+fn rebinding_moves_to_another_port_and_the_socket_goes_on() {
+    let (mut one, mut two) = (udp("127.0.0.1:0"), udp("127.0.0.1:0"));
+    let before = two.local_addr().unwrap();
+    two.rebind().unwrap();
+    let after = two.local_addr().unwrap();
+    assert_ne!(before.port(), after.port());
+    one.send(&mut queue(after, &[vec![1; 10]])).unwrap();
+    assert_eq!(receive(&mut two, 1).len(), 1);
+    // A port that is taken leaves the old socket as it is.
+    let taken = one.local_addr().unwrap().port();
+    assert!(two.rebind_to(taken).is_err());
+    assert_eq!(two.local_addr().unwrap(), after);
+    two.rebind_to(after.port()).unwrap();
+    assert_eq!(two.local_addr().unwrap(), after);
+}
+
+#[test]
+fn a_closed_port_disturbs_nothing() {
+    let (mut one, mut two) = (udp("127.0.0.1:0"), udp("127.0.0.1:0"));
+    let closed = udp("127.0.0.1:0").local_addr().unwrap();
+    for _ in 0..3 {
+        one.send(&mut queue(closed, &[vec![0; 10]])).unwrap();
+        let _ = one.receive().unwrap().next_datagram();
+    }
+    one.send(&mut queue(two.local_addr().unwrap(), &[vec![1; 10]])).unwrap();
+    assert_eq!(receive(&mut two, 1), [vec![1; 10]]);
+    two.send(&mut queue(one.local_addr().unwrap(), &[vec![2; 10]])).unwrap();
+    assert_eq!(receive(&mut one, 1), [vec![2; 10]]);
+}
+
+#[test]
+fn datagrams_beyond_the_largest_are_counted_and_end_nothing() {
+    // IPv6's limit is IPv4's and 20 bytes less: on IPv4 the largest batch is one datagram too many for nobody.
+    let (mut one, mut two) = (udp("127.0.0.1:0"), udp("127.0.0.1:0"));
+    let mut report = SendReport::default();
+    assert!(one.failed(WSAEMSGSIZE, 3, &mut report).unwrap());
+    assert!(one.failed(WSAENETUNREACH, 2, &mut report).unwrap());
+    assert!(one.failed(10_055, 1, &mut report).unwrap());
+    assert_eq!((report.too_large, report.unreachable, report.refused, report.dropped()), (3, 2, 1, 6));
+    assert!(!one.failed(WSAEWOULDBLOCK, 9, &mut report).unwrap() && report.blocked);
+    assert!(one.failed(WSAENOTSOCK, 1, &mut report).is_err());
+    assert!(!one.stale);
+    assert!(one.failed(WSAEINVAL, 1, &mut report).unwrap() && one.stale);
+    one.send(&mut queue(two.local_addr().unwrap(), &[vec![1; 10]])).unwrap();
+    assert_eq!(receive(&mut two, 1).len(), 1);
+}
+
+#[test]
+fn silently_merged_datagrams_switch_coalescing_off_and_are_cut() {
+    let (mut one, mut two) = (udp("127.0.0.1:0"), udp("127.0.0.1:0"));
+    // As on a system that merges; the sender plays the driver.
+    two.abilities.coalescing = true;
+    let message = |counter: u8| {
+        let mut bytes = vec![0x5a; 1400];
+        bytes[..9].copy_from_slice(&[4, 0, 0, 0, 9, 9, 9, 9, counter]);
+        bytes
+    };
+    let all: Vec<Vec<u8>> = (0..5).map(message).collect();
+    one.send(&mut queue(two.local_addr().unwrap(), &[all.concat()])).unwrap();
+    assert_eq!(receive(&mut two, 5), all);
+    assert_eq!((two.merged_silently(), two.abilities().coalescing), (1, false));
+    // A fresh socket does not offer it again.
+    two.rebind().unwrap();
+    assert!(!two.abilities().coalescing);
+    one.send(&mut queue(two.local_addr().unwrap(), &[all.concat()])).unwrap();
+    assert_eq!(receive(&mut two, 5), all);
+    assert_eq!(two.merged_silently(), 2);
+}
+
+#[test]
+fn a_marked_socket_reaches_the_loopback_as_any_other() {
+    let mut one = Udp::bind(&UdpConfig::device(0x5642)).unwrap();
+    let mut two = udp("127.0.0.1:0");
+    one.send(&mut queue(two.local_addr().unwrap(), &[vec![1; 10]])).unwrap();
+    assert_eq!(receive(&mut two, 1).len(), 1);
+    one.set_mark(0).unwrap();
+    one.send(&mut queue(two.local_addr().unwrap(), &[vec![2; 10]])).unwrap();
+    assert_eq!(receive(&mut two, 1), [vec![2; 10]]);
+}
