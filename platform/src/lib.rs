@@ -69,6 +69,7 @@
 //! - [`wait`]: what the worker sleeps on;
 //! - [`netcfg`]: addresses, routes, and the rules against loops;
 //! - [`session`]: who is logged on; [`desktop`]: how to show them a page in their browser;
+//! - [`lockdown`]: nothing leaves the host but through the tunnel;
 //! - [`dns`]: which resolvers the system asks;
 //! - [`secrets`], [`files`]: what rests on the disk;
 //! - [`clock`]: time that counts sleep, entropy;
@@ -87,7 +88,10 @@ pub mod dns;
 pub mod eventlog;
 pub mod facts;
 pub mod files;
+#[cfg(windows)]
+mod late;
 pub mod local;
+pub mod lockdown;
 pub mod measure;
 pub mod netcfg;
 pub mod pages;

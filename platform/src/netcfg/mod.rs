@@ -5,12 +5,20 @@
 //! nothing.
 
 #[cfg_attr(target_os = "linux", path = "linux/mod.rs")]
-#[cfg_attr(not(target_os = "linux"), path = "unsupported.rs")]
+#[cfg_attr(windows, path = "windows/mod.rs")]
+#[cfg_attr(not(any(target_os = "linux", windows)), path = "unsupported.rs")]
 mod imp;
 pub mod memory;
+#[cfg(any(windows, test))]
+mod routes;
 mod watch;
 
 pub use imp::System;
+#[cfg(windows)]
+pub(crate) use imp::{
+    changes, interface_around_tunnels, interface_luid,
+    sys::{Adapter, adapters, guid},
+};
 pub use watch::{source_towards, watch};
 
 /// The number of the network interface called `name`, in the network namespace of the calling thread. `None` when there is
@@ -25,6 +33,9 @@ pub(crate) use imp::testing as linux_testing;
 
 use ipnet::IpNet;
 use std::{fmt, io};
+
+/// What changing the network takes.
+const RIGHTS: &str = if cfg!(windows) { "the rights of an administrator" } else { "CAP_NET_ADMIN" };
 
 /// Sets up the host's network.
 pub trait NetConfig: Send + Sync {
@@ -137,7 +148,7 @@ pub enum NetConfigError {
         name: String,
     },
     /// A setting was refused.
-    #[error("failed to {step}: does this process have CAP_NET_ADMIN here, and is nothing of others in its place?")]
+    #[error("failed to {step}: does this process have {rights} here, and is nothing of others in its place?", rights = RIGHTS)]
     Step {
         /// What was being done.
         step: String,

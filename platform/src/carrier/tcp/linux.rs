@@ -2,10 +2,10 @@
 
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::SockRef;
-use std::io;
+use std::{io, net::SocketAddr};
 use tokio::net::{TcpSocket, TcpStream};
 
-pub(super) fn mark(socket: &TcpSocket, mark: u32) -> io::Result<()> {
+pub(super) fn mark(socket: &TcpSocket, mark: u32, _remote: SocketAddr) -> io::Result<()> {
     Ok(setsockopt(socket, sockopt::Mark, &mark)?)
 }
 

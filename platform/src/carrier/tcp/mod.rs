@@ -1,10 +1,8 @@
 //! TCP connections for carriers.
 
-#[cfg(target_os = "linux")]
-#[path = "linux.rs"]
-mod imp;
-#[cfg(not(target_os = "linux"))]
-#[path = "portable.rs"]
+#[cfg_attr(target_os = "linux", path = "linux.rs")]
+#[cfg_attr(windows, path = "windows.rs")]
+#[cfg_attr(not(any(target_os = "linux", windows)), path = "portable.rs")]
 mod imp;
 
 use super::driver::within;
@@ -32,7 +30,7 @@ pub async fn dial(remote: SocketAddr, mark: Option<u32>, settings: &Settings) ->
     let failed = |error| CarrierError::Tcp(Arc::new(error));
     let socket = if remote.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.map_err(failed)?;
     if let Some(mark) = mark {
-        imp::mark(&socket, mark).map_err(failed)?;
+        imp::mark(&socket, mark, remote).map_err(failed)?;
     }
     let stream = within(settings, Stage::Tcp, async { socket.connect(remote).await.map_err(failed) }).await?;
     prepare(&stream);

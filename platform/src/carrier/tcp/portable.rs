@@ -1,10 +1,10 @@
 //! Systems without marks, and without a limit of what is not sent yet.
 
 use crate::Unsupported;
-use std::io;
+use std::{io, net::SocketAddr};
 use tokio::net::{TcpSocket, TcpStream};
 
-pub(super) fn mark(_socket: &TcpSocket, _mark: u32) -> io::Result<()> {
+pub(super) fn mark(_socket: &TcpSocket, _mark: u32, _remote: SocketAddr) -> io::Result<()> {
     Err(Unsupported { what: "marking a TCP connection" }.into())
 }
 
