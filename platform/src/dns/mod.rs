@@ -5,9 +5,12 @@
 //! overwritten.
 
 #[cfg_attr(target_os = "linux", path = "linux/mod.rs")]
-#[cfg_attr(not(target_os = "linux"), path = "unsupported.rs")]
+#[cfg_attr(windows, path = "windows/mod.rs")]
+#[cfg_attr(not(any(target_os = "linux", windows)), path = "unsupported.rs")]
 mod imp;
 pub mod memory;
+#[cfg(any(windows, test))]
+mod nrpt;
 
 pub use imp::System;
 
@@ -55,6 +58,8 @@ pub enum Keeper {
     File,
     /// systemd-resolved, by link.
     Resolved,
+    /// Windows' name resolution policy table.
+    Policy,
     /// The in-memory twin.
     Memory,
 }
@@ -64,6 +69,7 @@ impl fmt::Display for Keeper {
         f.write_str(match self {
             Self::File => "/etc/resolv.conf",
             Self::Resolved => "systemd-resolved",
+            Self::Policy => "the name resolution policy table",
             Self::Memory => "memory",
         })
     }
@@ -160,6 +166,17 @@ pub enum DnsError {
         step: &'static str,
         /// Its answer.
         cause: String,
+    },
+    /// Windows' name resolution policy table was not read or written.
+    #[error(
+        "failed to {step} the name resolution policy table: does this process have the rights of an administrator?"
+    )]
+    Policy {
+        /// What was being done.
+        step: &'static str,
+        /// The system's answer.
+        #[source]
+        cause: io::Error,
     },
     /// The tunnel's interface is gone.
     #[error("there is no interface {name:?}")]
