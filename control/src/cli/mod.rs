@@ -9,6 +9,7 @@ mod gateway;
 mod inside;
 mod installer;
 mod log;
+mod lockdown;
 mod masque;
 mod print;
 mod service;
@@ -36,6 +37,9 @@ enum Verb {
     /// Runs the device's daemon, or makes it a service of the system
     #[command(subcommand)]
     Service(service::ServiceVerb),
+    /// Shows or lifts a lockdown: the host's network, closed but for the tunnel
+    #[command(subcommand)]
+    Lockdown(lockdown::LockdownVerb),
     /// Runs a gateway in the foreground: the organisation's memory, its API, and the far end of every tunnel
     #[command(after_help = gateway::EXAMPLES)]
     Gateway(Box<gateway::GatewayOptions>),
@@ -76,6 +80,7 @@ pub fn main() -> ExitCode {
     match verb {
         Verb::Client(verb) => client::run(verb),
         Verb::Service(verb) => service::run_verb(verb),
+        Verb::Lockdown(verb) => lockdown::run_verb(verb),
         Verb::Gateway(options) => gateway::run_verb(*options),
         Verb::Wireguard(options) => wireguard::run_verb(&options),
         Verb::Masque(verb) => masque::run_verb(verb),

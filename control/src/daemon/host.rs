@@ -1,5 +1,6 @@
 //! The host's network as the daemon sets it up: addresses and routes of the tunnel, changed only where they differ.
 
+use super::lockdown::Guard;
 use ipnet::IpNet;
 use std::{
     net::IpAddr,
@@ -34,6 +35,7 @@ pub(crate) enum HostError {
 pub(crate) struct Host {
     interface: String,
     config: Box<dyn NetConfig>,
+    guard: Option<Guard>,
     state: Mutex<State>,
 }
 
@@ -52,7 +54,13 @@ impl Host {
     /// Settings for `interface`. Nothing is changed yet.
     #[must_use]
     pub(crate) fn new(interface: &str, config: Box<dyn NetConfig>) -> Self {
-        Self { interface: interface.to_owned(), config, state: Mutex::default() }
+        Self { interface: interface.to_owned(), config, guard: None, state: Mutex::default() }
+    }
+
+    /// With a lockdown that knows of the gateway what the host does.
+    #[must_use]
+    pub(super) fn guarded(self, guard: Option<Guard>) -> Self {
+        Self { guard, ..self }
     }
 
     /// What is in force.
@@ -103,6 +111,9 @@ impl Host {
     fn change(&self, state: &mut State, plan: Plan) -> Result<(), HostError> {
         if state.plan.as_ref() == Some(&plan) {
             return Ok(());
+        }
+        if let Some(guard) = &self.guard {
+            guard.follow(&plan.bypass);
         }
         let desired = self.desired(&plan);
         // Half-done is not done: the next call tries again.

@@ -11,6 +11,7 @@ mod held;
 mod host;
 pub mod ipc;
 mod journal;
+mod lockdown;
 pub mod login;
 mod moves;
 mod options;

@@ -10,8 +10,8 @@ use serde::Serialize;
 use std::{fmt, io, net::IpAddr, path::PathBuf, time::Duration};
 use vestibule_engine::generation::HttpChoice;
 use vestibule_platform::{
-    adapter::AdapterError, local::LocalError, netcfg::NetConfig, runtime::Stopped, secrets::SecretError,
-    session::SessionError,
+    adapter::AdapterError, local::LocalError, lockdown::LockdownError, netcfg::NetConfig, runtime::Stopped,
+    secrets::SecretError, session::SessionError,
 };
 
 /// What moves the device's packets.
@@ -122,6 +122,8 @@ pub struct Options {
     pub browser: Option<String>,
     /// How long a login may take.
     pub login_timeout: Option<Duration>,
+    /// The host's network is closed but for the tunnel. With [`DataPlane::Kernel`] only.
+    pub lockdown: bool,
     /// What moves the packets.
     pub data_plane: DataPlane,
 }
@@ -193,6 +195,9 @@ pub enum StartError {
     /// It stopped.
     #[error("the daemon cannot go on")]
     WorkerStopped(#[source] Stopped),
+    /// The host's network was not closed.
+    #[error("no lockdown")]
+    Lockdown(#[from] LockdownError),
     /// No control socket.
     #[error("no control socket")]
     Control(#[source] LocalError),

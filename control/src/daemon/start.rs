@@ -10,6 +10,7 @@ use super::{
     host::Host,
     ipc::server::Server,
     journal::{self, Journal},
+    lockdown::{self, Guard},
     login, moves,
     options::{DataPlane, Facts, Options, StartError},
     remote::{Gateway, HttpsGateway},
@@ -40,7 +41,7 @@ use vestibule_platform::{
     adapter::{Tun, TunConfig},
     clock::{Clock, SystemClock},
     dns::{SystemDns, memory::Recorder},
-    facts, local, netcfg,
+    facts, local, lockdown as firewall, netcfg,
     netcfg::{NetConfig, PolicyRouting},
     runtime::Worker,
     secrets::{FileStore, private_directory},
@@ -83,11 +84,18 @@ pub async fn run(options: Options, announce: impl FnOnce(&Facts)) -> Result<(), 
     let engine = Engine::new(config, Instant::now());
     // Elsewhere the process is somebody else's, and what ends it is theirs to say.
     let own_process = matches!(options.data_plane, DataPlane::Kernel);
+    let mut guard = None;
     let (handle, events, network, names) = match options.data_plane {
         DataPlane::Kernel => {
             let tun = Tun::open(&TunConfig { mtu: u32::from(options.mtu), ..TunConfig::new(&options.interface) })?;
             let socket = Udp::bind(&UdpConfig::device(PolicyRouting::default().mark)).map_err(StartError::Socket)?;
             let worker = Worker::spawn(engine, tun, socket, "vestibule-packets").map_err(StartError::Worker)?;
+            if options.lockdown {
+                let addresses: Vec<_> = gateway.addresses().await.iter().map(|address| address.ip()).collect();
+                guard = Some(Guard::engage(Box::new(firewall::System), &options.interface, &addresses)?);
+            } else {
+                lockdown::release(&firewall::System);
+            }
             moves::follow(worker.0.clone());
             let kept = options.state.join("resolver");
             fs::create_dir_all(&kept).map_err(|cause| StartError::Directory { path: kept.clone(), cause })?;
@@ -154,7 +162,7 @@ pub async fn run(options: Options, announce: impl FnOnce(&Facts)) -> Result<(), 
         store: Arc::clone(&store),
         journal,
         tunnel: Tunnel::new(handle.clone()).map_err(StartError::WorkerStopped)?,
-        host: Arc::new(Host::new(&options.interface, network)),
+        host: Arc::new(Host::new(&options.interface, network).guarded(guard)),
         names: dns::Watch::default(),
         configuration,
         settings: Settings {

@@ -74,6 +74,10 @@ pub(crate) struct RunOptions {
     /// How long a sign-in may take
     #[arg(long, value_name = "SECONDS", default_value_t = LOGIN_TIMEOUT, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     login_timeout: u64,
+    /// Close the host's network but for the tunnel and what it needs: from now on, also while the daemon is not there,
+    /// until `vestibule lockdown lift` or a start without this (Windows)
+    #[arg(long)]
+    lockdown: bool,
     /// Write the log to files in this directory, too: daemon.log and four older ones of at most 10 MiB each [default on
     /// Windows, as a service: log in the state directory]
     #[arg(long, value_name = "DIR")]
@@ -119,6 +123,7 @@ impl RunOptions {
         let timeout = (self.login_timeout != LOGIN_TIMEOUT).then(|| self.login_timeout.to_string().into());
         word("--login-timeout", timeout);
         word("--log", self.log.as_deref().map(path).transpose()?);
+        words.extend(self.lockdown.then(|| OsString::from("--lockdown")));
         Ok(words)
     }
 
@@ -168,6 +173,7 @@ fn run_here(options: RunOptions) -> ExitCode {
         resolver: options.resolver,
         browser: options.browser,
         login_timeout: Some(Duration::from_secs(options.login_timeout)),
+        lockdown: options.lockdown,
         data_plane: DataPlane::Kernel,
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {

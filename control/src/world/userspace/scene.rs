@@ -167,6 +167,7 @@ impl Userspace {
             browser: None,
             login_timeout: None,
             resolver: None,
+            lockdown: false,
             data_plane: daemon::DataPlane::Worker { start: Box::new(start), network: Box::new(Recorder::new()) },
         };
         self.daemon = Some(self.runtime.spawn(daemon::run(options, |_| ())));
