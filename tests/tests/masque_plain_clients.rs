@@ -210,13 +210,15 @@ fn a_silent_address_is_left_for_the_next_one() {
     let mut world = World::new("masque-places");
     let token = world.file("token");
     let hosts = world.client.resolve_by("# no name servers\n").with_file_name("hosts");
-    fs::write(hosts, "192.0.2.9 proxy.example\n192.0.2.1 proxy.example\n").unwrap();
-    world.proxy.run("ip", &["address", "add", "192.0.2.9/24", "dev", "wire0"]);
-    block(&world.client, "192.0.2.9", "4433", true);
+    fs::write(hosts, "192.0.2.3 proxy.example\n192.0.2.1 proxy.example\n").unwrap();
+    world.proxy.run("ip", &["address", "add", "192.0.2.3/24", "dev", "wire0"]);
+    block(&world.client, "192.0.2.3", "4433", true);
     let _listen = world.listen(&["--bearer-file", &token]);
     let url = "https://proxy.example:4433";
     let words = ["connect", url, "--pin", &world.pin, "--bearer-file", &token, "--http", "3"];
     let mut connect = Verb::start(&world.client, &words, world.room.0.join("connect.log"));
+    // The system names this one first: it is nearer to ours (RFC 6724 rule 9).
+    connect.tells("the first", 1, |event| event["event"] == "connecting" && event["address"] == "192.0.2.3:4433");
     connect.tells("the tunnel", 1, |event| event["event"] == "opened" && event["endpoint"] == "192.0.2.1:4433");
     connect.is_up();
     pings(&world.client, "10.89.0.1");
