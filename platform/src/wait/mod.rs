@@ -2,12 +2,18 @@
 //!
 //! Waiting is stateless: the handles are asked for before every wait, so an end may replace its handle (a rebound
 //! socket, a restarted Wintun session) without telling anyone. An end without a handle rings the bell instead.
+//!
+//! On Windows an end's handle is an event. The adapter's is Wintun's read event, which resets itself: a worker that has
+//! been woken reads until there is nothing more. The socket's is one event of `WSAEventSelect` for `FD_READ` and
+//! `FD_WRITE` together, best one that resets itself (`CreateEventW`, not `WSACreateEvent`): when it is signalled, both
+//! [`Ready::socket`] and, if asked for, [`Ready::writable`] are told, and the socket finds out by trying. `FD_READ` is
+//! signalled again by the next datagram after a receive, `FD_WRITE` only after a send that found no room (an edge). The
+//! worker's way of asking fits both: it waits for input only after a receive that found none, and for room only after a
+//! send that found none.
 
-#[cfg(target_os = "linux")]
-#[path = "linux.rs"]
-mod imp;
-#[cfg(not(target_os = "linux"))]
-#[path = "portable.rs"]
+#[cfg_attr(target_os = "linux", path = "linux.rs")]
+#[cfg_attr(windows, path = "windows.rs")]
+#[cfg_attr(not(any(target_os = "linux", windows)), path = "portable.rs")]
 mod imp;
 
 use std::{io, sync::Arc, time::Duration};
@@ -65,9 +71,9 @@ pub struct Interest<'a> {
 pub struct Ready {
     /// The adapter has input.
     pub adapter: bool,
-    /// The socket has input.
+    /// The socket has input (on Windows: input or room).
     pub socket: bool,
-    /// The socket has room.
+    /// The socket has room (on Windows: room or input).
     pub writable: bool,
     /// The bell rang: look at the mailbox, and at ends without a handle.
     pub bell: bool,
