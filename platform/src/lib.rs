@@ -101,6 +101,7 @@ pub mod secrets;
 pub mod service;
 pub mod session;
 pub mod socket;
+mod sync;
 #[cfg(all(test, target_os = "linux"))]
 mod testing;
 mod unsupported;

@@ -73,7 +73,7 @@ impl Adapter for MemoryAdapter {
     fn read(&mut self) -> io::Result<impl Frames + '_> {
         self.lent.clear();
         self.lent.extend(self.from_host.try_iter().take(BATCH));
-        self.report = ReadReport { calls: 1, drained: self.lent.len() < BATCH, invalid: 0 };
+        self.report = ReadReport { calls: 1, drained: self.lent.len() < BATCH, ..ReadReport::default() };
         Ok(Lent(self.lent.iter_mut()))
     }
 

@@ -1,18 +1,27 @@
 //! The virtual network adapter: frames from the host to the engine and back, a batch at a time.
 //!
 //! On Linux this is a TUN device with `vnet_hdr` offloads (super-packets in both directions); [`memory`] is its twin.
-//! The signature fits Wintun as well: a batch lends ring slots one by one and releases them, `write` allocates, fills
-//! and sends slots in order, `handle` is the read event, and a session that the driver broke is restarted inside.
+//! On Windows it is Wintun: a batch lends ring slots one by one, `write` allocates, fills and sends slots in order, and a
+//! session that the driver broke is restarted inside.
 
 #[cfg_attr(target_os = "linux", path = "linux/mod.rs")]
-#[cfg_attr(not(target_os = "linux"), path = "unsupported.rs")]
+#[cfg_attr(windows, path = "windows/mod.rs")]
+#[cfg_attr(not(any(target_os = "linux", windows)), path = "unsupported.rs")]
 mod imp;
 pub mod memory;
+#[cfg(any(windows, test))]
+pub(crate) mod ring;
 
+#[cfg(windows)]
+pub use imp::LibraryError;
 pub use imp::Tun;
+#[cfg(all(windows, any(test, feature = "stand-in")))]
+pub use imp::stand_in;
+#[cfg(all(windows, test))]
+pub(crate) use imp::testing;
 
 use crate::wait::Waitable;
-use std::io;
+use std::{io, time::Instant};
 use vestibule_engine::packet::{DeliveryQueue, Frames};
 
 /// A virtual network adapter, moved a batch at a time. No call blocks.
@@ -37,6 +46,20 @@ pub trait Adapter: Waitable + Send {
 
     /// Whether the host cuts UDP super-packets that are written to it. Wintun never does; Linux does since 6.2.
     fn cuts_udp(&self) -> bool;
+
+    /// When [`Self::nudge`] is to be called at the latest: what the host was given may be lying there, forgotten by its
+    /// driver. `None` when there is nothing of that kind, and the worker may sleep for ever.
+    fn nudge_at(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Makes the host look at what it was given. The worker reads once more after it, too.
+    ///
+    /// # Errors
+    /// As for [`Self::write`].
+    fn nudge(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The host's administrator has removed the adapter. What an [`Adapter`] fails with then, inside an [`io::Error`].
@@ -53,6 +76,8 @@ pub struct ReadReport {
     pub drained: bool,
     /// Frames the host handed over that were unusable (truncated, impossible offload).
     pub invalid: u64,
+    /// Times the host's side was found broken and begun anew, with the loss of what it held.
+    pub restarts: u64,
 }
 
 /// What became of the frames of one write.
@@ -68,6 +93,8 @@ pub struct WriteReport {
     pub refused: u64,
     /// Dropped: the adapter's link is down.
     pub down: u64,
+    /// As in [`ReadReport`].
+    pub restarts: u64,
 }
 
 impl WriteReport {
@@ -97,6 +124,19 @@ impl TunConfig {
     }
 }
 
+/// What making an adapter takes.
+const PRIVILEGE: &str = if cfg!(windows) { "an administrator's or the system's rights" } else { "CAP_NET_ADMIN" };
+
+/// Whether a name is fit for an adapter everywhere: 1 to 15 bytes that are visible, without `/`, `%` and `:`.
+#[cfg(any(target_os = "linux", windows))]
+fn check_name(name: &str) -> Result<(), AdapterError> {
+    let unusable = |byte: u8| byte == b'/' || byte == b'%' || byte == b':' || byte <= b' ' || byte > b'~';
+    if name.is_empty() || name.len() > 15 || name == "." || name == ".." || name.bytes().any(unusable) {
+        return Err(AdapterError::Name { got: name.to_owned() });
+    }
+    Ok(())
+}
+
 /// Why there is no adapter.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -117,7 +157,7 @@ pub enum AdapterError {
         cause: io::Error,
     },
     /// A step of making the adapter failed.
-    #[error("failed to {step} adapter {name:?}: it needs CAP_NET_ADMIN, and a name nothing else holds")]
+    #[error("failed to {step} adapter {name:?}: it needs {}, and a name nothing else holds", PRIVILEGE)]
     Create {
         /// The adapter.
         name: String,
@@ -127,6 +167,22 @@ pub enum AdapterError {
         #[source]
         cause: io::Error,
     },
+    /// The name is that of an interface of another kind, or of another program.
+    #[error("there is a network interface {name:?} already that is not ours: choose another name for the adapter")]
+    Taken {
+        /// Asked for.
+        name: String,
+    },
+    /// A second instance.
+    #[error("adapter {name:?} serves another program, perhaps a second instance of this one: end that first")]
+    Busy {
+        /// Asked for.
+        name: String,
+    },
+    /// `wintun.dll` cannot be used.
+    #[cfg(windows)]
+    #[error(transparent)]
+    Library(#[from] LibraryError),
     /// No implementation here.
     #[error(transparent)]
     Unsupported(#[from] crate::Unsupported),

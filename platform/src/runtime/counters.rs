@@ -59,6 +59,10 @@ counters! {
     write_refused,
     /// Frames lost on write: the link was down.
     write_down,
+    /// Sessions with the adapter's driver begun anew because it had broken one.
+    adapter_restarts,
+    /// Times the adapter's driver was nudged, in case it had forgotten what it was given.
+    nudges,
     /// Datagrams received (segments, not merged ones).
     datagrams_received,
     /// System calls receiving took.
@@ -98,10 +102,15 @@ impl StageCounters {
         add(&self.commands, commands);
     }
 
+    pub(super) fn count_nudge(&self) {
+        add(&self.nudges, 1);
+    }
+
     pub(super) fn count_read(&self, frames: u64, report: &ReadReport) {
         add(&self.frames_read, frames);
         add(&self.read_calls, report.calls);
         add(&self.frames_invalid, report.invalid);
+        add(&self.adapter_restarts, report.restarts);
     }
 
     pub(super) fn count_write(&self, report: &WriteReport) {
@@ -110,6 +119,7 @@ impl StageCounters {
         add(&self.write_full, report.full);
         add(&self.write_refused, report.refused);
         add(&self.write_down, report.down);
+        add(&self.adapter_restarts, report.restarts);
     }
 
     pub(super) fn count_receive(&self, datagrams: u64, report: &ReceiveReport) {

@@ -4,6 +4,7 @@
 //! a channel. The walk itself is in `rounds.rs`.
 
 mod counters;
+mod mailbox;
 mod rounds;
 mod streams;
 
@@ -11,13 +12,14 @@ pub use counters::{StageCounters, StageSnapshot};
 
 use crate::{adapter::Adapter, carrier::Request, socket::Socket, wait::Bell};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use mailbox::Mailbox;
 use rounds::Rounds;
 use std::{
     any::Any,
     io,
     net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     thread::{self, JoinHandle},
     time::Instant,
 };
@@ -39,26 +41,24 @@ impl Worker {
         A: Adapter + 'static,
         S: Socket + 'static,
     {
-        let (mailbox, commands) = unbounded();
+        let mailbox = Mailbox::new();
         let (events, received) = unbounded();
         let bell = Bell::new()?;
         let counters = Arc::new(StageCounters::default());
-        let outcome = Arc::new(OnceLock::new());
-        let mut rounds = Rounds::new(engine, adapter, socket, bell.clone(), commands, events, counters.clone());
+        let mut rounds = Rounds::new(engine, adapter, socket, bell.clone(), mailbox.clone(), events, counters.clone());
         let thread = thread::Builder::new().name(name.to_owned()).spawn({
-            let outcome = outcome.clone();
+            let mailbox = mailbox.clone();
             move || {
                 let end = catch_unwind(AssertUnwindSafe(|| rounds.run()));
                 let reason = end.unwrap_or_else(|panic| StopReason::Panicked(panic_message(&*panic)));
                 if !matches!(reason, StopReason::Asked | StopReason::AdapterRemoved) {
                     tracing::error!(%reason, "a packet worker has stopped");
                 }
-                // Before the mailbox goes: whoever waits for an answer finds the reason in place.
-                let _ = outcome.set(reason);
+                mailbox.close(reason);
                 drop(rounds);
             }
         })?;
-        let shared = Shared { mailbox, bell, counters, outcome, thread: Mutex::new(Some(thread)) };
+        let shared = Shared { mailbox, bell, counters, thread: Mutex::new(Some(thread)) };
         Ok((Handle(Arc::new(shared)), received))
     }
 }
@@ -115,12 +115,10 @@ enum Command {
 #[derive(Clone, Debug)]
 pub struct Handle(Arc<Shared>);
 
-#[derive(Debug)]
 struct Shared {
-    mailbox: Sender<Command>,
+    mailbox: Mailbox<Command, StopReason>,
     bell: Bell,
     counters: Arc<StageCounters>,
-    outcome: Arc<OnceLock<StopReason>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -197,13 +195,14 @@ impl Handle {
     /// Stops the worker and waits for its end. Closures posted before this call run first.
     pub fn stop(&self) -> StopReason {
         self.0.stop();
-        self.stopped().reason
+        // Still none when a closure of the worker's own asks.
+        self.outcome().unwrap_or(StopReason::Asked)
     }
 
     /// Why the worker has stopped; `None` while it runs.
     #[must_use]
     pub fn outcome(&self) -> Option<StopReason> {
-        self.0.outcome.get().cloned()
+        self.0.mailbox.end()
     }
 
     /// What its stages have done so far.
@@ -213,7 +212,7 @@ impl Handle {
     }
 
     fn tell(&self, command: Command) -> Result<(), Stopped> {
-        self.0.mailbox.send(command).map_err(|_| self.stopped())?;
+        self.0.mailbox.post(command).map_err(|reason| Stopped { reason })?;
         self.0.bell.ring();
         Ok(())
     }
@@ -221,18 +220,20 @@ impl Handle {
     /// For a command that was taken and dropped: the worker is ending, and a panic drops it a moment before the reason
     /// is in place.
     fn ended(&self) -> Stopped {
-        Stopped { reason: self.0.outcome.wait().clone() }
+        Stopped { reason: self.0.mailbox.wait_for_end() }
     }
+}
 
-    fn stopped(&self) -> Stopped {
-        Stopped { reason: self.outcome().unwrap_or(StopReason::Asked) }
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Worker").field("end", &self.mailbox.end()).finish_non_exhaustive()
     }
 }
 
 impl Shared {
     fn stop(&self) {
         // An error means that it has stopped by itself.
-        let _ = self.mailbox.send(Command::Stop);
+        let _ = self.mailbox.post(Command::Stop);
         self.bell.ring();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread
@@ -254,5 +255,7 @@ impl Drop for Shared {
 mod doubles;
 #[cfg(all(test, target_os = "linux"))]
 mod kernel_tests;
+#[cfg(test)]
+mod ring_tests;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! The worker's loop: wait, read the clock once, open the mailbox, then a bounded number of rounds in both directions.
 
+use super::mailbox::Mailbox;
 use super::streams::Streams;
 use super::{Command, StageCounters, StopReason};
 use crate::{
@@ -7,7 +8,7 @@ use crate::{
     socket::{SendReport, Socket},
     wait::{self, Bell, Interest},
 };
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Sender;
 use std::{
     io,
     sync::Arc,
@@ -34,7 +35,7 @@ pub(super) struct Rounds<A, S> {
     socket: S,
     streams: Streams,
     bell: Bell,
-    commands: Receiver<Command>,
+    commands: Mailbox<Command, StopReason>,
     events: Sender<Event>,
     counters: Arc<StageCounters>,
     /// Streams may have brought something.
@@ -56,7 +57,7 @@ impl<A: Adapter, S: Socket> Rounds<A, S> {
         mut adapter: A,
         mut socket: S,
         bell: Bell,
-        commands: Receiver<Command>,
+        commands: Mailbox<Command, StopReason>,
         events: Sender<Event>,
         counters: Arc<StageCounters>,
     ) -> Self {
@@ -102,6 +103,11 @@ impl<A: Adapter, S: Socket> Rounds<A, S> {
         if self.blocked {
             self.send()?;
         }
+        if self.adapter.nudge_at().is_some_and(|at| at <= self.now) {
+            self.adapter.nudge().map_err(broken_adapter)?;
+            self.adapter_ready = true;
+            self.counters.count_nudge();
+        }
         for _ in 0..ROUNDS {
             if !self.may_receive() && !self.may_read() && !self.streams_ready {
                 break;
@@ -135,7 +141,8 @@ impl<A: Adapter, S: Socket> Rounds<A, S> {
             // Something is at hand; the look at the other end is all we want.
             Some(Duration::ZERO)
         } else {
-            self.engine.poll_deadline().map(|deadline| {
+            let nudge = self.adapter.nudge_at();
+            self.engine.poll_deadline().into_iter().chain(nudge).min().map(|deadline| {
                 let left = deadline.saturating_duration_since(Instant::now());
                 if deadline <= self.now { left.max(OVERDUE) } else { left }
             })
@@ -159,7 +166,7 @@ impl<A: Adapter, S: Socket> Rounds<A, S> {
     /// Runs what control has posted; false when it asked us to stop.
     fn open_mailbox(&mut self) -> bool {
         let mut run = 0;
-        while let Ok(command) = self.commands.try_recv() {
+        while let Some(command) = self.commands.take() {
             run += 1;
             match command {
                 Command::Run(steer) => steer(&mut self.engine, self.now),

@@ -11,7 +11,10 @@ use crate::{
 };
 use std::{
     net::SocketAddr,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 use vestibule_engine::{
@@ -22,7 +25,7 @@ use vestibule_engine::{
 };
 
 const PEER: PeerId = PeerId(1);
-const SOON: Duration = Duration::from_secs(10);
+pub(super) const SOON: Duration = Duration::from_secs(10);
 
 pub(super) fn engine(key: u8, kind: PeerKind, addresses: &str) -> Engine {
     let config = EngineConfig::new(PrivateKey::new([key; 32]), Seed::new([key; 32]), SystemTime::now());
@@ -88,7 +91,7 @@ fn commit(device: &Handle, number: u64) {
 pub(super) const GATEWAY_KEY: u8 = 9;
 
 /// A UDP packet between the device's 100.96.0.2 and an intranet host.
-fn packet(uplink: bool, number: u16) -> Vec<u8> {
+pub(super) fn packet(uplink: bool, number: u16) -> Vec<u8> {
     let (device, intranet) = ([100, 96, 0, 2], [10, 20, 0, 80]);
     let mut packet = vec![0x45, 0, 0, 40];
     packet.extend([0, 0, 0, 0, 64, 17, 0, 0]);

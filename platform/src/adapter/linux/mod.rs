@@ -55,10 +55,7 @@ impl Tun {
     /// An unusable or taken name, no `/dev/net/tun`, or no privilege.
     pub fn open(config: &TunConfig) -> Result<Self, AdapterError> {
         let name = config.name.as_str();
-        let unusable = |byte: u8| byte == b'/' || byte == b'%' || byte == b':' || byte <= b' ' || byte > b'~';
-        if name.is_empty() || name.len() > 15 || name == "." || name == ".." || name.bytes().any(unusable) {
-            return Err(AdapterError::Name { got: name.to_owned() });
-        }
+        super::check_name(name)?;
         let failed = |step| move |cause| AdapterError::Create { name: name.to_owned(), step, cause };
         let device = open(DEVICE, OFlag::O_RDWR | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty())
             .map_err(|error| AdapterError::Open { path: DEVICE, cause: error.into() })?;
