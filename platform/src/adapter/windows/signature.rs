@@ -5,16 +5,31 @@ use super::{
     library::{LibraryError, SIGNER},
     wide,
 };
-use std::{fs::File, mem, os::windows::io::AsRawHandle, path::Path, ptr::null_mut};
-use windows_sys::Win32::Security::{
-    Cryptography::{CERT_NAME_SIMPLE_DISPLAY_TYPE, CertGetNameStringW},
-    WinTrust::{
-        WINTRUST_ACTION_GENERIC_VERIFY_V2, WINTRUST_DATA, WINTRUST_DATA_0, WINTRUST_FILE_INFO,
-        WTD_CACHE_ONLY_URL_RETRIEVAL, WTD_CHOICE_FILE, WTD_REVOKE_NONE, WTD_STATEACTION_CLOSE, WTD_STATEACTION_VERIFY,
-        WTD_UI_NONE, WTHelperGetProvCertFromChain, WTHelperGetProvSignerFromChain, WTHelperProvDataFromStateData,
-        WinVerifyTrust,
+use std::{ffi::c_void, fs::File, mem, os::windows::io::AsRawHandle, path::Path, ptr::null_mut};
+use windows_sys::Win32::{
+    Foundation::HANDLE,
+    Security::{
+        Cryptography::{CERT_NAME_SIMPLE_DISPLAY_TYPE, CertGetNameStringW},
+        WinTrust::{
+            CRYPT_PROVIDER_SGNR, WINTRUST_ACTION_GENERIC_VERIFY_V2, WINTRUST_DATA, WINTRUST_DATA_0, WINTRUST_FILE_INFO,
+            WTD_CACHE_ONLY_URL_RETRIEVAL, WTD_CHOICE_FILE, WTD_REVOKE_NONE, WTD_STATEACTION_CLOSE,
+            WTD_STATEACTION_VERIFY, WTD_UI_NONE, WTHelperGetProvCertFromChain, WinVerifyTrust,
+        },
     },
 };
+
+// What stands between a verification and its signer. `windows-sys` has them behind two features more, for a structure
+// that is only passed on here.
+#[link(name = "wintrust")]
+unsafe extern "system" {
+    fn WTHelperProvDataFromStateData(state: HANDLE) -> *mut c_void;
+    fn WTHelperGetProvSignerFromChain(
+        provider: *mut c_void,
+        signer: u32,
+        counter: i32,
+        counter_signer: u32,
+    ) -> *mut CRYPT_PROVIDER_SGNR;
+}
 
 /// UTF-16 units of the longest name read.
 const LONGEST: usize = 256;
