@@ -1,8 +1,8 @@
 //! What IP Helper knows of an adapter.
 #![allow(unsafe_code, reason = "IP Helper")]
 
-use super::wide;
-use std::{ffi::OsStr, io};
+use crate::win32::wide;
+use std::io;
 use windows_sys::{
     Win32::{
         Foundation::{ERROR_NOT_FOUND, NO_ERROR},
@@ -28,7 +28,7 @@ pub(super) fn guid_of_luid(luid: u64) -> Option<u128> {
 
 /// The GUID of the interface with this name.
 pub(super) fn guid_of_alias(name: &str) -> Option<u128> {
-    let (name, mut luid) = (wide(OsStr::new(name)), NET_LUID_LH::default());
+    let (name, mut luid) = (wide(name), NET_LUID_LH::default());
     // SAFETY: the name ends with a zero; `luid` outlives the call.
     if unsafe { ConvertInterfaceAliasToLuid(name.as_ptr(), &raw mut luid) } != NO_ERROR {
         return None;

@@ -4,7 +4,8 @@
 //! search path. It must be for our processor and signed by its makers, and it stays open for reading, and so unchanged,
 //! from the first look until it is loaded.
 
-use super::{image, signature, wide};
+use super::{image, signature};
+use crate::win32::wide;
 use std::{
     env,
     fs::{File, OpenOptions},
@@ -140,7 +141,7 @@ impl Library {
 
     #[allow(unsafe_code, reason = "loads a library")]
     fn load_checked(path: &Path) -> Result<Self, LibraryError> {
-        let name = wide(path.as_os_str());
+        let name = wide(path);
         // SAFETY: the path ends with a zero. What the library runs when it is loaded is its makers', whose signature was
         // checked. By this flag what it needs itself comes from the system's folder alone. It is never unloaded.
         let module = unsafe { LoadLibraryExW(name.as_ptr(), std::ptr::null_mut(), LOAD_LIBRARY_SEARCH_SYSTEM32) };

@@ -25,7 +25,7 @@ use super::{
 use crate::wait::{Bell, OsHandle, Waitable};
 use library::Library;
 use session::{Device, Session};
-use std::{ffi::OsStr, io, os::windows::ffi::OsStrExt, time::Instant};
+use std::{io, time::Instant};
 use vestibule_engine::packet::{DeliveryQueue, Frames};
 use windows_sys::Win32::Foundation::{ERROR_ALREADY_INITIALIZED, ERROR_NOT_FOUND};
 
@@ -81,11 +81,6 @@ impl Tun {
     pub fn luid(&self) -> u64 {
         self.luid
     }
-}
-
-/// UTF-16 with the zero that ends it.
-fn wide(text: &OsStr) -> Vec<u16> {
-    text.encode_wide().chain([0]).collect()
 }
 
 /// The adapter of this name, if it is ours, or a new one; true of a new one.

@@ -5,18 +5,13 @@
 //! its name.
 #![allow(unsafe_code, reason = "the functions of wintun.dll")]
 
-use super::{interface, library::Library, wide};
+use super::{interface, library::Library};
 use crate::{
     adapter::ring::{Refused, Rings},
     wait::OsHandle,
+    win32::wide,
 };
-use std::{
-    ffi::{OsStr, c_void},
-    io,
-    os::windows::io::BorrowedHandle,
-    ptr::NonNull,
-    slice,
-};
+use std::{ffi::c_void, io, os::windows::io::BorrowedHandle, ptr::NonNull, slice};
 use windows_sys::{
     Win32::Foundation::{
         ERROR_BUFFER_OVERFLOW, ERROR_HANDLE_EOF, ERROR_INVALID_DATA, ERROR_NO_MORE_ITEMS, GetLastError,
@@ -37,7 +32,7 @@ unsafe impl Send for Device {}
 impl Device {
     /// The adapter of this name that is there already.
     pub(super) fn open(library: &Library, name: &str) -> io::Result<Self> {
-        let name = wide(OsStr::new(name));
+        let name = wide(name);
         // SAFETY: the name ends with a zero.
         let handle = unsafe { library.functions().WintunOpenAdapter(name.as_ptr()) };
         Self::of(library, handle.cast())
@@ -45,7 +40,7 @@ impl Device {
 
     /// A new one.
     pub(super) fn create(library: &Library, name: &str, kind: &str, guid: u128) -> io::Result<Self> {
-        let (name, kind, guid) = (wide(OsStr::new(name)), wide(OsStr::new(kind)), GUID::from_u128(guid));
+        let (name, kind, guid) = (wide(name), wide(kind), GUID::from_u128(guid));
         // SAFETY: both names end with a zero; the GUID outlives the call, and has the one layout of all of them.
         let handle =
             unsafe { library.functions().WintunCreateAdapter(name.as_ptr(), kind.as_ptr(), (&raw const guid).cast()) };

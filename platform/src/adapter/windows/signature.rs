@@ -1,10 +1,8 @@
 //! Authenticode: is the library as its makers signed it, and are they who they should be?
 #![allow(unsafe_code, reason = "WinVerifyTrust")]
 
-use super::{
-    library::{LibraryError, SIGNER},
-    wide,
-};
+use super::library::{LibraryError, SIGNER};
+use crate::win32::wide;
 use std::{ffi::c_void, fs::File, mem, os::windows::io::AsRawHandle, path::Path, ptr::null_mut};
 use windows_sys::Win32::{
     Foundation::HANDLE,
@@ -37,7 +35,7 @@ const LONGEST: usize = 256;
 /// Checks the signature of `file`, which is open and at `path`. Nothing is asked of the network: before anybody has logged
 /// in there may be none.
 pub(super) fn check(path: &Path, file: &File) -> Result<(), LibraryError> {
-    let path = wide(path.as_os_str());
+    let path = wide(path);
     let mut subject = WINTRUST_FILE_INFO {
         cbStruct: mem::size_of::<WINTRUST_FILE_INFO>() as u32,
         pcwszFilePath: path.as_ptr(),

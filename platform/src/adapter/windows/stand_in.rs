@@ -4,8 +4,9 @@
 //! `tests/wintun/src/host.rs`.
 #![allow(unsafe_code, reason = "the functions of the stand-in")]
 
-use super::{interface::number, wide};
-use std::{ffi::OsStr, mem, time::Duration};
+use super::interface::number;
+use crate::win32::wide;
+use std::{mem, time::Duration};
 use windows_sys::{
     Win32::System::LibraryLoader::{GetModuleHandleW, GetProcAddress},
     core::GUID,
@@ -76,7 +77,7 @@ pub struct Host {
 
 /// A function of the stand-in, once it is loaded. It never goes.
 fn function<F: Copy>(name: &str) -> Option<F> {
-    let (module, name) = (wide(OsStr::new("wintun.dll")), format!("{name}\0"));
+    let (module, name) = (wide("wintun.dll"), format!("{name}\0"));
     // SAFETY: both names end with a zero.
     let found = unsafe {
         let module = GetModuleHandleW(module.as_ptr());
@@ -99,7 +100,7 @@ impl Host {
     #[must_use]
     pub fn of(name: &str) -> Option<Self> {
         Some(Self {
-            name: wide(OsStr::new(name)),
+            name: wide(name),
             send: function("VestibuleHostSend")?,
             take: function("VestibuleHostTake")?,
             inject: function("VestibuleFault")?,
