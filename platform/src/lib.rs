@@ -71,7 +71,7 @@
 //! - [`session`]: who is logged on; [`desktop`]: how to show them a page in their browser;
 //! - [`lockdown`]: nothing leaves the host but through the tunnel;
 //! - [`dns`]: which resolvers the system asks;
-//! - [`secrets`], [`files`]: what rests on the disk;
+//! - [`secrets`], [`files`]: what rests on the disk; [`signing`]: keys that do not;
 //! - [`clock`]: time that counts sleep, entropy;
 //! - [`pages`]: how large the pages of memory are;
 //! - [`facts`]: what the system says of itself; [`service`], [`eventlog`]: its service manager and its log;
@@ -100,6 +100,7 @@ pub mod sandbox;
 pub mod secrets;
 pub mod service;
 pub mod session;
+pub mod signing;
 pub mod socket;
 mod sync;
 #[cfg(all(test, target_os = "linux"))]

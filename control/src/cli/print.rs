@@ -1,8 +1,8 @@
 //! Answers for people: aligned, plain text.
 
 use crate::daemon::ipc::{
-    DnsState, DnsView, MdmState, MdmView, RegistrationView, RegistrationsView, SettingView, SettingsView, Status,
-    WhyEntry, WhyView,
+    DnsState, DnsView, Keeper, MdmState, MdmView, RegistrationView, RegistrationsView, SettingView, SettingsView,
+    Status, WhyEntry, WhyView,
 };
 use serde_json::Value;
 use std::{fmt::Write as _, io::Write as _};
@@ -74,6 +74,9 @@ pub(super) fn status(status: &Status) -> String {
     sheet.maybe("Registration", status.registration);
     sheet.maybe("Desktop", status.desktop.as_ref());
     sheet.line("Device", &status.device_id);
+    if status.device_key.keeper == Keeper::Tpm {
+        sheet.line("Device key", "in the TPM");
+    }
     sheet.line("Gateway", &status.gateway);
     sheet.line("Interface", &status.interface);
     sheet.maybe("Addresses", list(&status.addresses));

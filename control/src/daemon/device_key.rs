@@ -1,17 +1,71 @@
 //! The device key: P-256, made on first start. Its public key's SHA-256 is the device id.
 
-use crate::crypto::sha256;
+use crate::{
+    causes::chain,
+    crypto::{random, sha256},
+};
 use aws_lc_rs::{
     error::{KeyRejected, Unspecified},
     rand::SystemRandom,
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
+use serde::{Deserialize, Serialize};
 use std::fmt;
+use vestibule_platform::signing::{PUBLIC, SIGNATURE, SigningError, SigningKey, SigningKeys};
 use zeroize::Zeroizing;
 
 /// Signs for the device.
-pub struct DeviceKey(EcdsaKeyPair);
+pub struct DeviceKey {
+    signer: Box<dyn SigningKey>,
+    kept: KeyView,
+}
+
+/// Where the device key is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyView {
+    /// `tpm`: it cannot leave the machine. `file`: in the state directory.
+    pub keeper: Keeper,
+    /// Why it is not in a TPM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What keeps a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Keeper {
+    /// The machine's TPM.
+    Tpm,
+    /// A file that the service alone reads.
+    File,
+}
+
+/// What is stored of a key in a TPM.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Reference {
+    /// Its name there.
+    tpm: String,
+    /// Its public half, base64: another key under that name is another device's.
+    public: String,
+}
+
+/// A key in our own memory.
+struct Software(EcdsaKeyPair);
+
+impl SigningKey for Software {
+    fn public(&self) -> [u8; PUBLIC] {
+        // Of an uncompressed point of this curve there are always that many.
+        self.0.public_key().as_ref().try_into().unwrap_or([0; PUBLIC])
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<[u8; SIGNATURE], SigningError> {
+        let failed = || SigningError::System { action: "sign", cause: std::io::Error::other("no randomness") };
+        let signature = self.0.sign(&SystemRandom::new(), message).map_err(|Unspecified| failed())?;
+        signature.as_ref().try_into().map_err(|_| failed())
+    }
+}
 
 /// Why there is no device key.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +79,18 @@ pub enum DeviceKeyError {
         "the stored device key is damaged: expected a P-256 key in PKCS #8 ({0}); restore it, or remove it to become a new device"
     )]
     Damaged(KeyRejected),
+    /// The TPM was cleared, or the disk is in another machine.
+    #[error(
+        "the TPM of this machine does not have the device key `{name}`: it was cleared, or the state directory is another \
+         machine's; remove `device-key` from the state directory to become a new device"
+    )]
+    Gone {
+        /// Its name there.
+        name: String,
+    },
+    /// The key's keeper failed.
+    #[error("the device key cannot be used")]
+    Keeper(#[from] SigningError),
 }
 
 impl DeviceKey {
@@ -39,34 +105,79 @@ impl DeviceKey {
         Ok((Self::restore(&stored)?, stored))
     }
 
+    /// A new key, in `tpm` if that works, and what to store of it.
+    ///
+    /// # Errors
+    /// As [`Self::generate`]: a TPM that does not work is none.
+    pub fn generate_in(tpm: &dyn SigningKeys) -> Result<(Self, Zeroizing<Vec<u8>>), DeviceKeyError> {
+        let name =
+            format!("Vestibule device {}", hex::encode(random::<8>().map_err(|_| DeviceKeyError::Crypto("name"))?));
+        match tpm.create(&name) {
+            Ok(signer) => {
+                let public = BASE64_STANDARD.encode(signer.public());
+                let stored = serde_json::to_vec(&Reference { tpm: name, public });
+                let stored = stored.map_err(|_| DeviceKeyError::Crypto("reference"))?;
+                let kept = KeyView { keeper: Keeper::Tpm, reason: None };
+                Ok((Self { signer, kept }, Zeroizing::new(stored)))
+            }
+            Err(error) => {
+                let (mut key, stored) = Self::generate()?;
+                key.kept.reason = Some(chain(&error));
+                Ok((key, stored))
+            }
+        }
+    }
+
     /// The key stored as PKCS #8.
     ///
     /// # Errors
     /// It is no P-256 key.
     pub fn restore(stored: &[u8]) -> Result<Self, DeviceKeyError> {
-        EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, stored).map(Self).map_err(DeviceKeyError::Damaged)
+        let pair =
+            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, stored).map_err(DeviceKeyError::Damaged)?;
+        let reason = Some("it was made as a file, and a key cannot move into a TPM".to_owned());
+        Ok(Self { signer: Box::new(Software(pair)), kept: KeyView { keeper: Keeper::File, reason } })
+    }
+
+    /// The key of which `stored` was stored: itself, or its name in `tpm`.
+    ///
+    /// # Errors
+    /// It is no P-256 key, or the TPM does not have it any more.
+    pub fn restore_from(stored: &[u8], tpm: &dyn SigningKeys) -> Result<Self, DeviceKeyError> {
+        // PKCS #8 begins with the byte 0x30.
+        let Ok(Reference { tpm: name, public }) = serde_json::from_slice(stored) else { return Self::restore(stored) };
+        match tpm.open(&name)? {
+            Some(signer) if BASE64_STANDARD.encode(signer.public()) == public => {
+                Ok(Self { signer, kept: KeyView { keeper: Keeper::Tpm, reason: None } })
+            }
+            _ => Err(DeviceKeyError::Gone { name }),
+        }
+    }
+
+    /// Where it is kept.
+    #[must_use]
+    pub fn kept(&self) -> &KeyView {
+        &self.kept
     }
 
     /// The public key: an uncompressed point, base64.
     #[must_use]
     pub fn public(&self) -> String {
-        BASE64_STANDARD.encode(self.0.public_key().as_ref())
+        BASE64_STANDARD.encode(self.signer.public())
     }
 
     /// SHA-256 of the public key, hex.
     #[must_use]
     pub fn device_id(&self) -> String {
-        hex::encode(sha256(self.0.public_key().as_ref()))
+        hex::encode(sha256(&self.signer.public()))
     }
 
-    /// ECDSA over SHA-256 of `message`: 64 bytes, base64.
+    /// ECDSA over SHA-256 of `message`: 64 bytes, base64. A TPM takes some tenths of a second.
     ///
     /// # Errors
-    /// The system's random generator failed.
+    /// The key's keeper, or the system's random generator, failed.
     pub fn sign(&self, message: &[u8]) -> Result<String, DeviceKeyError> {
-        let signature =
-            self.0.sign(&SystemRandom::new(), message).map_err(|Unspecified| DeviceKeyError::Crypto("signature"))?;
-        Ok(BASE64_STANDARD.encode(signature.as_ref()))
+        Ok(BASE64_STANDARD.encode(self.signer.sign(message)?))
     }
 }
 
@@ -81,6 +192,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
+    use std::sync::Arc;
+    use vestibule_platform::signing::memory::MemoryKeys;
 
     #[test]
     fn a_restored_key_is_the_same_device_and_its_signature_verifies() {
@@ -102,6 +215,41 @@ mod tests {
         stored.truncate(40);
         let error = DeviceKey::restore(&stored).unwrap_err().to_string();
         assert!(error.contains("PKCS #8") && error.contains("new device"), "{error}");
+    }
+
+    fn software() -> Arc<dyn SigningKey> {
+        let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).unwrap();
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref()).unwrap();
+        Arc::new(Software(pair))
+    }
+
+    #[test]
+    fn a_key_in_a_tpm_is_stored_by_name_and_is_the_same_device_after_a_start() {
+        let tpm = MemoryKeys::new(Some(software));
+        let (key, stored) = DeviceKey::generate_in(&tpm).unwrap();
+        assert_eq!(key.kept(), &KeyView { keeper: Keeper::Tpm, reason: None });
+        let again = DeviceKey::restore_from(&stored, &tpm).unwrap();
+        assert_eq!((again.device_id(), again.kept()), (key.device_id(), key.kept()));
+        let signature = BASE64_STANDARD.decode(again.sign(b"message").unwrap()).unwrap();
+        let public = BASE64_STANDARD.decode(key.public()).unwrap();
+        UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &public).verify(b"message", &signature).unwrap();
+        tpm.clear();
+        let error = DeviceKey::restore_from(&stored, &tpm).unwrap_err().to_string();
+        assert!(error.contains("cleared") && error.contains("new device"), "{error}");
+    }
+
+    #[test]
+    fn without_a_tpm_the_key_is_a_file_and_it_is_told_why() {
+        let broken = MemoryKeys::new(None);
+        let (key, stored) = DeviceKey::generate_in(&broken).unwrap();
+        assert_eq!(key.kept().keeper, Keeper::File);
+        assert!(key.kept().reason.as_ref().unwrap().contains("out of order"), "{:?}", key.kept());
+        // A TPM that works later is not asked for a key that is a file.
+        let later = DeviceKey::restore_from(&stored, &MemoryKeys::new(Some(software))).unwrap();
+        assert_eq!((later.device_id(), later.kept().keeper), (key.device_id(), Keeper::File));
+        // A TPM that does not answer at a start is not taken for one that was cleared.
+        let (_, stored) = DeviceKey::generate_in(&MemoryKeys::new(Some(software))).unwrap();
+        assert!(matches!(DeviceKey::restore_from(&stored, &broken), Err(DeviceKeyError::Keeper(_))));
     }
 
     #[test]

@@ -46,6 +46,7 @@ use vestibule_platform::{
     runtime::Worker,
     secrets::{FileStore, private_directory},
     service,
+    signing::Tpm,
     socket::{Udp, UdpConfig},
 };
 
@@ -70,7 +71,7 @@ pub async fn run(options: Options, announce: impl FnOnce(&Facts)) -> Result<(), 
     let alone = service::Alone::take(&options.state.join(LOCK));
     let alone = alone.map_err(|cause| StartError::Directory { path: options.state.clone(), cause })?;
     let Some(_alone) = alone else { return Err(StartError::SecondInstance { path: options.state }) };
-    let (store, key) = Store::open(Box::new(FileStore::open(&options.state)?))?;
+    let (store, key) = Store::open(Box::new(FileStore::open(&options.state)?), &Tpm)?;
     let gateway = Arc::new(reach(&options, &store)?);
     let (journal, story) = Journal::open(&options.state.join(journal::FILE));
     let machine = restore(&store, story)?;

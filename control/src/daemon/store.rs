@@ -15,7 +15,10 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 use uuid::Uuid;
-use vestibule_platform::secrets::{SecretError, Secrets};
+use vestibule_platform::{
+    secrets::{SecretError, Secrets},
+    signing::SigningKeys,
+};
 use zeroize::Zeroizing;
 
 const DEVICE_KEY: &str = "device-key";
@@ -86,16 +89,16 @@ pub struct GatewayFacts {
 }
 
 impl Store {
-    /// Reads what is stored; the device key is made when there is none.
+    /// Reads what is stored; the device key is made when there is none, in `tpm` if that works.
     ///
     /// # Errors
     /// The disk, or a damaged file. Nothing is overwritten then.
-    pub fn open(vault: Box<dyn Secrets>) -> Result<(Self, DeviceKey), StoreError> {
+    pub fn open(vault: Box<dyn Secrets>, tpm: &dyn SigningKeys) -> Result<(Self, DeviceKey), StoreError> {
         let store = Self { vault, memory: Mutex::default() };
         let key = match store.read(DEVICE_KEY)? {
-            Some(stored) => DeviceKey::restore(&stored)?,
+            Some(stored) => DeviceKey::restore_from(&stored, tpm)?,
             None => {
-                let (key, stored) = DeviceKey::generate()?;
+                let (key, stored) = DeviceKey::generate_in(tpm)?;
                 store.write(DEVICE_KEY, &stored)?;
                 key
             }

@@ -111,13 +111,14 @@ mod tests {
 
     use super::*;
     use crate::daemon::twin::MemoryVault;
+    use vestibule_platform::signing::memory::MemoryKeys;
 
     const OFFICE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
     const HOTEL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 51, 100, 1));
     const DAY: u64 = 24 * 3600;
 
     fn ways(allowed: HttpVersions, vault: &MemoryVault) -> Ways {
-        Ways::new(allowed, Arc::new(Store::open(Box::new(vault.clone())).unwrap().0))
+        Ways::new(allowed, Arc::new(Store::open(Box::new(vault.clone()), &MemoryKeys::new(None)).unwrap().0))
     }
 
     #[test]

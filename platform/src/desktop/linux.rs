@@ -4,10 +4,11 @@ use super::DesktopError;
 use nix::unistd::{Uid, User};
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 const OPENER: &str = "xdg-open";
 /// What a program needs to find the desktop, its bus and its settings.
@@ -26,7 +27,21 @@ const TAKEN: [&str; 10] = [
 /// Programs are looked for where the system keeps them, never where a user's own `PATH` says.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-pub(super) fn open_browser(name: &str, url: &str) -> Result<Child, DesktopError> {
+/// The opener at work.
+#[derive(Debug)]
+pub(super) struct Opener(Child);
+
+impl Opener {
+    pub(super) fn wait(mut self) -> io::Result<ExitStatus> {
+        self.0.wait()
+    }
+}
+
+pub(super) fn show_message(_: &str, _: &str, _: &str) -> Result<(), DesktopError> {
+    Err(DesktopError::Unsupported)
+}
+
+pub(super) fn open_browser(name: &str, url: &str) -> Result<Opener, DesktopError> {
     let owned = || name.to_owned();
     let user = User::from_name(name).ok().flatten().ok_or_else(|| DesktopError::NoUser { user: owned() })?;
     let me = Uid::effective();
@@ -43,7 +58,7 @@ pub(super) fn open_browser(name: &str, url: &str) -> Result<Child, DesktopError>
         // Supplementary groups go, too: none of root's are left.
         command.gid(user.gid.as_raw()).uid(user.uid.as_raw());
     }
-    command.spawn().map_err(|cause| DesktopError::Start { program: OPENER, cause })
+    command.spawn().map(Opener).map_err(|cause| DesktopError::Start { program: OPENER, cause })
 }
 
 /// The environment of a user's desktop: that of their newest program which has a display.

@@ -1,10 +1,11 @@
 //! The user's desktop, as a service sees it: how to open an address in the browser of whoever is logged on.
 
 #[cfg_attr(target_os = "linux", path = "linux.rs")]
-#[cfg_attr(not(target_os = "linux"), path = "unsupported.rs")]
+#[cfg_attr(windows, path = "windows.rs")]
+#[cfg_attr(not(any(target_os = "linux", windows)), path = "unsupported.rs")]
 mod imp;
 
-use std::process::Child;
+use std::{io, process::ExitStatus};
 
 /// Why no browser was opened.
 #[derive(Debug, thiserror::Error)]
@@ -22,8 +23,14 @@ pub enum DesktopError {
         /// Who was asked for.
         user: String,
     },
+    /// What is to be opened is no address of a page.
+    #[error("`{url}` is no address to open: expected https:// or http:// and no spaces or quotes")]
+    Address {
+        /// What it is.
+        url: String,
+    },
     /// Somebody else's desktop.
-    #[error("opening a browser for `{user}` needs root, or to be that user")]
+    #[error("reaching the desktop of `{user}` needs the rights of the system (root on Linux, the service on Windows)")]
     NotAllowed {
         /// Who was asked for.
         user: String,
@@ -38,16 +45,53 @@ pub enum DesktopError {
         cause: std::io::Error,
     },
     /// Nobody has taught us this system.
-    #[error("this system's way to open a browser is not known: open the address by hand")]
+    #[error("this system's way to reach a desktop is not known")]
     Unsupported,
+}
+
+/// A browser that is being opened.
+#[derive(Debug)]
+pub struct Opener(imp::Opener);
+
+impl Opener {
+    /// Waits for the program that opens the browser; its end says whether that went well.
+    ///
+    /// # Errors
+    /// The system's, or it takes too long.
+    pub fn wait(self) -> io::Result<ExitStatus> {
+        self.0.wait()
+    }
 }
 
 /// Opens `url` in the browser of `user` (a name as [`crate::session`] gives it), as that user and on their desktop.
 ///
-/// The child opens the browser and ends; its end says whether that went well.
-///
 /// # Errors
 /// See [`DesktopError`]. The address is then for the user to open by hand.
-pub fn open_browser(user: &str, url: &str) -> Result<Child, DesktopError> {
-    imp::open_browser(user, url)
+pub fn open_browser(user: &str, url: &str) -> Result<Opener, DesktopError> {
+    // It becomes a word of a command line.
+    let page = url.starts_with("https://") || url.starts_with("http://");
+    if !page || !url.chars().all(|c| c.is_ascii_graphic() && c != '"') {
+        return Err(DesktopError::Address { url: url.to_owned() });
+    }
+    imp::open_browser(user, url).map(Opener)
+}
+
+/// Shows `user` a message on their desktop, which they close when they like.
+///
+/// # Errors
+/// See [`DesktopError`]; Linux has no such message that works on every desktop.
+pub fn show_message(user: &str, title: &str, text: &str) -> Result<(), DesktopError> {
+    imp::show_message(user, title, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_pages_address_is_opened() {
+        for url in ["file:///etc/passwd", "calc.exe", "https://gw/ & calc", "https://gw/\"x", "https://gw/\nx", ""] {
+            assert!(matches!(open_browser("nobody", url), Err(DesktopError::Address { .. })), "{url}");
+        }
+    }
 }

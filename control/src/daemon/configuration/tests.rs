@@ -5,7 +5,7 @@ use super::*;
 use crate::{daemon::twin::MemoryVault, mdm};
 use std::{fs, io::Write as _, time::Duration};
 use tokio::{sync::mpsc, time::timeout};
-use vestibule_platform::files::link;
+use vestibule_platform::{files::link, signing::memory::MemoryKeys};
 
 const FLAT: &str = include_str!("../../mdm/testdata/flat.xml");
 const BIG: usize = mdm::MAX_BYTES;
@@ -23,7 +23,7 @@ impl Watched {
         let directory = std::env::temp_dir().join(format!("vestibule-watch-{}-{name}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
         let vault = MemoryVault::default();
-        let (store, _) = Store::open(Box::new(vault.clone())).unwrap();
+        let (store, _) = Store::open(Box::new(vault.clone()), &MemoryKeys::new(None)).unwrap();
         let path = directory.join("mdm.xml");
         let configuration = std::sync::Mutex::new(Configuration::new(&path, BIG, parse, &store));
         let (told, readings) = mpsc::unbounded_channel();

@@ -11,7 +11,7 @@ use crate::{
 };
 use std::process::Stdio;
 use tokio::sync::watch;
-use vestibule_platform::desktop::open_browser;
+use vestibule_platform::desktop::{open_browser, show_message};
 
 impl<G: Gateway> Driver<G> {
     pub(super) fn carry_out(&mut self, action: Action) {
@@ -89,10 +89,19 @@ impl<G: Gateway> Driver<G> {
         // It reads files and waits for a program.
         tokio::task::spawn_blocking(move || {
             const BY_HAND: &str = "`vestibule status` tells the address to open by hand";
-            match open_browser(&user, &url).map(|mut opener| opener.wait()) {
-                Ok(Ok(status)) if status.success() => tracing::info!(%user, "the user's browser was opened"),
+            let outcome = open_browser(&user, &url).map(|opener| opener.wait());
+            match outcome {
+                Ok(Ok(status)) if status.success() => {
+                    tracing::info!(%user, "the user's browser was opened");
+                    return;
+                }
                 Ok(status) => tracing::warn!(%user, ?status, "the user's browser was not opened: {BY_HAND}"),
                 Err(error) => tracing::warn!("the user's browser was not opened: {}: {BY_HAND}", chain(&error)),
+            }
+            // Who has no browser to be seen may see a message; where there are none, the log has said it all.
+            let text = format!("Please sign in to connect this device. Open this address in a browser:\n\n{url}");
+            if let Err(error) = show_message(&user, "Vestibule", &text) {
+                tracing::debug!("the user was shown no message: {}", chain(&error));
             }
         });
     }

@@ -21,6 +21,7 @@ impl<G: Gateway> Driver<G> {
             organization: live.map(|live| live.target.organization.clone()),
             registration: live.map(|live| live.target.registration),
             device_id: self.device.key.device_id(),
+            device_key: self.device.key.kept().clone(),
             addresses: plan.as_ref().map(|plan| plan.addresses.clone()).unwrap_or_default(),
             routes: plan.map(|plan| plan.routes).unwrap_or_default(),
             interface: self.settings.interface.clone(),

@@ -11,6 +11,7 @@ use crate::{
     registration::{Event, Seat, Session},
 };
 use std::time::Duration;
+use vestibule_platform::local::Peer;
 
 const PRE: &str = "non_identity@mycompany.cloudflareaccess.com";
 const ALICE: &str = "alice@example.com";
@@ -305,6 +306,27 @@ async fn the_switch_and_deleting_by_hand() {
     device.write_mdm(b"pre_login switch_locked");
     device.until("loaded", |status| status.mdm.error.is_none()).await;
     assert!(matches!(device.ask(Request::Disconnect).await, Answer::Error(failure) if failure.code == "switch_locked"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_administrators_and_who_is_at_the_desktop_steer() {
+    let world = World::new("steer", MDM);
+    let device = world.device(Vec::new());
+    device.connected_as(PRE).await;
+    let peer = |user: &str| Peer { user: user.into(), process: Some(7), administrator: false };
+    let refused = |answer: Answer| matches!(answer, Answer::Error(failure) if failure.code == "not_allowed");
+    let steering =
+        [Request::Disconnect, Request::Connect, Request::RegistrationNew, Request::RegistrationDelete { id: None }];
+    for request in steering {
+        assert!(refused(device.ask_as(peer("bob"), request).await), "nobody is at the desktop");
+    }
+    assert!(matches!(device.ask_as(peer("bob"), Request::Status).await, Answer::Ok(_)));
+    device.happened(logon("alice", "1"));
+    device.until("alice at the desktop", |status| status.desktop.as_deref() == Some("alice")).await;
+    assert!(refused(device.ask_as(peer("bob"), Request::Disconnect).await));
+    assert_eq!(device.connected_as(PRE).await.swap_seq, Some(1), "nothing was steered");
+    assert!(matches!(device.ask_as(peer("alice"), Request::Disconnect).await, Answer::Ok(_)));
+    assert_eq!(device.status().await.state, State::Disconnected);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,8 +15,8 @@ mod view;
 
 pub use super::settings::{Origin, SettingView, SettingsView};
 pub use view::{
-    ConfigView, DnsState, DnsView, DomainView, ErrorView, GenerationView, MdmState, MdmView, RegistrationView,
-    RegistrationsView, State, Status, WhyEntry, WhyView,
+    ConfigView, DnsState, DnsView, DomainView, ErrorView, GenerationView, Keeper, KeyView, MdmState, MdmView,
+    RegistrationView, RegistrationsView, State, Status, WhyEntry, WhyView,
 };
 
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,6 @@
 //! What the daemon shows of itself. Secrets are never part of it.
 
+pub use crate::daemon::device_key::{Keeper, KeyView};
 pub use crate::daemon::dns::{DnsState, DnsView, DomainView};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,8 @@ pub struct Status {
     pub registration: Option<Uuid>,
     /// SHA-256 of the device key, hex.
     pub device_id: String,
+    /// Where the device key is kept.
+    pub device_key: KeyView,
     /// The device's inner addresses.
     pub addresses: Vec<IpNet>,
     /// What is routed into the tunnel.

@@ -42,6 +42,7 @@ use vestibule_platform::{
     local::Peer,
     netcfg::memory::Recorder,
     runtime::Worker,
+    signing::memory::MemoryKeys,
     socket::memory::Hub,
 };
 
@@ -108,7 +109,7 @@ impl TestDevice {
         mdm: &Path,
         sessions: Vec<Session>,
     ) -> Self {
-        let (store, key) = Store::open(Box::new(vault.clone())).unwrap();
+        let (store, key) = Store::open(Box::new(vault.clone()), &MemoryKeys::new(None)).unwrap();
         let socket = hub.bind("192.0.2.9:0".parse().unwrap()).unwrap();
         let (adapter, host) = pair(1024, 1420);
         let config = EngineConfig::new(PrivateKey::new([9; 32]), Seed::new([3; 32]), SystemTime::now());
