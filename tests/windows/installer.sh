@@ -26,6 +26,8 @@ check() {
 }
 no() { ! "$@"; }
 holds() { tr -d '\0' <"$1" | grep -q -- "$2"; }
+# Whether the service manager knows the service, and starts it with the system.
+service() { timeout 60 "$(wine_tool wine64)" reg.exe query 'HKLM\SYSTEM\CurrentControlSet\Services\Vestibule' /v Start; }
 row() { msiinfo export "$package" "$1" | grep -P -- "$2"; }
 msiexec() { timeout 120 "$(wine_tool wine64)" msiexec.exe "$@" /qn '/l*v' "Z:$PWD/$log" </dev/null; }
 
@@ -42,6 +44,7 @@ check "it installs" msiexec /i "$package" ORGANIZATION=mycompany "AUTH_CLIENT_ID
     PRE_LOGIN=1 SWITCH_LOCKED=1 SERVICE_MODE=tunnelonly
 check "the program is there, and as it was built" cmp "$installed/vestibule.exe" "$program"
 check "the library is beside it" cmp "$installed/wintun.dll" "$library"
+check "the service is installed" service
 check "the token is in mdm.xml" holds "$mdm" "<string>$secret</string>"
 check "the token is for before login" holds "$mdm" '<key>pre_login</key>'
 check "a flag is one" holds "$mdm" '<true/>'
@@ -53,11 +56,13 @@ check "the token's id is in none of its actions" no holds "$log.actions" "$id"
 
 check "it uninstalls" msiexec /x "$package"
 check "the program is gone" no test -e "$installed/vestibule.exe"
+check "the service is gone" no service
 check "the configuration stays: it is the administrator's" test -s "$mdm"
 
 rm -f "$mdm"
 check "a value that means nothing fails the installation" no msiexec /i "$package" ORGANIZATION=mycompany SWITCH_LOCKED=perhaps
 check "no configuration is left then" no test -e "$mdm"
+check "nor a service" no service
 msiexec /x "$package" >/dev/null 2>&1
 echo "left out: hidden properties in the log's list of properties: Wine does not know that they are hidden"
 echo "windows result: counted. $passed passed; $failed failed; 1 skipped"
