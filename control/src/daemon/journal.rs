@@ -99,6 +99,8 @@ impl Journal {
             text.extend(line(&LineOf::Step(entry))?);
         }
         text.push(b'\n');
+        // Wine, and Windows before 10, replace no file that is open.
+        self.file = None;
         write_atomic(&self.path, &text)?;
         self.file = Some(Growing::open(&self.path)?);
         self.lines = entries.len();

@@ -112,6 +112,7 @@ fn a_log_that_lost_its_end_is_shown_and_the_state_counts() {
     let torn: String = text.lines().take(3).map(|line| format!("{line}\n")).collect::<String>() + "{\"step\":{\"at\"";
     fs::write(scratch.file(), torn).unwrap();
     let stored = process.stored.clone();
+    drop(process);
     let mut again = Process::start(&scratch, stored.clone());
     assert_eq!((again.machine.log().len(), again.machine.state()), (2, &stored));
     assert_eq!(again.machine.replay(), stored);
