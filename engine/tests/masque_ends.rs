@@ -97,7 +97,7 @@ fn what_is_too_long_is_answered_with_what_fits() {
     let mut world = World::over(Way::Masque);
     world.swap(false);
     world.settle();
-    world.send_up(up(&[0; 1450]));
+    world.send_up(whole(up(&[0; 1450])));
     assert_eq!(world.device.counters().drops(DropReason::TooBig), 1);
     let [answer] = &world.at_device[..] else { panic!("one answer, not {}", world.at_device.len()) };
     assert_eq!((answer[9], &answer[20..22]), (1, &[3, 4][..]), "fragmentation needed");

@@ -144,6 +144,7 @@ impl Tunnel {
             ("engine.flows_denied", &engine.flows_denied),
             ("engine.flows_closed", &engine.flows_closed),
             ("engine.answers", &engine.answers),
+            ("engine.fragmented", &engine.fragmented),
             ("engine.handshakes_sent", &engine.handshakes_sent),
             ("engine.handshakes", &engine.handshakes),
             ("engine.commits", &engine.commits),

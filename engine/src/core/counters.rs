@@ -68,6 +68,8 @@ pub struct Counters {
     pub flows_closed: Counter,
     /// Deny answers sent (TCP RST, ICMP).
     pub answers: Counter,
+    /// Inner packets that were fragmented because the tunnel's path is narrower than they are long.
+    pub fragmented: Counter,
     /// Handshake messages sent.
     pub handshakes_sent: Counter,
     /// Handshakes completed.

@@ -222,7 +222,12 @@ impl Engine {
 
     /// Tells the adapter's MTU in bytes (1280, IPv6's least, unless told): padding never makes a packet longer.
     pub fn set_mtu(&mut self, mtu: u32) {
-        self.mtu = mtu as usize;
+        let mtu = mtu as usize;
+        if std::mem::replace(&mut self.mtu, mtu) != mtu
+            && let Some(masque) = &mut self.masque
+        {
+            masque.fit(mtu);
+        }
     }
 
     fn next_epoch(&mut self) -> u64 {

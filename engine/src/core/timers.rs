@@ -58,6 +58,7 @@ impl Engine {
             self.end_drains(slot, now);
             self.expire_hold(slot, now);
             self.connect_masque(slot, now);
+            self.let_arrive(slot, now);
             self.run_preparing(slot, now);
             self.run_active(slot, now);
             if self.peers[slot].sweeping.is_some() {

@@ -12,7 +12,7 @@ pub(crate) use attempts::Carrier;
 pub use attempts::{Http, HttpChoice, StreamKey};
 pub(crate) use live::{Bundle, Drain, Generation, Marker, Transport};
 pub use masque::{MasqueAsks, MasqueConfig, MasqueEnd, MasqueGateway};
-pub(crate) use tunnel::{MasqueTunnel, Path};
+pub(crate) use tunnel::{MasqueTunnel, Path, Width};
 
 use crate::policy::Policy;
 use std::{net::SocketAddr, sync::Arc, time::Duration};

@@ -5,6 +5,7 @@ pub mod checksum;
 mod coalesce;
 mod delivery;
 mod ecn;
+pub(crate) mod fragment;
 pub mod header;
 mod lend;
 pub(crate) mod rewrite;

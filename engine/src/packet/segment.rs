@@ -68,6 +68,16 @@ impl<'a> Cut<'a> {
         Ok(Self { bytes, plan: None })
     }
 
+    /// The same TCP super-packet in packets of `most` bytes at most: where they are cut is ours to choose. `None`: it is
+    /// none, or they are no longer than that as it is, or so short that nothing fits.
+    #[must_use]
+    pub fn within(&self, most: usize) -> Option<Self> {
+        let plan = self.plan.as_ref().filter(|plan| matches!(plan.headers.transport, Transport::Tcp(_)))?;
+        let size = most.checked_sub(plan.header_len).filter(|size| *size > 0 && *size < plan.size)?;
+        let count = plan.payload_len.div_ceil(size).max(1);
+        Some(Self { bytes: self.bytes, plan: Some(Plan { size, count, ..*plan }) })
+    }
+
     /// The frame as it was lent.
     #[must_use]
     pub fn frame(&self) -> &'a [u8] {

@@ -20,6 +20,8 @@ pub struct Transmit<'a> {
     pub destination: SocketAddr,
     /// The ECN field of the IP header; the rest of its type of service or traffic class is zero.
     pub ecn: Ecn,
+    /// No router and no system on the way may fragment its datagrams: who made them finds out what the path carries.
+    pub whole: bool,
     /// Size of each datagram but the last. At most [`MAX_SEGMENTS`] of them fit.
     pub segment: usize,
     bytes: &'a [u8],
@@ -51,7 +53,7 @@ struct Batch {
     count: usize,
     /// A shorter datagram was its last, or it came ready.
     closed: bool,
-    /// Its bytes, when they came ready and so are not in the arena.
+    /// Its bytes, when they came ready and so are not in the arena. It is QUIC's then, which knows its path.
     ready: Option<Vec<u8>>,
 }
 
@@ -79,6 +81,7 @@ impl TransmitQueue {
         self.batches.iter().map(|batch| Transmit {
             destination: batch.destination,
             ecn: batch.ecn,
+            whole: batch.ready.is_some(),
             segment: batch.segment,
             bytes: batch.ready.as_deref().unwrap_or(&self.arena[batch.start..batch.end]),
             count: batch.count,
@@ -190,7 +193,8 @@ impl TransmitQueue {
     }
 
     /// Appends a batch that was made elsewhere: datagrams of `segment` bytes each, the last of which may be shorter. No
-    /// other datagram joins it, and its bytes do not move. False, and nothing is appended, unless a batch may be so.
+    /// other datagram joins it, its bytes do not move, and its datagrams arrive whole or not at all. False, and nothing is
+    /// appended, unless a batch may be so.
     pub fn push_ready(&mut self, destination: SocketAddr, ecn: Ecn, segment: usize, bytes: Vec<u8>) -> bool {
         let count = bytes.len().div_ceil(segment.max(1));
         if segment == 0 || bytes.is_empty() || count > MAX_SEGMENTS || bytes.len() > MAX_BATCH {
@@ -333,6 +337,7 @@ mod tests {
         let expected =
             [(100, 1, Ecn::NotEct, vec![1; 100]), (100, 3, Ecn::Ect0, vec![2; 250]), (50, 1, Ecn::NotEct, vec![3; 50])];
         assert_eq!(shape, expected);
+        assert_eq!(queue.batches().map(|t| t.whole).collect::<Vec<_>>(), [false, true, false]);
         queue.release(2);
         assert!(queue.buffer().capacity() >= 250);
         for (segment, bytes) in [(0, vec![1]), (10, vec![]), (1000, vec![0; 65_508]), (10, vec![0; 641])] {

@@ -13,6 +13,7 @@ use vestibule_engine::generation::{
 };
 use vestibule_engine::masque::request::{Credentials, UriTemplate};
 use vestibule_engine::masque::session::tls;
+use vestibule_engine::packet::Transmit;
 use vestibule_engine::policy::{Action, AddressSet, Clause, Policy, Rule};
 use vestibule_engine::random::Seed;
 use vestibule_engine::wireguard::SessionBackend;
@@ -55,6 +56,8 @@ pub(crate) struct World {
     pub(crate) streams: Streams,
     /// No datagram gets through.
     pub(crate) udp_blocked: bool,
+    /// Nor those that are longer and must arrive whole.
+    pub(crate) path_mtu: usize,
     /// At which of the gateway's ports datagrams get through.
     pub(crate) port: u16,
     /// At which others the device may try.
@@ -119,6 +122,7 @@ impl World {
             udp_blocked: false,
             port: address(1).port(),
             further: Vec::new(),
+            path_mtu: usize::MAX,
             client: CertificateDer::from(Vec::new()),
             at_device: Vec::new(),
             at_gateway: Vec::new(),
@@ -210,14 +214,16 @@ impl World {
     pub(crate) fn flush(&mut self) {
         for transmit in self.device.transmits().batches() {
             if !self.udp_blocked && transmit.destination.port() == self.port {
-                self.to_gateway.push_back((self.device_at, transmit.segment, transmit.bytes().to_vec()));
+                let passed = passed(&transmit, self.path_mtu);
+                self.to_gateway.extend(passed.map(|bytes| (self.device_at, transmit.segment, bytes)));
             }
         }
         let all = self.device.transmits().len();
         self.device.transmits().release(all);
         for transmit in self.gateway.transmits().batches() {
             if transmit.destination == self.device_at && !self.udp_blocked {
-                self.to_device.push_back((at(self.port), transmit.segment, transmit.bytes().to_vec()));
+                let passed = passed(&transmit, self.path_mtu);
+                self.to_device.extend(passed.map(|bytes| (at(self.port), transmit.segment, bytes)));
             }
         }
         let all = self.gateway.transmits().len();
@@ -287,6 +293,13 @@ impl World {
     }
 }
 
+/// What of a batch is no longer than the path carries.
+fn passed(transmit: &Transmit<'_>, path_mtu: usize) -> Option<Vec<u8>> {
+    let passes = |datagram: &&[u8]| !transmit.whole || datagram.len() <= path_mtu;
+    let passed: Vec<u8> = transmit.bytes().chunks(transmit.segment).filter(passes).flatten().copied().collect();
+    (!passed.is_empty()).then_some(passed)
+}
+
 /// A certificate of its own and its P-256 key.
 pub(crate) fn identity(name: &str) -> tls::Identity {
     let signed = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
@@ -334,6 +347,12 @@ pub(crate) fn tcp(
     packet[32] = 0x50;
     packet[33] = flags;
     packet[40..].copy_from_slice(payload);
+    packet
+}
+
+/// Forbids that a packet is fragmented.
+pub(crate) fn whole(mut packet: Vec<u8>) -> Vec<u8> {
+    packet[6] |= 0x40;
     packet
 }
 

@@ -76,6 +76,7 @@ fn counters(counters: &Counters) -> Value {
         "flows_denied": counters.flows_denied.get(),
         "flows_closed": counters.flows_closed.get(),
         "answers": counters.answers.get(),
+        "fragmented": counters.fragmented.get(),
         "handshakes": counters.handshakes.get(),
         "commits": counters.commits.get(),
         "retired": counters.retired.get(),

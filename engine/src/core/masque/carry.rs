@@ -6,6 +6,7 @@ use crate::core::{DropReason, Engine};
 use crate::generation::{Generation, Path};
 use crate::masque::ip::Refusal;
 use crate::masque::session::{Drops, Origin, SendError};
+use crate::packet::fragment::fragments;
 use crate::packet::{Cut, Ecn, GivenDatagram, Head, Headers};
 use bytes::{Bytes, BytesMut};
 use std::net::SocketAddr;
@@ -91,12 +92,69 @@ impl Engine {
         self.counters.sealed.add(sent as u64);
         self.counters.copied.add(copies * bytes as u64);
         let Some(error) = error else { return Ok(()) };
-        if let SendError::Refused(refusal) = error {
+        if let SendError::Refused(Refusal::TooBig { mtu }) = error {
+            if let Some(shorter) = cut.within(mtu.into()).filter(|_| sent == 0) {
+                return self.carry_frame(slot, &shorter, headers, now);
+            }
+            if self.carry_fragments(slot, cut, sent, mtu) {
+                return Ok(());
+            }
+        }
+        if let SendError::Refused(refusal) = error
+            && self.is_final(path.map(|(_, path)| path), refusal, now)
+        {
             self.answer_refusal(cut, sent, refusal);
         }
         // The caller counts one.
         self.counters.dropped_many(reason(&error), (cut.count() - sent) as u64 - 1);
         Err(reason(&error))
+    }
+
+    /// Sends a frame's packets from `number` on in fragments. False: their sender does not allow it.
+    #[cold]
+    fn carry_fragments(&mut self, slot: usize, cut: &Cut<'_>, number: usize, mtu: u16) -> bool {
+        let (Some(masque), Peer { active: Some(active), .. }) = (&mut self.masque, &mut self.peers[slot]) else {
+            return false;
+        };
+        let (mut head, mut packet) = (Head::new(), Vec::new());
+        for number in number..cut.count() {
+            let rest = cut.packet(number, &mut head);
+            packet.clear();
+            packet.extend_from_slice(head.bytes());
+            packet.extend_from_slice(rest);
+            let mut outcome = Ok(());
+            let (mut count, mut bytes) = (0, 0);
+            let allowed = fragments(&packet, mtu.into(), |fragment| {
+                if outcome.is_ok() {
+                    outcome = masque.send(active, fragment);
+                    (count, bytes) = (count + 1, bytes + fragment.len() as u64);
+                }
+            });
+            if !allowed {
+                return false;
+            }
+            match outcome {
+                Ok(()) => {
+                    active.counters.sealed.add(count);
+                    active.counters.sealed_bytes.add(bytes);
+                    active.counters.tx_bytes.add(bytes);
+                    self.counters.sealed.add(count);
+                    self.counters.fragmented.add(1);
+                    // Together, apart, and as `Masque::send` and QUIC do it.
+                    self.counters.copied.add(5 * bytes);
+                }
+                Err(reason) => self.counters.dropped(reason),
+            }
+        }
+        true
+    }
+
+    /// True of what its sender should be told: not of a length that may well fit in a moment.
+    fn is_final(&self, path: Option<Path>, refusal: Refusal, now: Instant) -> bool {
+        match (&self.masque, path, refusal) {
+            (Some(masque), Some(Path::Quic(tunnel)), Refusal::TooBig { .. }) => masque.endpoint.is_sure(tunnel, now),
+            _ => true,
+        }
     }
 
     /// Tells the sender of a frame why its packets from `number` on do not travel.

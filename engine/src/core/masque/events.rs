@@ -3,7 +3,9 @@
 use super::{Owner, TunnelEnd, TunnelNews};
 use crate::core::peer::Stage;
 use crate::core::{self, Engine, PeerKind};
-use crate::generation::{Carrier, GenerationId, MasqueEnd, MasqueTunnel, Path, PublicKey};
+use crate::generation::{
+    Carrier, Generation, GenerationId, MasqueEnd, MasqueTunnel, Path, PublicKey, Transport, Width,
+};
 use crate::masque::addresses::Changes;
 use crate::masque::capsule::{RequestedAddress, Routes};
 use crate::masque::ip::Scope;
@@ -29,10 +31,11 @@ impl Engine {
                 Event::Opened(tunnel) => self.tunnel_opened(tunnel, now),
                 Event::Assigned(id, changes) => self.addresses_assigned(Path::Quic(id), &changes, now),
                 Event::RoutesAdvertised(id, routes) => self.routes_advertised(Path::Quic(id), routes, now),
-                Event::MtuChanged(id, mtu) => self.with_tunnel(Path::Quic(id), now, |tunnel| {
-                    tunnel.mtu = mtu;
-                    TunnelNews::Mtu(mtu)
-                }),
+                Event::MtuChanged(id, mtu) => {
+                    self.width_changed(id, now, |width| width.out = mtu);
+                    self.with_tunnel(Path::Quic(id), now, |_| TunnelNews::Mtu(mtu));
+                }
+                Event::ReachedBy(id, mtu) => self.width_changed(id, now, |width| width.back = mtu),
                 Event::Ended(tunnel, Some(TunnelError::Connection)) => lost.push(tunnel.connection),
                 Event::Ended(tunnel, error) => {
                     self.count_fault(error.as_ref().map_or(Fault::None, TunnelError::fault));
@@ -197,7 +200,38 @@ impl Engine {
         let Some(masque) = &mut self.masque else { return };
         let Some(owner) = masque.connections.get(&id.connection).copied() else { return };
         masque.tunnels.insert(id, owner);
+        let most = masque.endpoint.most(id).unwrap_or(u16::MAX);
+        let Some((_, generation)) = self.peers[owner.0].generation(owner.1) else { return };
+        if generation.transport.masque().is_some_and(|transport| transport.waits(id, most, now)) {
+            return self.look_at(owner.0, now);
+        }
         self.tunnel_stands(owner, Path::Quic(id), now);
+    }
+
+    /// How long a packet may be in a tunnel over HTTP/3 has changed.
+    fn width_changed(&mut self, id: TunnelId, now: Instant, note: impl FnOnce(&mut Width)) {
+        let Some((slot, generation)) = self.masque.as_ref().and_then(|masque| masque.owner(Path::Quic(id))) else {
+            return;
+        };
+        let Some((_, owner)) = self.peers[slot].generation(generation) else { return };
+        if let Some(width) = owner.transport.masque().and_then(|transport| transport.width_of(Path::Quic(id))) {
+            note(width);
+        }
+        self.judge_ready(slot, generation, now);
+        self.let_arrive(slot, now);
+    }
+
+    /// Has tunnels over HTTP/3 that need not wait any longer take the place of those over HTTP/2.
+    pub(in crate::core) fn let_arrive(&mut self, slot: usize, now: Instant) {
+        let mtu = self.mtu;
+        let arrived = |generation: &Generation| match &generation.transport {
+            Transport::Masque(tunnel) => Some((generation.id, tunnel.arrived(mtu, now)?)),
+            Transport::WireGuard(_) => None,
+        };
+        let arrived: Vec<_> = self.peers[slot].generations().filter_map(arrived).collect();
+        for (id, tunnel) in arrived {
+            self.tunnel_stands((slot, id), Path::Quic(tunnel), now);
+        }
     }
 
     /// A tunnel is open.
@@ -218,13 +252,14 @@ impl Engine {
         }
         match path {
             Path::Quic(tunnel) => {
+                transport.width.most = masque.endpoint.most(tunnel).unwrap_or(u16::MAX);
                 if let Some((address, rtt)) = masque.endpoint.path(tunnel.connection) {
                     generation.endpoint = Some(address);
                     generation.rtt = rtt;
                 }
             }
             Path::Stream(key) => {
-                transport.mtu = mtu;
+                transport.width = Width::of_stream(mtu);
                 generation.endpoint = masque.streams.remote(key);
             }
         }
@@ -255,9 +290,15 @@ impl Engine {
         self.judge_ready(slot, id, now);
     }
 
-    /// A device's generation is ready once its tunnel may carry its traffic.
+    /// A device's generation is ready once its tunnel may carry its traffic: the adapter's longest packets, or those that
+    /// the one in use carries.
     pub(in crate::core) fn judge_ready(&mut self, slot: usize, id: GenerationId, now: Instant) {
-        let mtu = self.mtu;
+        let in_use = self.peers[slot].active.as_ref().filter(|active| active.id != id);
+        let narrow = in_use.and_then(|active| match &active.transport {
+            Transport::Masque(tunnel) => tunnel.path_mtu(),
+            Transport::WireGuard(_) => None,
+        });
+        let mtu = narrow.map_or(self.mtu, |narrow| self.mtu.min(narrow.into()));
         let Some((_, generation)) = self.peers[slot].generation(id) else { return };
         if generation.transport.masque().is_some_and(|tunnel| tunnel.is_ready(mtu, now)) {
             self.confirm(slot, id);
@@ -298,6 +339,7 @@ impl Engine {
             }
             self.tell_tunnel(slot, id, TunnelNews::Ended(if idle { TunnelEnd::Idle } else { end }));
         }
+        self.let_arrive(slot, now);
         self.look_at(slot, now);
     }
 }

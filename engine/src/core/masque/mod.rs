@@ -52,22 +52,26 @@ pub(super) struct Masque {
     names: Option<NamesAsked>,
     /// Whose rules our requests keep to.
     dialect: Dialect,
+    /// Both ends are ours.
+    own: bool,
     /// The time of the last call.
     now: Instant,
 }
 
 impl Masque {
-    /// As the product's ends want it.
-    fn new(server: Option<MasqueServer>, random: &mut Random, now: Instant) -> Result<Self, ConnectError> {
+    /// As the product's ends want it, for packets of `mtu` bytes.
+    fn new(server: Option<MasqueServer>, mtu: usize, random: &mut Random, now: Instant) -> Result<Self, ConnectError> {
         let settings = Settings {
             talk: Some(IpAddr::V4(control_packet::ADDRESS)),
-            // What an adapter of 1420 bytes needs, at the first packet. The socket lets packets be fragmented, as WireGuard
-            // wants it, so discovery would end here; but each end would do it in its own time, the gateway's after the
-            // commit, and large packets would meanwhile be refused.
-            initial_mtu: Settings::default().max_mtu,
+            // Inner addresses are IPv4: there is no least MTU to keep, and any path that carries QUIC will do.
+            initial_mtu: 1200,
+            min_mtu: 1200,
             ..Settings::default()
         };
-        Self::with(settings, server, random, now)
+        let mut masque = Self::with(settings, server, random, now)?;
+        masque.own = true;
+        masque.fit(mtu);
+        Ok(masque)
     }
 
     fn with(
@@ -88,8 +92,16 @@ impl Masque {
             routes: None,
             names: None,
             dialect: settings.dialect,
+            own: false,
             now,
         })
+    }
+
+    /// The adapter's packets are so long. Peers of others are told what to expect by whoever set them up.
+    pub(super) fn fit(&mut self, mtu: usize) {
+        if self.own {
+            self.endpoint.fit(mtu);
+        }
     }
 
     /// Moves what QUIC wants to send to the socket's queue, where its batches lie as they are.

@@ -53,7 +53,7 @@ impl Engine {
     /// # Errors
     /// The TLS settings do not fit QUIC.
     pub fn serve_masque(&mut self, server: MasqueServer, now: Instant) -> Result<(), ConnectError> {
-        self.masque = Some(Box::new(Masque::new(Some(server), &mut self.sessions.random, now)?));
+        self.masque = Some(Box::new(Masque::new(Some(server), self.mtu, &mut self.sessions.random, now)?));
         Ok(())
     }
 
@@ -71,7 +71,7 @@ impl Engine {
         let masque = match &mut self.masque {
             Some(masque) => masque,
             empty => {
-                let made = Masque::new(None, &mut self.sessions.random, now);
+                let made = Masque::new(None, self.mtu, &mut self.sessions.random, now);
                 empty.insert(Box::new(made.map_err(|_| PrepareError::WrongEnd)?))
             }
         };

@@ -32,6 +32,37 @@ impl Path {
     }
 }
 
+/// How long a packet may be.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Width {
+    /// Those we send.
+    pub(crate) out: u16,
+    /// Those we are sent, as far as is known.
+    pub(crate) back: u16,
+    /// Neither can become more.
+    pub(crate) most: u16,
+}
+
+impl Width {
+    /// What has no limits.
+    pub(crate) fn of_stream(mtu: u16) -> Self {
+        Self { out: mtu, back: u16::MAX, most: u16::MAX }
+    }
+
+    /// True when packets of `wanted` bytes fit both ways, or all that ever will.
+    fn fits(self, wanted: usize) -> bool {
+        usize::from(self.out.min(self.back)) >= wanted.min(self.most.into())
+    }
+}
+
+/// A tunnel over HTTP/3, open beside one over HTTP/2.
+#[derive(Clone, Copy, Debug)]
+struct Coming {
+    tunnel: TunnelId,
+    width: Width,
+    until: Instant,
+}
+
 /// A generation's tunnel while it lives.
 #[derive(Debug)]
 pub(crate) struct MasqueTunnel {
@@ -46,8 +77,10 @@ pub(crate) struct MasqueTunnel {
     /// The gateway closed what was idle: a new tunnel is made when there is a packet for it.
     asleep: bool,
     watch: Option<Watch>,
-    /// The longest packet that fits.
-    pub(crate) mtu: u16,
+    /// What [`Self::path`] carries.
+    pub(crate) width: Width,
+    /// Takes the place of what carries packets when it is as wide.
+    coming: Option<Coming>,
     /// The peer has said where it forwards to.
     pub(crate) routed: bool,
     assigned: Vec<IpNet>,
@@ -73,7 +106,8 @@ impl MasqueTunnel {
             candidates: Candidates::new(places),
             asleep: false,
             watch: None,
-            mtu: 0,
+            width: Width::default(),
+            coming: None,
             routed: false,
             assigned: Vec::new(),
             opened_at: None,
@@ -125,11 +159,43 @@ impl MasqueTunnel {
             self.candidates.opened();
         }
         self.asleep = false;
+        let came = self.coming.take_if(|coming| Path::Quic(coming.tunnel) == path);
+        self.width = came.map(|coming| coming.width).unwrap_or_default();
         self.watch = None;
         self.routed = false;
         self.assigned.clear();
         self.opened_at = Some(now);
         true
+    }
+
+    /// Notes that a device's tunnel over HTTP/3 is open. True when it has to wait: what carries packets now has no limits, and
+    /// the new one has just begun to find out about its own.
+    pub(crate) fn waits(&mut self, tunnel: TunnelId, most: u16, now: Instant) -> bool {
+        let waits = self.chooses() && matches!(self.path, Some(Path::Stream(_)));
+        if waits {
+            let width = Width { most, ..Width::default() };
+            self.coming = Some(Coming { tunnel, width, until: now + MTU_PATIENCE });
+        }
+        waits
+    }
+
+    /// The tunnel that need not wait any longer.
+    pub(crate) fn arrived(&self, mtu: usize, now: Instant) -> Option<TunnelId> {
+        let coming = self.coming?;
+        (self.path.is_none() || coming.width.fits(mtu) || coming.until <= now).then_some(coming.tunnel)
+    }
+
+    /// The width of what carries packets, or is about to.
+    pub(crate) fn width_of(&mut self, path: Path) -> Option<&mut Width> {
+        if self.path == Some(path) {
+            return Some(&mut self.width);
+        }
+        self.coming.as_mut().filter(|coming| Path::Quic(coming.tunnel) == path).map(|coming| &mut coming.width)
+    }
+
+    /// The longest packet that fits where that is known of the path.
+    pub(crate) fn path_mtu(&self) -> Option<u16> {
+        matches!(self.path, Some(Path::Quic(_))).then_some(self.width.out)
     }
 
     /// The gateway's end: a packet came through `path`, which is the device's choice.
@@ -149,6 +215,7 @@ impl MasqueTunnel {
     /// Notes that a carrier and what it carried, or was to carry, are gone. True when nothing is left.
     pub(crate) fn lost(&mut self, carrier: Carrier, now: Instant) -> bool {
         self.others.retain(|(path, _)| path.carrier() != carrier);
+        self.coming.take_if(|coming| Carrier::Quic(coming.tunnel.connection) == carrier);
         if self.attempts.is_trying(carrier) {
             self.attempts.failed(carrier.http(), self.path.map(|path| path.carrier().http()), now);
             return self.path.is_none();
@@ -170,6 +237,7 @@ impl MasqueTunnel {
 
     /// Everything that is open or being tried, which is forgotten.
     pub(crate) fn take_all(&mut self) -> Vec<Carrier> {
+        self.coming = None;
         let open = self.path.take().into_iter().chain(self.others.drain(..).map(|(path, _)| path));
         open.map(Path::carrier).chain(self.attempts.trying()).collect()
     }
@@ -234,13 +302,13 @@ impl MasqueTunnel {
     }
 
     /// True when a device's tunnel may carry its traffic: it is open, has our addresses and the peer's routes, and fits
-    /// the adapter's packets or has had time to find out that it does not. Its send window is never less than another's
+    /// packets of `mtu` bytes both ways or has had time to find out that it does not. Its send window is never less than another's
     /// ([`crate::masque::session::Congestion::Breaker`]).
     pub(crate) fn is_ready(&self, mtu: usize, now: Instant) -> bool {
         let MasqueEnd::Device(gateway) = &self.end else { return false };
         let has = |wanted: &IpNet| self.assigned.iter().any(|prefix| prefix.contains(wanted));
         let ours = gateway.addresses.is_empty() || (self.routed && gateway.addresses.iter().all(has));
-        let wide = usize::from(self.mtu) >= mtu || self.patience_ends().is_some_and(|end| end <= now);
+        let wide = self.width.fits(mtu) || self.patience_ends().is_some_and(|end| end <= now);
         self.path.is_some() && ours && wide
     }
 
@@ -262,6 +330,7 @@ impl MasqueTunnel {
             .chain(patience)
             .chain(lingering)
             .chain(watch)
+            .chain(self.coming.map(|coming| coming.until))
             .min()
     }
 }

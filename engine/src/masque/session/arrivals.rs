@@ -21,12 +21,14 @@ impl Endpoint {
         now: Instant,
     ) {
         let mut response = Vec::new();
+        let len = bytes.len();
         let ecn = EcnCodepoint::from_bits(ecn.bits());
         match self.quic.handle(now, source, local, ecn, bytes, &mut response) {
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
                 if let Some((connection, _)) = self.connections.get_mut(&handle) {
                     connection.quic.handle_event(event);
                     connection.heard = now;
+                    connection.widest = connection.widest.max(len);
                     if self.receiving.back() != Some(&handle) {
                         self.receiving.push_back(handle);
                     }
@@ -64,7 +66,8 @@ impl Endpoint {
                 return self.respond(&transmit, response);
             }
         }
-        match self.quic.accept(incoming, now, &mut response, None) {
+        let config = self.server(address.is_ipv6());
+        match self.quic.accept(incoming, now, &mut response, config) {
             Ok((handle, quic)) => {
                 self.half_open.insert(handle, address, proven);
                 self.add(handle, quic, Role::Gateway, now);

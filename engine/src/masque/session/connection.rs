@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 const STREAMS: u32 = 64;
 /// and one more every so often.
 const STREAM_REFILL: Duration = Duration::from_secs(1);
+/// In so long something that was sent is acknowledged (or in two round trips).
+const ANSWERED_IN: Duration = Duration::from_millis(100);
 /// How long a client's connection may be without a tunnel, its handshake included.
 const UNUSED: Duration = Duration::from_secs(10);
 
@@ -52,6 +54,14 @@ pub(super) struct Connection {
     pub(super) sending: bool,
     /// When the last datagram came for it, or it began.
     pub(super) heard: Instant,
+    /// Length of the longest datagram that has come over this path, or of the first packets: how far the peer's search for
+    /// the path's MTU is.
+    pub(super) widest: usize,
+    initial_mtu: u16,
+    /// Where our own search ends.
+    ceiling: u16,
+    /// When it was last looked whether acknowledgements come, how many packets had gone, and how many of them had come.
+    looked: (Instant, u64, u64),
     streams: Budget,
     /// Streams that we aborted, of which HTTP/3 is still to tell.
     told_aborts: BTreeSet<u64>,
@@ -69,6 +79,7 @@ impl Connection {
         templates: Arc<[UriTemplate]>,
         now: Instant,
     ) -> Self {
+        let v6 = quic.remote_address().is_ipv6();
         let mut config = h3wire::Config::default();
         config.enable_connect_protocol = role == Role::Gateway;
         config.h3_datagram = true;
@@ -100,6 +111,10 @@ impl Connection {
             drops: Drops::default(),
             sending: false,
             heard: now,
+            widest: settings.initial_mtu.into(),
+            initial_mtu: settings.initial_mtu,
+            ceiling: settings.ceiling(v6),
+            looked: (now, 0, 0),
             streams: Budget::new(STREAMS, STREAM_REFILL, now),
             told_aborts: BTreeSet::new(),
             unused_since: (role == Role::Gateway).then_some(now),
@@ -282,24 +297,65 @@ impl Connection {
         events.push_back(Event::Closed(self.handle, error));
     }
 
-    fn refresh_mtu(&mut self, now: Instant, events: &mut VecDeque<Event>) {
+    /// True now and then while nothing is acknowledged. QUIC's own probes wait for a pause in what is sent (RFC 9002 section
+    /// 6.2.1), which without a window there may never be; and when all of it is too long for the path, nothing else comes back.
+    pub(super) fn is_unanswered(&mut self, now: Instant) -> bool {
+        let (looked, packets, known) = self.looked;
+        if now.saturating_duration_since(looked) < ANSWERED_IN.max(2 * self.quic.rtt()) || self.quic.is_handshaking() {
+            return false;
+        }
+        let stats = self.quic.stats();
+        let (sent, acks) = (stats.frame_tx.datagram, stats.frame_rx.acks);
+        self.looked = (now, sent, acks);
+        sent > packets && acks == known && !self.quic.is_closed()
+    }
+
+    /// Room for a packet and its prefix in one QUIC packet of `mtu` bytes. In capsules there is as much as anybody wants.
+    fn room(&mut self, mtu: usize) -> usize {
         let in_datagrams = self.h3.peer_settings().is_some_and(|settings| settings.h3_datagram);
-        let room = if in_datagrams { self.quic.datagrams().max_size() } else { Some(usize::from(u16::MAX)) };
+        if !in_datagrams {
+            return usize::from(u16::MAX);
+        }
+        let now = self.quic.datagrams().max_size().unwrap_or(0);
+        (now + mtu).saturating_sub(self.quic.current_mtu().into())
+    }
+
+    /// The longest packet that a tunnel can come to carry.
+    pub(super) fn most(&mut self, stream: u64) -> usize {
+        let ceiling = self.ceiling.into();
+        inner_mtu(self.room(ceiling), stream)
+    }
+
+    fn refresh_mtu(&mut self, now: Instant, events: &mut VecDeque<Event>) {
+        let mtu = self.quic.current_mtu();
+        let (room, back, may_grow) = (self.room(mtu.into()), self.room(self.widest), mtu < self.ceiling);
         let mut narrow = Vec::new();
         for (stream, tunnel) in &mut self.tunnels {
-            match tunnel.set_mtu(inner_mtu(room.unwrap_or(0), *stream)) {
+            let id = TunnelId { connection: self.handle, stream: *stream };
+            match tunnel.set_mtu(inner_mtu(room, *stream), may_grow, now) {
                 Ok(false) => {}
-                Ok(true) => {
-                    let id = TunnelId { connection: self.handle, stream: *stream };
-                    events.push_back(Event::MtuChanged(id, tunnel.mtu));
-                }
+                Ok(true) => events.push_back(Event::MtuChanged(id, tunnel.mtu)),
                 Err(error) => narrow.push((*stream, error)),
+            }
+            // Peers of others need not search.
+            let back = if self.talk.is_some() { inner_mtu(back, *stream) } else { usize::from(u16::MAX) };
+            if tunnel.note_back(back) {
+                events.push_back(Event::ReachedBy(id, tunnel.back));
             }
         }
         for (stream, error) in narrow {
             self.abort(stream, error, events);
         }
         self.http_events(now, events);
+    }
+
+    /// The path is another one: what was known of the old one is forgotten.
+    pub(super) fn path_changed(&mut self, now: Instant) {
+        self.quic.path_changed(now);
+        self.widest = self.initial_mtu.into();
+        for tunnel in self.tunnels.values_mut() {
+            tunnel.back = 0;
+        }
     }
 
     pub(super) fn deadline(&mut self) -> Option<Instant> {

@@ -3,7 +3,7 @@
 use super::connection::Connection;
 use super::event::{Event, Transmit, TunnelId};
 use super::half_open::HalfOpen;
-use super::settings::{ConnectError, EndpointConfig, Settings};
+use super::settings::{ConnectError, ETHERNET, EndpointConfig, OVERHEAD, Settings};
 use super::{Drops, Origin, SendError};
 use crate::masque::ip::Role;
 use crate::masque::request::UriTemplate;
@@ -20,7 +20,9 @@ use std::time::Instant;
 /// QUIC connections and the tunnels in them; sans-IO.
 pub struct Endpoint {
     pub(super) quic: quinn_proto::Endpoint,
-    pub(super) transport: Arc<quinn_proto::TransportConfig>,
+    /// For paths over IPv4 and over IPv6.
+    pub(super) transports: [Arc<quinn_proto::TransportConfig>; 2],
+    server: Option<ServerConfig>,
     settings: Settings,
     templates: Arc<[UriTemplate]>,
     /// With their noted deadlines. Boxed: a node of the map has room for eleven, and is half empty.
@@ -43,25 +45,20 @@ impl Endpoint {
     /// # Errors
     /// The settings contradict each other.
     pub fn new(config: EndpointConfig) -> Result<Self, ConnectError> {
-        let transport = config.settings.transport().map_err(ConnectError::Settings)?;
-        let server = match config.server {
-            Some(tls) => {
-                let crypto = QuicServerConfig::try_from(tls).map_err(ConnectError::Tls)?;
-                let mut server = ServerConfig::with_crypto(Arc::new(crypto));
-                server.transport_config(Arc::clone(&transport));
-                Some(Arc::new(server))
-            }
-            None => None,
-        };
+        let transports = config.settings.transports().map_err(ConnectError::Settings)?;
+        let crypto = config.server.map(QuicServerConfig::try_from).transpose().map_err(ConnectError::Tls)?;
+        let server = crypto.map(|crypto| ServerConfig::with_crypto(Arc::new(crypto)));
+        let whose = server.clone().map(Arc::new);
         let seed = Random::new(&config.seed).bytes::<32>();
         let mut endpoint = quinn_proto::EndpointConfig::default();
         // Never less than what Ethernet carries; the call fails only below 1200.
-        let _ = endpoint.max_udp_payload_size(config.settings.max_mtu.max(1472));
+        let _ = endpoint.max_udp_payload_size(config.settings.max_mtu.max(ETHERNET));
         // The bit tells QUIC from WireGuard on a socket that carries both.
         endpoint.grease_quic_bit(false);
         Ok(Self {
-            quic: quinn_proto::Endpoint::new(Arc::new(endpoint), server, true, Some(*seed)),
-            transport,
+            quic: quinn_proto::Endpoint::new(Arc::new(endpoint), whose, true, Some(*seed)),
+            transports,
+            server,
             settings: config.settings,
             templates: config.templates.into(),
             connections: BTreeMap::new(),
@@ -89,10 +86,27 @@ impl Endpoint {
     ) -> Result<ConnectionHandle, ConnectError> {
         let crypto = QuicClientConfig::try_from(tls).map_err(ConnectError::Tls)?;
         let mut config = ClientConfig::new(Arc::new(crypto));
-        config.transport_config(Arc::clone(&self.transport));
+        config.transport_config(Arc::clone(&self.transports[usize::from(remote.is_ipv6())]));
         let (handle, quic) = self.quic.connect(now, config, remote, server_name).map_err(ConnectError::Quic)?;
         self.add(handle, quic, Role::Client, now);
         Ok(handle)
+    }
+
+    /// How a connection from a client over IPv4 or IPv6 is set up.
+    pub(super) fn server(&self, v6: bool) -> Option<Arc<ServerConfig>> {
+        let mut server = self.server.clone()?;
+        server.transport_config(Arc::clone(&self.transports[usize::from(v6)]));
+        Some(Arc::new(server))
+    }
+
+    /// Connections from now on search their paths for room for packets of `longest` bytes, and no further.
+    pub fn fit(&mut self, longest: usize) {
+        let wanted = u16::try_from(longest + OVERHEAD).unwrap_or(u16::MAX);
+        let settings = Settings { max_mtu: wanted.clamp(self.settings.initial_mtu, ETHERNET), ..self.settings };
+        // No MTU that is clamped so contradicts the others.
+        if let Ok(transports) = settings.transports() {
+            (self.settings, self.transports) = (settings, transports);
+        }
     }
 
     /// Queues a packet for the peer. A forwarded one's hop limit falls by one in place.
@@ -170,6 +184,12 @@ impl Endpoint {
             if let Some(sent) = connection.quic.poll_transmit(now, segments(connection), buffer) {
                 self.sending.push_back(handle);
                 return Some(transmit(&sent, self.settings.congestion.reacts_to_ecn()));
+            }
+            if connection.is_unanswered(now) {
+                // Alone in its packet, which gets through when large ones do not.
+                connection.quic.ping();
+                self.sending.push_back(handle);
+                continue;
             }
             connection.sending = false;
             self.update(handle, now);

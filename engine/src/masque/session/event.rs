@@ -37,6 +37,8 @@ pub enum Event {
     RoutesAdvertised(TunnelId, Routes),
     /// The longest packet the tunnel carries changed.
     MtuChanged(TunnelId, u16),
+    /// Packets of this length are known to reach us through the tunnel, and the peer knows it, too, a moment later.
+    ReachedBy(TunnelId, u16),
     /// The tunnel ended; without an error: the peer or we ended it in good order.
     Ended(TunnelId, Option<TunnelError>),
 }

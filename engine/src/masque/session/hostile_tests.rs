@@ -140,7 +140,7 @@ fn d2_datagrams_promised_and_not_provided_close_the_connection() {
     let mut world = World::new(53, Settings::default());
     let mut transport = quinn_proto::TransportConfig::default();
     transport.datagram_receive_buffer_size(None);
-    world.client.endpoint.transport = Arc::new(transport);
+    world.client.endpoint.transports[0] = Arc::new(transport);
     world.connect();
     assert!(matches!(world.closed(), ConnectionError::Http3 { code: SETTINGS_ERROR, .. }));
 }

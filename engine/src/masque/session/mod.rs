@@ -22,6 +22,8 @@ mod half_open;
 #[cfg(test)]
 mod hostile_tests;
 mod offer;
+#[cfg(test)]
+mod mtu_tests;
 mod packets;
 #[cfg(test)]
 mod path_tests;

@@ -15,8 +15,23 @@ const ACK_EVERY: u32 = 256;
 /// And after so long at the latest.
 const MAX_ACK_DELAY: Duration = Duration::from_millis(10);
 
-/// How long a path that seems to have become narrow is believed to be.
-const NARROW_FOR: Duration = Duration::from_secs(2);
+/// UDP payload on Ethernet: 1500 less IPv4 and UDP.
+pub(super) const ETHERNET: u16 = 1472;
+/// What of a UDP payload no packet gets, by quinn's own bounds: 29 of QUIC's packet, 9 of the frame, 2 of HTTP's datagram.
+pub(super) const OVERHEAD: usize = 40;
+/// How much longer IPv6's header is than IPv4's.
+pub(super) const V6_MORE: u16 = 20;
+
+/// A search ends less than such a part of the room between the first packets and the ceiling below what the path carries;
+/// and on a path that carries all, it takes three round trips. It is often begun anew: see [`NARROW_FOR`].
+const SEARCH_PARTS: u16 = 8;
+
+/// A path that seems to have become narrow is searched again at once: losses in a row of large packets look like one,
+/// and a full queue or a bad radio makes such rows, too.
+const NARROW_FOR: Duration = Duration::ZERO;
+/// And one that was found narrow is tried again so often (RFC 8899's PMTU_RAISE_TIMER, which it would have at 600 s:
+/// where much is lost, three lost probes say less of a path than they should).
+const RAISE_EVERY: Duration = Duration::from_secs(60);
 
 /// How an endpoint is set up.
 #[derive(Clone, Debug)]
@@ -55,7 +70,8 @@ pub struct Settings {
     /// Never less than this: client Initials are padded to it (RFC 9484 section 7.2). 1332: 1280 inside with a 20-byte
     /// connection ID, by quinn's own bound of the overhead.
     pub min_mtu: u16,
-    /// Path MTU discovery goes no higher. 1472: Ethernet's 1500 less IPv4 and UDP.
+    /// Path MTU discovery goes no higher over IPv4, and over IPv6 no higher than the same link's room there, which is
+    /// [`V6_MORE`] less. 1472: Ethernet's 1500 less IPv4 and UDP.
     pub max_mtu: u16,
     /// Silence after which the connection is lost.
     pub idle_timeout: Duration,
@@ -82,7 +98,7 @@ impl Default for Settings {
         Self {
             initial_mtu: 1350,
             min_mtu: 1332,
-            max_mtu: 1472,
+            max_mtu: ETHERNET,
             idle_timeout: Duration::from_secs(30),
             keep_alive: Some(Duration::from_secs(10)),
             send_queue: 1 << 20,
@@ -115,9 +131,24 @@ pub enum InvalidSettings {
 }
 
 impl Settings {
+    /// The longest UDP payload that is tried on a path of a family.
+    pub(super) fn ceiling(&self, v6: bool) -> u16 {
+        if v6 { self.max_mtu.saturating_sub(V6_MORE).max(self.initial_mtu) } else { self.max_mtu }
+    }
+
+    /// For paths over IPv4 and over IPv6.
+    ///
     /// # Errors
     /// The settings contradict each other.
-    pub(super) fn transport(&self) -> Result<Arc<TransportConfig>, InvalidSettings> {
+    pub(super) fn transports(&self) -> Result<[Arc<TransportConfig>; 2], InvalidSettings> {
+        Ok([self.transport(false)?, self.transport(true)?])
+    }
+
+    /// For paths of a family.
+    ///
+    /// # Errors
+    /// The settings contradict each other.
+    fn transport(&self, v6: bool) -> Result<Arc<TransportConfig>, InvalidSettings> {
         let Self { initial_mtu: initial, min_mtu: min, max_mtu: max, .. } = *self;
         if min < 1200 || initial < min || max < initial {
             return Err(InvalidSettings::Mtu { min, initial, max });
@@ -125,10 +156,10 @@ impl Settings {
         let idle =
             IdleTimeout::try_from(self.idle_timeout).map_err(|_| InvalidSettings::IdleTimeout(self.idle_timeout))?;
         let mut discovery = MtuDiscoveryConfig::default();
-        // Every byte counts for an adapter whose MTU is near the path's.
-        // Losses in a row of large packets look like a path that has become narrow, and a full queue or a bad radio makes
-        // such rows, too: it is tried again soon.
-        discovery.upper_bound(max).minimum_change(2).black_hole_cooldown(NARROW_FOR);
+        let ceiling = self.ceiling(v6);
+        // By bisection, but the ceiling is tried as soon as a half would be less than this.
+        let step = ceiling.saturating_sub(initial) / SEARCH_PARTS + 1;
+        discovery.upper_bound(ceiling).minimum_change(step).black_hole_cooldown(NARROW_FOR).interval(RAISE_EVERY);
         let mut transport = TransportConfig::default();
         transport
             .initial_mtu(initial)

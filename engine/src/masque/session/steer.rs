@@ -100,7 +100,7 @@ impl Endpoint {
         if slot.quic.is_handshaking() {
             return false;
         }
-        slot.quic.path_changed(now);
+        slot.path_changed(now);
         slot.quic.local_address_changed();
         self.touch(connection, now);
         true
@@ -111,6 +111,21 @@ impl Endpoint {
     pub fn peer_certificates(&self, connection: ConnectionHandle) -> Option<Vec<CertificateDer<'static>>> {
         let (connection, _) = self.connections.get(&connection)?;
         connection.quic.crypto_session().peer_identity()?.downcast().ok().map(|chain| *chain)
+    }
+
+    /// True unless more is likely to fit a tunnel in a moment.
+    #[must_use]
+    pub fn is_sure(&self, tunnel: TunnelId, now: Instant) -> bool {
+        let connection = self.connections.get(&tunnel.connection);
+        let tunnel = connection.and_then(|(connection, _)| connection.tunnels.get(&tunnel.stream));
+        tunnel.is_none_or(|tunnel| tunnel.is_sure(now))
+    }
+
+    /// The longest packet that a tunnel can come to carry, however wide the path is.
+    #[must_use]
+    pub fn most(&mut self, tunnel: TunnelId) -> Option<u16> {
+        let (connection, _) = self.connections.get_mut(&tunnel.connection)?;
+        u16::try_from(connection.most(tunnel.stream)).ok()
     }
 
     /// Where the peer of a connection is, and how long a packet takes to it and back.

@@ -54,6 +54,10 @@ pub(super) struct World {
     pub(super) reorder: bool,
     /// Longer datagrams are lost.
     pub(super) path_mtu: usize,
+    /// Bytes a second, and how many may wait for their turn; further ones are lost.
+    pub(super) rate: Option<(u64, u64)>,
+    /// When all that waits, to the gateway and to the client, is sent.
+    busy_until: [Instant; 2],
     /// Arrival, number, to the gateway?
     flying: BTreeMap<(Instant, u64), (bool, Vec<u8>)>,
     number: u64,
@@ -97,6 +101,8 @@ impl World {
             delay: Duration::from_millis(5),
             reorder: false,
             path_mtu: 1500 - 28,
+            rate: None,
+            busy_until: [Instant::now(); 2],
             flying: BTreeMap::new(),
             number: 0,
             random: seed,
@@ -234,8 +240,18 @@ impl World {
         if lost || datagram.len() > self.path_mtu {
             return;
         }
+        let mut sent = self.now;
+        if let Some((rate, queue)) = self.rate {
+            let busy_until = &mut self.busy_until[usize::from(to_gateway)];
+            let took = |bytes: u64| Duration::from_nanos(bytes * 1_000_000_000 / rate);
+            if busy_until.saturating_duration_since(self.now) > took(queue) {
+                return;
+            }
+            *busy_until = self.now.max(*busy_until) + took(datagram.len() as u64);
+            sent = *busy_until;
+        }
         let extra = if self.reorder { self.delay.mul_f64((jitter % 1000) as f64 / 1000.0) } else { Duration::ZERO };
-        self.flying.insert((self.now + self.delay + extra, self.number), (to_gateway, datagram.to_vec()));
+        self.flying.insert((sent + self.delay + extra, self.number), (to_gateway, datagram.to_vec()));
     }
 }
 

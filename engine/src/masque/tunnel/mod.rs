@@ -29,6 +29,13 @@ const CAPSULES: u32 = 1024;
 /// and one more every so often: policy changes come by the second, not by the millisecond.
 const CAPSULE_REFILL: Duration = Duration::from_millis(10);
 
+/// How long a tunnel may be too narrow for IPv6 while a search may still find that it is not: QUIC takes losses in a row
+/// for a path that has become narrow, and then begins at the bottom.
+const NARROW_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a search takes that finds what was there before.
+const UNSURE: Duration = Duration::from_millis(500);
+
 /// Who wrote a packet that enters the tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -80,6 +87,12 @@ pub(super) struct Tunnel {
     /// The DATA frame that is being written, and how much of it is.
     pub(super) frame: (Vec<u8>, usize),
     pub(super) mtu: u16,
+    /// The longest packet that is known to get through to us.
+    pub(super) back: u16,
+    /// [`Self::mtu`] has just begun, or fallen, and a search is likely to find that more fits.
+    unsure_until: Option<Instant>,
+    /// It is too narrow for IPv6, and given up then.
+    narrow_until: Option<Instant>,
     /// The end of our side was written: nothing is left to do.
     pub(super) ended: bool,
     pub(super) probe: Option<MtuProbe>,
@@ -123,6 +136,9 @@ impl Tunnel {
             waiting: Vec::new(),
             frame: (Vec::new(), 0),
             mtu: 0,
+            back: 0,
+            unsure_until: None,
+            narrow_until: None,
             ended: false,
             probe: None,
             counters: Counters::default(),
@@ -319,17 +335,45 @@ impl Tunnel {
             .any(|end| end.assigned.iter().flatten().any(|prefix| prefix.addr().is_ipv6()))
     }
 
-    /// Takes note of what fits; true if that is news. `Err`: the tunnel must be aborted.
-    pub(super) fn set_mtu(&mut self, mtu: usize) -> Result<bool, TunnelError> {
+    /// Takes note of what fits; true if that is news. `may_grow`: a search may find that more does. `Err`: the tunnel
+    /// must be aborted.
+    pub(super) fn set_mtu(&mut self, mtu: usize, may_grow: bool, now: Instant) -> Result<bool, TunnelError> {
         if self.phase == Phase::Open {
-            check_ipv6_minimum(self.carries_ipv6(), mtu).map_err(TunnelError::Narrow)?;
+            match check_ipv6_minimum(self.carries_ipv6(), mtu) {
+                Ok(()) => self.narrow_until = None,
+                Err(narrow) => {
+                    let until = *self.narrow_until.get_or_insert(now + NARROW_PATIENCE);
+                    if !may_grow || now >= until {
+                        return Err(TunnelError::Narrow(narrow));
+                    }
+                }
+            }
         }
         let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
         let news = mtu != self.mtu && self.phase == Phase::Open;
+        if news && (self.mtu == 0 || mtu < self.mtu) {
+            self.unsure_until = Some(now + UNSURE);
+        }
         if news {
             self.mtu = mtu;
         }
+        self.unsure_until.take_if(|until| !may_grow || *until <= now);
         Ok(news)
+    }
+
+    /// True unless what fits is likely to be more in a moment. Whoever is told of less believes it for minutes.
+    pub(super) fn is_sure(&self, now: Instant) -> bool {
+        self.unsure_until.is_none_or(|until| until <= now)
+    }
+
+    /// Takes note of what gets through to us; true if that is news.
+    pub(super) fn note_back(&mut self, mtu: usize) -> bool {
+        let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
+        let news = mtu > self.back && self.phase == Phase::Open;
+        if news {
+            self.back = mtu;
+        }
+        news
     }
 
     /// Begins to prove that IPv6's least MTU gets through.
@@ -349,6 +393,6 @@ impl Tunnel {
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.probe.as_ref().and_then(MtuProbe::deadline)
+        self.probe.as_ref().and_then(MtuProbe::deadline).into_iter().chain(self.narrow_until).min()
     }
 }

@@ -27,6 +27,10 @@ pub struct Udp {
     mapped: bool,
     /// The system segments for us; false for ever once it has refused.
     gso: bool,
+    /// It has done so.
+    gso_proven: bool,
+    /// What is sent now must arrive whole.
+    whole: bool,
     /// Datagrams of the queue's first batch that have left one by one already.
     progress: usize,
     /// Memory for datagrams. What is given away of it comes back when nobody holds it any longer.
@@ -48,6 +52,8 @@ impl Udp {
             config: *config,
             mapped,
             gso: true,
+            gso_proven: false,
+            whole: false,
             progress: 0,
             slots: vec![BytesMut::new(); RECEIVE_MESSAGES],
             found: Vec::with_capacity(RECEIVE_MESSAGES),
@@ -65,10 +71,23 @@ impl Udp {
         }
     }
 
-    /// Sends whole batches, as many per call as fit.
+    /// Has routers and the system fragment what is sent from now on, or not. Linux has no control message for that, but
+    /// looks at the socket's options while it makes a packet.
+    fn set_whole(&mut self, whole: bool, report: &mut SendReport) {
+        if whole != self.whole {
+            self.whole = whole;
+            let bind = self.config.bind;
+            // Without IPv6 here, the unspecified address has become IPv4's.
+            let v6 = bind.is_ipv6() && (self.mapped || !bind.ip().is_unspecified());
+            report.calls += open::set_whole(&self.socket, v6, whole);
+        }
+    }
+
+    /// Sends batches, as many per call as fit and are alike in whether they may be fragmented.
     fn send_batches(&mut self, queue: &mut TransmitQueue, report: &mut SendReport) -> io::Result<()> {
         let Some(first) = queue.batches().next() else { return Ok(()) };
-        let count = queue.len().min(SEND_MESSAGES);
+        self.set_whole(first.whole, report);
+        let count = queue.batches().take(SEND_MESSAGES).take_while(|batch| batch.whole == first.whole).count();
         // The array is filled up with copies of the first batch, which `count` keeps from being sent.
         let mut messages = [self.message(&first); SEND_MESSAGES];
         for (message, batch) in messages.iter_mut().zip(queue.batches()).skip(1) {
@@ -77,6 +96,7 @@ impl Udp {
         report.calls += 1;
         match sys::send(self.socket.as_fd(), &messages[..count]) {
             Ok(sent) => {
+                self.gso_proven |= first.datagrams() > 1;
                 report.sent += queue.batches().take(sent).map(|batch| datagrams(&batch)).sum::<u64>();
                 queue.release(sent);
                 Ok(())
@@ -84,8 +104,9 @@ impl Udp {
             Err(Errno::EINTR) => Ok(()),
             Err(error) if first.datagrams() > 1 && refuses_segmentation(error) => {
                 report.segmented += 1;
-                // A batch beyond one path's MTU is that path's affair; the other two are the system's word.
-                self.gso &= error == Errno::EMSGSIZE;
+                // A batch beyond one path's MTU is that path's affair, which older systems call EINVAL; the rest is the
+                // system's word.
+                self.gso &= error == Errno::EMSGSIZE || (error == Errno::EINVAL && self.gso_proven);
                 self.send_one_by_one(queue, report)
             }
             Err(error) => {
@@ -100,10 +121,18 @@ impl Udp {
     /// Sends the queue's first batch datagram by datagram, from where an earlier call had to stop.
     fn send_one_by_one(&mut self, queue: &mut TransmitQueue, report: &mut SendReport) -> io::Result<()> {
         let Some(batch) = queue.batches().next() else { return Ok(()) };
+        self.set_whole(batch.whole, report);
         let destination = self.destination(batch.destination);
         let tos = tos(&batch);
+        // Datagrams of this length do not fit, if they must arrive whole.
+        let mut too_long = usize::MAX;
         let rest = batch.bytes().chunks(batch.segment.max(1)).skip(self.progress);
         for bytes in rest {
+            if bytes.len() >= too_long {
+                report.too_large += 1;
+                self.progress += 1;
+                continue;
+            }
             report.calls += 1;
             match sys::send(self.socket.as_fd(), &[Outgoing { destination, bytes, segment: None, tos }]) {
                 Ok(_) => report.sent += 1,
@@ -111,6 +140,9 @@ impl Udp {
                 Err(error) => {
                     if !failed(error, 1, report)? {
                         return Ok(());
+                    }
+                    if error == Errno::EMSGSIZE {
+                        too_long = bytes.len();
                     }
                 }
             }
@@ -226,7 +258,7 @@ impl Socket for Udp {
         let (socket, mapped) = open::open(&config)?;
         self.socket = socket;
         self.mapped = mapped;
-        self.gso = true;
+        (self.gso, self.gso_proven, self.whole) = (true, false, false);
         self.overflowed = 0;
         Ok(())
     }

@@ -36,23 +36,44 @@ fn open_at(config: &UdpConfig, address: SocketAddr) -> Result<(OwnedFd, bool), E
         setsockopt(&socket, sockopt::Mark, &mark)?;
     }
     set_buffers(&socket, config);
-    // Optional: without GRO datagrams come one by one, without the overflow counter a loss stays unseen, without type of
-    // service and traffic class congestion marks do (an IPv6 socket is asked for both: it may serve IPv4), and with
-    // don't-fragment set a path of small MTU swallows full-sized packets (WireGuard itself sends without it).
+    // Optional: without GRO datagrams come one by one, without the overflow counter a loss stays unseen, and without type
+    // of service and traffic class congestion marks do (an IPv6 socket is asked for both: it may serve IPv4).
     let optional = [
         (libc::SOL_UDP, libc::UDP_GRO, 1),
         (libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1),
-        (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT),
         (libc::IPPROTO_IP, libc::IP_RECVTOS, 1),
     ];
     let of_v6 = address.is_ipv6().then_some((libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1));
     for (level, name, value) in optional.into_iter().chain(of_v6) {
-        if let Err(error) = sys::set_option(socket.as_fd(), level, name, value) {
-            tracing::debug!(%error, level, name, "a socket option is not to be had");
-        }
+        set_option(&socket, level, name, value);
     }
+    set_whole(&socket, address.is_ipv6(), false);
     bind(socket.as_raw_fd(), &SockaddrStorage::from(address))?;
     Ok((socket, mapped))
+}
+
+fn set_option(socket: &OwnedFd, level: i32, name: i32, value: i32) {
+    if let Err(error) = sys::set_option(socket.as_fd(), level, name, value) {
+        tracing::debug!(%error, level, name, "a socket option is not to be had");
+    }
+}
+
+/// Whether what is sent from now on may be fragmented; returns how many system calls that took. An IPv6 socket is told for
+/// both families: it may serve IPv4.
+///
+/// Whole: IPv4's don't-fragment is set, nothing beyond the interface's MTU is taken (EMSGSIZE), and what ICMP says of the
+/// path is not believed, which anybody can forge (PROBE). Else routers fragment over IPv4, which needs nobody's word, and
+/// this host does over IPv6, by what ICMP says.
+pub(super) fn set_whole(socket: &OwnedFd, v6: bool, whole: bool) -> u64 {
+    let (v4_value, v6_value) = match whole {
+        true => (libc::IP_PMTUDISC_PROBE, libc::IPV6_PMTUDISC_PROBE),
+        false => (libc::IP_PMTUDISC_DONT, libc::IPV6_PMTUDISC_DONT),
+    };
+    set_option(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, v4_value);
+    if v6 {
+        set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, v6_value);
+    }
+    1 + u64::from(v6)
 }
 
 /// Large buffers: beyond the system's limits when privileged, up to them otherwise.

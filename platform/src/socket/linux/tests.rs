@@ -168,6 +168,47 @@ fn refused_segmentation_falls_back_to_single_datagrams_in_order() {
     assert!(gso, "one path's MTU does not end segmentation for all");
 }
 
+/// What must arrive whole is not fragmented, what need not is, and what the one costs is not the other's.
+#[test]
+fn only_what_may_be_is_fragmented() {
+    let Some([here]) = namespaces() else { return };
+    here.run(|| {
+        crate::netcfg::linux_testing::set_mtu("lo", 1300);
+        for bind in ["127.0.0.1:0", "[::1]:0", "[::]:0"] {
+            let (mut one, mut two) = (udp(bind), udp(bind));
+            let port = two.local_addr().unwrap().port();
+            let host = if bind == "[::1]:0" { "::1" } else { "127.0.0.1" };
+            let to = SocketAddr::new(host.parse().unwrap(), port);
+            let mut queue = TransmitQueue::new();
+            let mut expected = Vec::new();
+            for round in 0..3 {
+                // Too long, as a batch and alone, and a batch whose last fits.
+                for (len, count, last) in [(1400, 40, 1400), (1400, 1, 1400), (1300, 20, 90), (1100, 20, 1100)] {
+                    let mut bytes = vec![round; len * (count - 1)];
+                    bytes.resize(len * (count - 1) + last, round);
+                    expected.extend(bytes.chunks(len).filter(|datagram| datagram.len() <= 1200).map(<[u8]>::to_vec));
+                    queue.push_ready(to, Ecn::NotEct, len, bytes);
+                }
+                for _ in 0..20 {
+                    queue.push(to, &[100 + round; 1400]);
+                    expected.push(vec![100 + round; 1400]);
+                }
+            }
+            let report = one.send(&mut queue).unwrap();
+            assert_eq!(report.too_large, 3 * (40 + 1 + 19), "{bind}: {report:?}");
+            assert_eq!(
+                (report.sent, report.dropped()),
+                (expected.len() as u64, report.too_large),
+                "{bind}: {report:?}"
+            );
+            let (received, ..) = receive(&mut two, expected.len());
+            assert!(received == expected, "{bind}: {} of {} arrived", received.len(), expected.len());
+            assert!(one.gso, "{bind}: one path's MTU does not end segmentation for all");
+            assert!(report.calls < 3 * 50, "{bind}: what does not fit is not tried again and again: {report:?}");
+        }
+    });
+}
+
 #[test]
 fn a_full_socket_keeps_the_rest_of_the_queue_in_order() {
     fill_up(true);
