@@ -347,7 +347,16 @@ impl Round {
     fn look(&mut self, soak: &mut Soak<'_>) -> Result<Glance, Stopped> {
         let load = self.load.as_mut().ok_or(Stopped::Missing("load"))?;
         let glance = load.glance(self.final_below)?;
-        self.between.add(soak.books.enter(&glance));
+        let news = soak.books.enter(&glance);
+        if news.lost > 0 {
+            let [up, down] = [&soak.books.up, &soak.books.down].map(|way| way.missing.last().copied());
+            soak.progress.note(&format!(
+                "{}: {} packets are lost; the last (number, how many) from the device {up:?}, to it {down:?}",
+                judge::clock(soak.start.elapsed().as_secs_f64()),
+                news.lost
+            ));
+        }
+        self.between.add(news);
         for (gap, seen) in self.gaps.iter_mut().zip([&glance.up.1, &glance.down.1]) {
             *gap = (*gap).max(seen.gap_ns / 1000);
         }

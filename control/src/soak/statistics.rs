@@ -1,7 +1,7 @@
 //! What numbers over time say, where one odd value must not decide.
 
 /// Most points that a slope is fitted to: the fit looks at every pair.
-const MOST: usize = 600;
+const MOST: usize = 300;
 
 /// The middle value; zero for none.
 pub(super) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
