@@ -42,7 +42,7 @@ impl Candidates {
 
     /// Which one is to be tried.
     pub(super) fn current(&self) -> usize {
-        if self.silent % 2 == 0 {
+        if self.silent.is_multiple_of(2) {
             return self.usual;
         }
         // The others, in order.

@@ -115,7 +115,7 @@ pub(super) fn run(arguments: ConnectArguments) -> Result<(), Failure> {
     };
     let identity = match (common.certificate, common.key) {
         (Some(certificate), Some(key)) => Shown::Certificate(read_identity(&certificate, &key)?),
-        (None, Some(key)) if warp => Shown::Key(FreshIdentity::new(read_key(&key)?)?),
+        (None, Some(key)) if warp => Shown::Key(Box::new(FreshIdentity::new(read_key(&key)?)?)),
         (None, None) => Shown::Nothing,
         _ => {
             return Err(Failure::Usage("--key and --certificate belong together (--dialect warp needs the key alone)"));

@@ -94,7 +94,7 @@ pub enum Shown {
     /// A certificate.
     Certificate(Identity),
     /// A key, by a certificate that is made anew when it gets old.
-    Key(FreshIdentity),
+    Key(Box<FreshIdentity>),
 }
 
 impl ConnectOptions {
@@ -113,7 +113,7 @@ impl ConnectOptions {
             Shown::Certificate(identity) => tls::client(trust, Some(identity))?,
             Shown::Key(key) => {
                 let mut config = tls::client(trust, None)?;
-                config.client_auth_cert_resolver = Arc::new(key);
+                config.client_auth_cert_resolver = Arc::new(*key);
                 config
             }
         })
