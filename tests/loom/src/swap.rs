@@ -10,9 +10,10 @@ use crate::{
 use loom::{model::Builder, thread};
 use std::{collections::VecDeque, mem};
 
+/// Interleavings with at most two preemptions: with three they are too many for a run of the tests.
 fn explore(f: impl Fn() + Sync + Send + 'static) {
     let mut builder = Builder::new();
-    builder.preemption_bound = Some(3);
+    builder.preemption_bound = Some(2);
     builder.check(f);
 }
 
@@ -211,6 +212,7 @@ fn who_asks_while_it_stops_hears_of_it() {
         assert_eq!(world.mailbox.wait_for_end(), "asked to");
         assert_eq!(world.ask(|owed| Command::Retire(1, owed)), Err("asked to"));
         thread.join().unwrap();
+        assert_eq!(world.mailbox.end(), Some("asked to"));
     });
 }
 

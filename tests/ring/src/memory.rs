@@ -1,5 +1,6 @@
 //! The bytes of a ring: shared by two ends, which keep apart by the ring's offsets.
 
+#[cfg(not(loom))]
 use std::ops::Range;
 
 /// Memory that both ends read and write. Offsets are in bytes and multiples of four.

@@ -203,6 +203,21 @@ fn a_name_of_another_identity_is_taken() {
     assert!(matches!(Tun::open(&TunConfig::new("a/b")), Err(AdapterError::Name { .. })));
 }
 
+#[test]
+fn an_interface_of_another_kind_is_in_the_way() {
+    let Some(_) = stand_in() else { return };
+    // Wine's name for the loopback interface; Windows' own is longer than ours may be.
+    let name = "lo";
+    if interface::guid_of_alias(name).is_none() {
+        println!("skipped: no interface has a name that an adapter may have");
+        return;
+    }
+    match Tun::open(&TunConfig::new(name)) {
+        Err(AdapterError::Taken { name: taken }) => assert_eq!(taken, name),
+        other => panic!("expected a taken name, got {other:?}"),
+    }
+}
+
 /// A file of this name and content, in a folder of its own, until it is dropped.
 struct Scratch(PathBuf);
 
