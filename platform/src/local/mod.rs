@@ -16,6 +16,11 @@ pub use imp::{Listener, Stream};
 /// Where the daemon listens unless told otherwise.
 pub const CONTROL: &str = imp::CONTROL;
 
+/// Whether a path is a place in the file system, where files may lie beside it; a pipe's own name is not.
+pub(crate) fn is_in_file_system(path: &std::path::Path) -> bool {
+    !(cfg!(windows) && path.to_string_lossy().to_ascii_lowercase().starts_with(r"\\.\pipe\"))
+}
+
 /// Who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {

@@ -1,14 +1,17 @@
 //! Named pipes. A path that is no pipe's name stands for the pipe `\\.\pipe\Vestibule\PATH`, its backslashes turned.
 #![allow(unsafe_code, reason = "named pipes have no safe wrapper that knows their security")]
 
+#[path = "windows/pipe.rs"]
+mod pipe;
+
 use super::{LocalError, Peer};
 use crate::win32::{
     check, is,
     overlapped::{self, Event},
     own,
     security::{self, Descriptor, SYSTEM},
-    wide,
 };
+use pipe::{instance, open, pipe_name, taken};
 use std::{
     io::{self, Read, Write},
     os::windows::io::{AsHandle, AsRawHandle, OwnedHandle},
@@ -18,25 +21,18 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 use windows_sys::Win32::{
     Foundation::{
-        ERROR_ACCESS_DENIED, ERROR_BROKEN_PIPE, ERROR_FILE_NOT_FOUND, ERROR_NO_DATA, ERROR_PIPE_BUSY,
-        ERROR_PIPE_CONNECTED, ERROR_PIPE_NOT_CONNECTED, GetLastError, HANDLE, SetLastError,
+        ERROR_ACCESS_DENIED, ERROR_BROKEN_PIPE, ERROR_NO_DATA, ERROR_PIPE_BUSY, ERROR_PIPE_CONNECTED,
+        ERROR_PIPE_NOT_CONNECTED, GetLastError, HANDLE, SetLastError,
     },
     Security::{Authorization::SE_KERNEL_OBJECT, RevertToSelf, TOKEN_QUERY},
-    Storage::FileSystem::{
-        CreateFileW, FILE_FLAG_FIRST_PIPE_INSTANCE, FILE_FLAG_OVERLAPPED, OPEN_EXISTING, PIPE_ACCESS_DUPLEX, ReadFile,
-        SECURITY_IDENTIFICATION, SECURITY_SQOS_PRESENT, WriteFile,
-    },
+    Storage::FileSystem::{FILE_FLAG_FIRST_PIPE_INSTANCE, ReadFile, WriteFile},
     System::{
         IO::CancelIoEx,
-        Pipes::{
-            ConnectNamedPipe, CreateNamedPipeW, GetNamedPipeClientProcessId, ImpersonateNamedPipeClient,
-            PIPE_READMODE_BYTE, PIPE_REJECT_REMOTE_CLIENTS, PIPE_TYPE_BYTE, PIPE_UNLIMITED_INSTANCES, PIPE_WAIT,
-            WaitNamedPipeW,
-        },
+        Pipes::{ConnectNamedPipe, GetNamedPipeClientProcessId, ImpersonateNamedPipeClient},
         Threading::{GetCurrentThread, INFINITE, OpenThreadToken},
     },
 };
@@ -45,12 +41,8 @@ use windows_sys::Win32::{
 pub(super) const CONTROL: &str = r"\\.\pipe\ProtectedPrefix\Administrators\Vestibule\control";
 
 const PREFIX: &str = r"\\.\pipe\";
-/// What the system keeps of what nobody has read yet, each way.
-const BUFFER: u32 = 64 << 10;
 /// What a client may do: read, write and look at the pipe, but make no further instance of it (`FILE_APPEND_DATA`).
 const CLIENT: u32 = 0x0012_019b;
-/// How long a client waits for a listener that serves somebody else just now.
-const BUSY: Duration = Duration::from_secs(5);
 
 /// Waits for connections. The pipe is gone when this and all its streams are.
 #[derive(Debug)]
@@ -88,7 +80,9 @@ impl Listener {
     fn bind_with(path: &Path, others: &str) -> Result<Self, LocalError> {
         let io = |action| move |cause| LocalError::Io { action, path: path.to_owned(), cause };
         let me = security::current_user().map_err(io("find out who may use"))?;
-        let rights = format!("D:P(A;;FA;;;SY)(A;;FA;;;BA)(A;;FA;;;{me}){others}");
+        // Said, since what owns a process's things by default differs; clients look at it.
+        let owner = security::own_owner(&me).map_err(io("find out who may use"))?;
+        let rights = format!("O:{owner}D:P(A;;FA;;;SY)(A;;FA;;;BA)(A;;FA;;;{me}){others}");
         let rights = Descriptor::parse(&rights).map_err(io("set the rights of"))?;
         let name = pipe_name(path);
         match instance(&name, &rights, FILE_FLAG_FIRST_PIPE_INSTANCE) {
@@ -256,67 +250,6 @@ impl Write for Stream {
     }
 }
 
-/// The pipe's name of a path.
-fn pipe_name(path: &Path) -> Vec<u16> {
-    let text = path.to_string_lossy();
-    if text.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX)) {
-        return wide(path);
-    }
-    // Beyond 256 units the system refuses: the end of a path tells it apart from others.
-    let turned: Vec<char> = text.replace(['\\', ':'], "/").chars().collect();
-    let kept: String = turned[turned.len().saturating_sub(200)..].iter().collect();
-    wide(format!(r"{PREFIX}Vestibule\{}", kept.trim_start_matches('/')))
-}
-
-/// Makes an instance of the pipe that waits for a client.
-fn instance(name: &[u16], rights: &Descriptor, flags: u32) -> io::Result<OwnedHandle> {
-    let attributes = rights.attributes();
-    // SAFETY: the name ends with a zero, and it, the attributes and the descriptor they point at outlive the call; the
-    // handle is ours alone.
-    unsafe {
-        own(CreateNamedPipeW(
-            name.as_ptr(),
-            PIPE_ACCESS_DUPLEX | FILE_FLAG_OVERLAPPED | flags,
-            PIPE_TYPE_BYTE | PIPE_READMODE_BYTE | PIPE_WAIT | PIPE_REJECT_REMOTE_CLIENTS,
-            PIPE_UNLIMITED_INSTANCES,
-            BUFFER,
-            BUFFER,
-            0,
-            &raw const attributes,
-        ))
-    }
-}
-
-/// Opens the pipe as a client; waits a while for one that is busy.
-fn open(name: &[u16]) -> io::Result<OwnedHandle> {
-    let given_up = Instant::now() + BUSY;
-    loop {
-        let flags = FILE_FLAG_OVERLAPPED | SECURITY_SQOS_PRESENT | SECURITY_IDENTIFICATION;
-        // SAFETY: the name ends with a zero and outlives the call; the handle is ours alone.
-        let opened = unsafe { own(CreateFileW(name.as_ptr(), CLIENT, 0, null(), OPEN_EXISTING, flags, null_mut())) };
-        match opened {
-            Err(error) if is(&error, ERROR_PIPE_BUSY) && Instant::now() < given_up => {
-                // SAFETY: as above. Whether it waited or not, the next try tells.
-                unsafe { WaitNamedPipeW(name.as_ptr(), 50) };
-            }
-            other => return other,
-        }
-    }
-}
-
-/// Why the pipe could not be made: somebody has it, or this user may not.
-fn taken(name: &[u16], path: &Path, me: &str, refused: io::Error) -> LocalError {
-    let path = || path.to_owned();
-    match open(name) {
-        Ok(pipe) => match security::owner(pipe.as_handle(), SE_KERNEL_OBJECT) {
-            Ok(owner) if !security::is_trusted(&owner, me) => LocalError::Squatted { path: path(), owner },
-            _ => LocalError::InUse { path: path() },
-        },
-        Err(error) if is(&error, ERROR_FILE_NOT_FOUND) => LocalError::NotAllowed { path: path(), cause: refused },
-        Err(_) => LocalError::InUse { path: path() },
-    }
-}
-
 /// The token of the client, by acting in their name for a moment.
 fn impersonated(pipe: HANDLE) -> io::Result<OwnedHandle> {
     // SAFETY: the pipe is open.
@@ -335,109 +268,5 @@ fn impersonated(pipe: HANDLE) -> io::Result<OwnedHandle> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use std::path::PathBuf;
-
-    fn name(of: &str) -> PathBuf {
-        PathBuf::from(format!(r"{PREFIX}Vestibule-test-{}-{of}", std::process::id()))
-    }
-
-    #[test]
-    fn a_path_becomes_a_pipes_name() {
-        let text = |path: &str| String::from_utf16(&pipe_name(Path::new(path))).unwrap().replace('\0', "");
-        assert_eq!(text(CONTROL), CONTROL);
-        assert_eq!(text(r"C:\Temp\a\control.sock"), r"\\.\pipe\Vestibule\C//Temp/a/control.sock");
-        assert_eq!(text("/run/vestibule/control.sock"), r"\\.\pipe\Vestibule\run/vestibule/control.sock");
-        let long = format!(r"C:\{}\z", "y".repeat(400));
-        assert!(text(&long).len() < 256 && text(&long).ends_with("/z"));
-    }
-
-    #[test]
-    fn carries_more_bytes_than_the_buffer_and_tells_who_asks() {
-        let path = name("bytes");
-        let listener = Listener::bind(&path).unwrap();
-        let server = std::thread::spawn(move || {
-            let mut stream = listener.accept().unwrap();
-            let mut first = [0; 1];
-            stream.read_exact(&mut first).unwrap();
-            let peer = stream.peer().unwrap();
-            let mut all = first.to_vec();
-            Read::by_ref(&mut stream).take((BUFFER as u64) * 3 - 1).read_to_end(&mut all).unwrap();
-            stream.write_all(&all).unwrap();
-            peer
-        });
-        let mut stream = Stream::connect(&path).unwrap();
-        let sent: Vec<u8> = (0..BUFFER * 3).map(|i| (i % 251) as u8).collect();
-        stream.write_all(&sent).unwrap();
-        let mut back = Vec::new();
-        stream.read_to_end(&mut back).unwrap();
-        assert!(back == sent, "{} bytes came back", back.len());
-        let peer = server.join().unwrap();
-        assert_eq!(peer.user, security::current_user().unwrap());
-        assert_eq!(peer.process, Some(std::process::id()));
-        assert_eq!(peer.administrator, security::is_administrator().unwrap());
-        let gone = Stream::connect(&path).unwrap_err();
-        assert!(matches!(gone, LocalError::Io { action: "connect to", .. }), "{gone:?}");
-    }
-
-    #[test]
-    fn several_clients_are_served_at_once_and_one_after_another() {
-        let path = name("several");
-        let listener = Arc::new(Listener::bind(&path).unwrap());
-        let accepted = listener.clone();
-        let server = std::thread::spawn(move || {
-            let serve = |mut stream: Stream| {
-                std::thread::spawn(move || {
-                    let mut byte = [0];
-                    while stream.read(&mut byte).unwrap() == 1 {
-                        stream.write_all(&byte).unwrap();
-                    }
-                })
-            };
-            let all: Vec<_> = (0..8).map(|_| serve(accepted.accept().unwrap())).collect();
-            all.into_iter().for_each(|thread| thread.join().unwrap());
-        });
-        let mut clients: Vec<Stream> = (0..8).map(|_| Stream::connect(&path).unwrap()).collect();
-        for (number, client) in (0..).zip(&mut clients) {
-            client.write_all(&[number]).unwrap();
-        }
-        for (number, client) in (0..).zip(&mut clients) {
-            let mut byte = [0];
-            client.read_exact(&mut byte).unwrap();
-            assert_eq!(byte, [number]);
-        }
-        drop(clients);
-        server.join().unwrap();
-    }
-
-    #[test]
-    fn a_second_listener_is_refused_and_a_removed_one_gives_way() {
-        let path = name("second");
-        let first = Listener::bind_private(&path).unwrap();
-        let second = Listener::bind(&path).unwrap_err();
-        assert!(matches!(second, LocalError::InUse { .. }), "{second:?}");
-        // That look has used the first one's instance up.
-        drop(first.accept().unwrap());
-        assert!(first.is_in_place());
-        std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| first.accept());
-            first.remove();
-            assert!(waiting.join().unwrap().is_err());
-        });
-        assert!(!first.is_in_place());
-        drop(Listener::bind(&path).unwrap());
-    }
-
-    #[test]
-    fn a_silent_peer_does_not_hold_a_reader_up_for_ever() {
-        let path = name("silent");
-        let listener = Listener::bind(&path).unwrap();
-        let mut client = Stream::connect(&path).unwrap();
-        let _server = listener.accept().unwrap();
-        client.set_timeout(Duration::from_millis(50)).unwrap();
-        let error = client.read(&mut [0; 8]).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-    }
-}
+#[path = "windows/tests.rs"]
+mod tests;

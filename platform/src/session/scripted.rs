@@ -1,10 +1,10 @@
 //! Sessions told by lines on a local socket, each answered `ok` or `error: ...`. They are kept in a file beside the
-//! socket (`SOCKET.state`): a service that was killed finds the same sessions when it starts again.
+//! socket (`SOCKET.state`), if there can be one: a service that was killed finds the same sessions when it starts again.
 
 use super::{SessionError, SessionSource, Watch, memory::MemorySessions, script::Script};
 use crate::{
     clock, files,
-    local::{Listener, Stream},
+    local::{Listener, Stream, is_in_file_system},
 };
 use std::{
     fs,
@@ -43,16 +43,20 @@ impl Scripted {
             path: socket.to_owned(),
             cause,
         })?;
-        if let Some(directory) = socket.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+        let directory = socket.parent().filter(|directory| state.is_some() && !directory.as_os_str().is_empty());
+        if let Some(directory) = directory {
             fs::create_dir_all(directory).map_err(failed("create the directory of"))?;
         }
-        let script = load(&state, &system_boot)?;
+        let script = match &state {
+            Some(state) => load(state, &system_boot)?,
+            None => Script::new(&system_boot),
+        };
         let listener = Listener::bind_private(socket)?;
         let machine = MemorySessions::with(script);
         let stop = Arc::new(AtomicBool::new(false));
         let thread = thread::Builder::new().name("vestibule-sessions".to_owned()).spawn({
             let (machine, stop) = (machine.clone(), stop.clone());
-            move || serve(&listener, &machine, &state, &stop)
+            move || serve(&listener, &machine, state.as_deref(), &stop)
         });
         let thread = Some(thread.map_err(failed("start a thread for"))?);
         Ok(Self { machine, socket: socket.to_owned(), stop, thread })
@@ -76,10 +80,10 @@ impl Drop for Scripted {
     }
 }
 
-fn state_file(socket: &Path) -> PathBuf {
+fn state_file(socket: &Path) -> Option<PathBuf> {
     let mut name = socket.as_os_str().to_owned();
     name.push(".state");
-    name.into()
+    is_in_file_system(socket).then(|| name.into())
 }
 
 fn load(state: &Path, system_boot: &str) -> Result<Script, SessionError> {
@@ -95,16 +99,16 @@ fn load(state: &Path, system_boot: &str) -> Result<Script, SessionError> {
 }
 
 /// One thread per connection: a script that keeps one open does not shut out another.
-fn serve(listener: &Listener, machine: &MemorySessions, state: &Path, stop: &AtomicBool) {
+fn serve(listener: &Listener, machine: &MemorySessions, state: Option<&Path>, stop: &AtomicBool) {
     loop {
         let stream = listener.accept();
         if stop.load(Ordering::SeqCst) {
             return;
         }
-        let (machine, state) = (machine.clone(), state.to_owned());
+        let (machine, state) = (machine.clone(), state.map(Path::to_owned));
         let spawned = stream.and_then(|stream| {
             let name = "vestibule-session-script".to_owned();
-            thread::Builder::new().name(name).spawn(move || converse(stream, &machine, &state))
+            thread::Builder::new().name(name).spawn(move || converse(stream, &machine, state.as_deref()))
         });
         if let Err(error) = spawned {
             tracing::warn!(%error, "a connection to the session script was lost");
@@ -114,7 +118,7 @@ fn serve(listener: &Listener, machine: &MemorySessions, state: &Path, stop: &Ato
     }
 }
 
-fn converse(stream: Stream, machine: &MemorySessions, state: &Path) {
+fn converse(stream: Stream, machine: &MemorySessions, state: Option<&Path>) {
     let mut lines = BufReader::new(stream);
     let mut line = String::new();
     loop {
@@ -127,7 +131,7 @@ fn converse(stream: Stream, machine: &MemorySessions, state: &Path) {
         let done = if too_long {
             Err(format!("the line is longer than {MAX_LINE} bytes"))
         } else {
-            machine.run_stored(line.trim(), |next| store(state, next))
+            machine.run_stored(line.trim(), |next| state.map_or(Ok(()), |state| store(state, next)))
         };
         let answer = done.map_or_else(|error| format!("error: {error}\n"), |()| "ok\n".to_owned());
         if lines.get_mut().write_all(answer.as_bytes()).is_err() || too_long {
@@ -200,14 +204,24 @@ mod tests {
         assert!(!socket.exists());
     }
 
+    #[cfg(windows)]
+    #[test]
+    fn a_pipe_has_no_file_beside_it() {
+        let socket = PathBuf::from(format!(r"\\.\pipe\Vestibule-sessions-{}", std::process::id()));
+        let source = Scripted::listen(&socket).unwrap();
+        assert_eq!(tell(&socket, "logon anna 1\nlock\n"), ["ok", "ok"]);
+        assert_eq!(source.watch().unwrap().sessions.len(), 1);
+    }
+
     #[test]
     fn damage_and_endless_lines_are_told() {
         let scratch = Scratch::new();
         let socket = scratch.path("sessions");
-        fs::write(state_file(&socket), "nonsense\n").unwrap();
+        let state = state_file(&socket).unwrap();
+        fs::write(&state, "nonsense\n").unwrap();
         let error = Scripted::listen(&socket).unwrap_err();
         assert!(error.to_string().contains("sessions.state line 1"), "{error}");
-        fs::remove_file(state_file(&socket)).unwrap();
+        fs::remove_file(state).unwrap();
         let _source = Scripted::listen(&socket).unwrap();
         let answers = tell(&socket, &"x".repeat(1024));
         assert_eq!(answers, ["error: the line is longer than 1024 bytes"]);

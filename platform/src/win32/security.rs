@@ -96,6 +96,11 @@ pub(crate) fn is_trusted(owner: &str, me: &str) -> bool {
     [SYSTEM, ADMINISTRATORS, me].contains(&owner)
 }
 
+/// Who is to own what this process makes for others to trust: whoever is behind it, as an administrator the group of them.
+pub(crate) fn own_owner(me: &str) -> io::Result<&str> {
+    Ok(if me != SYSTEM && is_administrator()? { ADMINISTRATORS } else { me })
+}
+
 /// The user this process runs as.
 pub(crate) fn current_user() -> io::Result<String> {
     let mut token: HANDLE = null_mut();
