@@ -93,10 +93,9 @@ fn the_event_is_set_for_input_and_once() {
         one.send(&mut queue(two.local_addr().unwrap(), &mixed(20))).unwrap();
         assert!(ready(&two, Duration::from_secs(20)), "round {round}");
         assert_eq!(receive(&mut two, 20).len(), 20);
-        // What the event has been set for meanwhile is one more look, not one for ever.
+        // What the event has been set for meanwhile are a few looks more, not looks for ever.
         assert!(receive_none(&mut two));
-        ready(&two, Duration::ZERO);
-        assert!(!ready(&two, Duration::ZERO), "round {round}");
+        assert!((0..100).any(|_| !ready(&two, Duration::ZERO)), "round {round}");
     }
 }
 
