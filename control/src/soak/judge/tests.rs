@@ -174,7 +174,10 @@ fn handles_that_grow_fail_in_short_runs_too() {
     assert_eq!(judged(1, &|at| 30 + at as u64), ["handles of gateway grow from 55 to 85"]);
     // One an hour and a half, in a long run: four or more in the end.
     assert_eq!(judged(600, &|at| 30 + (at / 5400.0) as u64).len(), 1);
-    assert!(judged(60, &|at| 30 + u64::from((at as u64).is_multiple_of(5)) * 9).is_empty(), "what comes and goes is no growth");
+    assert!(
+        judged(60, &|at| 30 + u64::from((at as u64).is_multiple_of(5)) * 9).is_empty(),
+        "what comes and goes is no growth"
+    );
     assert!(judged(60, &|at| if at < 200.0 { 20 } else { 30 }).is_empty(), "nor is a warm-up");
 }
 

@@ -21,9 +21,9 @@ mod event;
 mod half_open;
 #[cfg(test)]
 mod hostile_tests;
-mod offer;
 #[cfg(test)]
 mod mtu_tests;
+mod offer;
 mod packets;
 #[cfg(test)]
 mod path_tests;
