@@ -3,7 +3,7 @@
 use super::connection::Connection;
 use super::event::{Event, Transmit, TunnelId};
 use super::half_open::HalfOpen;
-use super::settings::{ConnectError, ETHERNET, EndpointConfig, OVERHEAD, Settings};
+use super::settings::{BESIDE, ConnectError, ETHERNET, EndpointConfig, OVERHEAD, Settings};
 use super::{Drops, Origin, SendError};
 use crate::masque::ip::Role;
 use crate::masque::request::UriTemplate;
@@ -101,7 +101,7 @@ impl Endpoint {
 
     /// Connections from now on search their paths for room for packets of `longest` bytes, and no further.
     pub fn fit(&mut self, longest: usize) {
-        let wanted = u16::try_from(longest + OVERHEAD).unwrap_or(u16::MAX);
+        let wanted = u16::try_from(longest + OVERHEAD + BESIDE).unwrap_or(u16::MAX);
         let settings = Settings { max_mtu: wanted.clamp(self.settings.initial_mtu, ETHERNET), ..self.settings };
         // No MTU that is clamped so contradicts the others.
         if let Ok(transports) = settings.transports() {

@@ -19,6 +19,9 @@ const MAX_ACK_DELAY: Duration = Duration::from_millis(10);
 pub(super) const ETHERNET: u16 = 1472;
 /// What of a UDP payload no packet gets, by quinn's own bounds: 29 of QUIC's packet, 9 of the frame, 2 of HTTP's datagram.
 pub(super) const OVERHEAD: usize = 40;
+/// Room beside a longest packet for an acknowledgement: without it each would travel alone, and end a batch of packets of
+/// one length.
+pub(super) const BESIDE: usize = 16;
 /// How much longer IPv6's header is than IPv4's.
 pub(super) const V6_MORE: u16 = 20;
 
