@@ -132,6 +132,9 @@ impl Pair {
             tls::Identity { chain: vec![signed.cert.into()], key }
         });
         let (mut device, mut gateway) = engines(now);
+        for engine in [&mut device, &mut gateway] {
+            engine.set_mtu(1420);
+        }
         let client_key = tls::key_id(&tls::public_key(&client.chain[0]).unwrap());
         let make = |end| MasqueConfig {
             id: GenerationId(1),
@@ -163,8 +166,12 @@ impl Pair {
     fn standing(device: Engine, gateway: Engine, now: Instant) -> Self {
         let buffers = (0..8).map(|_| (1, BytesMut::with_capacity(65_536))).collect();
         let mut pair = Self { device, gateway, buffers, now };
-        for _ in 0..8 {
+        // Over MASQUE with the search for the path's MTU at both ends: what is cut to a shorter one has more headers.
+        for _ in 0..200 {
             pair.carry_both();
+            pair.now += Duration::from_millis(1);
+            pair.device.handle_deadline(pair.now);
+            pair.gateway.handle_deadline(pair.now);
         }
         pair.device.commit(PEER, GenerationId(1), pair.now).unwrap();
         for _ in 0..2 {

@@ -236,7 +236,8 @@ fn a_daemon_is_ready_when_its_parent_returns_and_tidies_up_on_every_way_out() {
     let soon = Duration::from_secs(5);
     let gone = || {
         wait_until("the end", soon, || daemon(&name).is_none());
-        assert!(!socket(&name).exists(), "the socket is left");
+        // Its command line is gone a moment before it is.
+        wait_until("the socket's end", soon, || !socket(&name).exists());
         let left = host.command("ip").args(["link", "show", &name]).output().unwrap();
         assert!(!left.status.success(), "the interface is left");
     };
