@@ -1,6 +1,6 @@
 """Runs test programs that cargo has built for Windows, under Wine, and counts what they say.
 
-    units.py BUILT.json WINE      BUILT.json is what `cargo test --no-run --message-format=json` printed
+    units.py BUILT.json WINE [CRATE...]      of these crates, or of all; BUILT.json is what `cargo test --no-run --message-format=json` printed
 
 Prints each program's output, then a table: passed, failed and skipped per crate, and each skipped test with its reason.
 A program that ends without its result line has failed. Exit status 1 when anything has.
@@ -10,6 +10,7 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 # The slowest program takes about a minute on two cores.
@@ -33,22 +34,27 @@ def crate(directory):
 
 def run(wine, directory, program):
     """Exit status (None: too slow) and output."""
-    try:
-        done = subprocess.run(
-            [wine, program], cwd=directory, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, timeout=LIMIT, check=False,
-        )
-        status, output = done.returncode, done.stdout
-    except subprocess.TimeoutExpired as slow:
-        status, output = None, slow.stdout or b""
-    return status, output.decode(errors="replace").replace("\r\n", "\n")
+    # A file, not a pipe: Wine's own services begin with the first program, inherit its output and stay.
+    with tempfile.TemporaryFile() as output:
+        try:
+            done = subprocess.run(
+                [wine, program], cwd=directory, stdin=subprocess.DEVNULL, stdout=output,
+                stderr=subprocess.STDOUT, timeout=LIMIT, check=False,
+            )
+            status = done.returncode
+        except subprocess.TimeoutExpired:
+            status = None
+        output.seek(0)
+        return status, output.read().decode(errors="replace").replace("\r\n", "\n")
 
 
 def main():
-    built, wine = Path(sys.argv[1]), sys.argv[2]
+    built, wine, wanted = Path(sys.argv[1]), sys.argv[2], sys.argv[3:]
     counts, skipped, broken = {}, [], []
     for directory, target, program in programs(built):
         name = crate(directory)
+        if wanted and name not in wanted:
+            continue
         print(f"     Running {name} {target}", flush=True)
         status, output = run(wine, directory, program)
         print(output, flush=True)
