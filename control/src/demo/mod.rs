@@ -1,6 +1,6 @@
 //! `vestibule demo`: the whole walk on one machine, with real packets, and a verdict.
 //!
-//! It is played in a [world](crate::world) of kernels, inside a [`sandbox`], or of memory.
+//! It is played in a world (`world`) of kernels, inside a [`sandbox`], or of memory.
 
 mod options;
 mod script;

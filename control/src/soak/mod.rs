@@ -1,7 +1,7 @@
 //! `vestibule soak`: the tunnel for long, with swaps and faults; fails when anything is lost or grows.
 //!
-//! It is played in a [world](crate::world) of kernels, inside a [`sandbox`], or of memory. The run makes a
-//! [report](report::Report), from which everything else is made: the verdict's line, the exit status, the file, the page.
+//! It is played in a world (`world`) of kernels, inside a [`sandbox`], or of memory. The run makes a
+//! report, from which everything else is made: the verdict's line, the exit status, the file, the page.
 
 mod books;
 mod faults;
