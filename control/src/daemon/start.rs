@@ -84,7 +84,7 @@ pub async fn run(options: Options, announce: impl FnOnce(&Facts)) -> Result<(), 
     };
     let engine = Engine::new(config, Instant::now());
     // Elsewhere the process is somebody else's, and what ends it is theirs to say.
-    let own_process = matches!(options.data_plane, DataPlane::Kernel);
+    let end_requests = matches!(options.data_plane, DataPlane::Kernel).then(service::EndRequests::listen);
     let mut guard = None;
     let (handle, events, network, names) = match options.data_plane {
         DataPlane::Kernel => {
@@ -135,12 +135,9 @@ pub async fn run(options: Options, announce: impl FnOnce(&Facts)) -> Result<(), 
     let (touched, path) = (inputs.clone(), file_beside(&options.mdm));
     tokio::spawn(async move { watch(&path, || touched.send(Input::EmergencyTouched).is_ok()).await });
     let stop = inputs.clone();
-    if own_process {
+    if let Some(mut end_requests) = end_requests {
         tokio::spawn(async move {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                () = service::terminated() => {}
-            }
+            end_requests.received().await;
             let _ = stop.send(Input::Stop);
         });
     }

@@ -9,7 +9,6 @@ use vestibule_engine::core::{Engine, Event};
 use vestibule_platform::adapter::{Tun, TunConfig};
 use vestibule_platform::netcfg::{Applied, Desired, NetConfig as _, Routing, System};
 use vestibule_platform::runtime::{Handle, Worker};
-use vestibule_platform::service;
 use vestibule_platform::socket::{Socket as _, Udp, UdpConfig};
 
 /// Name of the worker's thread.
@@ -67,19 +66,5 @@ fn desired(options: &Options, address: Ipv4Addr) -> Desired {
         routes: outside.filter(|net| !pool.contains(net)).collect(),
         routing: Routing::Main,
         forwarding: true,
-    }
-}
-
-/// Waits until the process is asked to end: Ctrl-C, or the system's wish.
-pub(super) async fn interrupted() {
-    let from_the_keyboard = async {
-        if let Err(error) = tokio::signal::ctrl_c().await {
-            tracing::warn!(%error, "Ctrl-C ends this process without tidying up");
-            std::future::pending::<()>().await;
-        }
-    };
-    tokio::select! {
-        () = from_the_keyboard => {}
-        () = service::terminated() => {}
     }
 }

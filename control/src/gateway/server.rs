@@ -31,6 +31,7 @@ use vestibule_engine::masque::request::UriTemplate;
 use vestibule_engine::random::Seed;
 use vestibule_platform::carrier;
 use vestibule_platform::netcfg::Applied;
+use vestibule_platform::service::EndRequests;
 use zeroize::Zeroizing;
 
 /// Files of the data directory.
@@ -68,6 +69,7 @@ pub struct Gateway {
 /// It does not start (see [`GatewayError`]), or its worker or HTTPS server fails.
 pub async fn run(options: Options) -> Result<(), GatewayError> {
     let json = options.json;
+    let mut end_requests = EndRequests::listen();
     let mut gateway = Gateway::start(options).await?;
     if json {
         println!("{}", serde_json::to_string(gateway.facts()).unwrap_or_default());
@@ -75,7 +77,7 @@ pub async fn run(options: Options) -> Result<(), GatewayError> {
         println!("{}", gateway.facts());
     }
     let outcome = tokio::select! {
-        () = host::interrupted() => Ok(()),
+        () = end_requests.received() => Ok(()),
         error = gateway.failed() => Err(error),
     };
     gateway.shutdown().await;

@@ -2,10 +2,8 @@
 
 use super::options::MasqueError;
 use super::report::{Ended, Reporter};
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use vestibule_engine::core::{Engine, EngineConfig, Event, PeerId, PlainMasque};
@@ -16,7 +14,7 @@ use vestibule_platform::adapter::{Adapter, AdapterError};
 use vestibule_platform::netcfg::NetConfigError;
 use vestibule_platform::runtime::{Handle, StopReason, Stopped, Worker};
 use vestibule_platform::socket::{Udp, UdpConfig};
-use vestibule_platform::{clock, service};
+use vestibule_platform::{clock, service::EndRequests};
 use zeroize::Zeroizing;
 
 /// How long the peers' connections may take to be closed in good order.
@@ -85,7 +83,7 @@ pub(super) fn socket(config: &UdpConfig) -> Result<Udp, HostError> {
 pub(super) struct Running {
     pub(super) worker: Handle,
     events: UnboundedReceiver<Event>,
-    asked: Pin<Box<dyn Future<Output = ()> + Send>>,
+    end_requests: EndRequests,
     peers: Vec<PeerId>,
 }
 
@@ -108,7 +106,7 @@ impl Running {
         });
         forwarding.map_err(step("start a thread"))?;
         worker.carry_streams()?;
-        Ok(Self { worker, events, asked: Box::pin(asked_to_end()), peers })
+        Ok(Self { worker, events, end_requests: EndRequests::listen(), peers })
     }
 
     /// Marks all that leaves, for policy routing.
@@ -129,7 +127,7 @@ impl Running {
                     Err(HostError::Stopped(Stopped { reason }))
                 }
             },
-            () = &mut self.asked => Ok(None),
+            () = self.end_requests.received() => Ok(None),
         }
     }
 
@@ -178,18 +176,4 @@ fn engine() -> io::Result<Engine> {
     // No WireGuard peer is ever added: nobody can know this key.
     let config = EngineConfig::new(PrivateKey::new(*nobody), Seed::new(*seed), SystemTime::now());
     Ok(Engine::new(config, Instant::now()))
-}
-
-/// Resolves when somebody wants this process to end.
-async fn asked_to_end() {
-    let interrupted = async {
-        if let Err(error) = tokio::signal::ctrl_c().await {
-            tracing::warn!(%error, "Ctrl-C ends this process without tidying up");
-            std::future::pending::<()>().await;
-        }
-    };
-    tokio::select! {
-        () = interrupted => {}
-        () = service::terminated() => {}
-    }
 }

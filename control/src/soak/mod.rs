@@ -31,7 +31,10 @@ use std::{
     },
     thread,
 };
-use vestibule_platform::sandbox::{self, Ended, OnSignal};
+use vestibule_platform::{
+    sandbox::{self, Ended, OnSignal},
+    service::EndRequests,
+};
 
 /// Exit status when the soak could not begin.
 const CANNOT_BEGIN: u8 = 2;
@@ -130,19 +133,18 @@ pub(crate) fn inside(options: &Options) -> ExitCode {
     }
 }
 
-/// Sets `interrupted` at a Ctrl-C. Where that cannot be had, the system ends the process, without a report.
+/// Sets `interrupted` when the process is asked to end. Where no thread can be had, the system ends it, without a report.
 fn listen(interrupted: &Arc<AtomicBool>) {
     let told = interrupted.clone();
     let wait = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        if let Ok(runtime) = runtime
-            && runtime.block_on(tokio::signal::ctrl_c()).is_ok()
-        {
+        if let Ok(runtime) = runtime {
+            runtime.block_on(async { EndRequests::listen().received().await });
             told.store(true, Ordering::Relaxed);
         }
     };
     if let Err(error) = thread::Builder::new().name("interrupts".to_owned()).spawn(wait) {
-        eprintln!("vestibule soak: Ctrl-C will end it without a report: {error}");
+        eprintln!("vestibule soak: an interrupt will end it without a report: {error}");
     }
 }
 

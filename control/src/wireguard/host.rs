@@ -16,7 +16,7 @@ use vestibule_platform::adapter::{AdapterError, Tun, TunConfig};
 use vestibule_platform::local::{Listener, LocalError};
 use vestibule_platform::runtime::{Handle, StopReason, Worker};
 use vestibule_platform::socket::{Socket as _, Udp, UdpConfig};
-use vestibule_platform::{clock, service};
+use vestibule_platform::{clock, service::EndRequests};
 use zeroize::Zeroizing;
 
 /// Where WireGuard's tools look for configuration sockets.
@@ -101,14 +101,17 @@ fn step(step: &'static str) -> impl FnOnce(io::Error) -> StartError {
 /// The interface, its UDP socket or its configuration socket could not be made.
 pub fn run(options: &Options, ready: impl FnOnce(&Ready)) -> Result<End, StartError> {
     vestibule_platform::pages::small_only();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(step("wait for signals"))?;
+    let mut end_requests = {
+        let _in_it = runtime.enter();
+        EndRequests::listen()
+    };
     let tun = Tun::open(&TunConfig::new(&options.interface))?;
     let socket =
         Udp::bind(&UdpConfig::new(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)))).map_err(step("open a UDP socket"))?;
     let listen_port = socket.local_addr().map_err(step("open a UDP socket"))?.port();
     let engine = engine().map_err(step("draw random bytes"))?;
-    // The last thing to fail: once the socket is there the tools may come.
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(step("wait for signals"))?;
     let (worker, events) =
         Worker::spawn(engine, tun, socket, "vestibule-wg").map_err(step("start the packet worker"))?;
     let stop = Stop(worker.clone());
@@ -131,6 +134,7 @@ pub fn run(options: &Options, ready: impl FnOnce(&Ready)) -> Result<End, StartEr
     });
     noting.map_err(step("start a thread"))?;
 
+    // The last thing to fail: once the socket is there the tools may come.
     let path = Path::new(DIRECTORY).join(format!("{}.sock", options.interface));
     let listener = Listener::bind_private(&path)?;
     let device = Arc::new(Mutex::new(Device::new(worker, handshakes, listen_port)));
@@ -141,8 +145,7 @@ pub fn run(options: &Options, ready: impl FnOnce(&Ready)) -> Result<End, StartEr
     let end = runtime.block_on(async {
         tokio::select! {
             end = ends.recv() => end.unwrap_or(End::Asked),
-            () = interrupted() => End::Asked,
-            () = service::terminated() => End::Asked,
+            () = end_requests.received() => End::Asked,
         }
     });
     // First nobody can come any more, then nothing moves any more, and the interface goes.
@@ -184,11 +187,4 @@ fn watch(path: &Path, listener: Weak<Listener>, ended: UnboundedSender<End>) -> 
         Ok(watcher)
     });
     watching.inspect_err(|error| tracing::warn!(%error, "removing the configuration socket will not be noticed")).ok()
-}
-
-async fn interrupted() {
-    if let Err(error) = tokio::signal::ctrl_c().await {
-        tracing::warn!(%error, "Ctrl-C ends this process without tidying up");
-        std::future::pending::<()>().await;
-    }
 }

@@ -1,6 +1,6 @@
 //! systemd: a unit file, `systemctl`, and a word over `NOTIFY_SOCKET`.
 
-use super::{Installed, Plan, ServiceError, unit};
+use super::{Installed, Plan, ServiceError, next, unit};
 use crate::files;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
@@ -18,7 +18,7 @@ use std::{
     path::Path,
     process::{Command, ExitCode, Stdio},
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 
 pub(super) const NAME: &str = "vestibule";
 pub(super) const STATE: &str = "/var/lib/vestibule";
@@ -108,14 +108,27 @@ pub(super) fn ready() {
     }
 }
 
-pub(super) async fn terminated() {
-    match signal(SignalKind::terminate()) {
-        Ok(mut signals) => {
-            signals.recv().await;
+pub(super) struct EndRequests {
+    interrupt: Option<Signals>,
+    terminate: Option<Signals>,
+}
+
+impl EndRequests {
+    pub(super) fn listen() -> Self {
+        let listen = |kind, name: &str| {
+            let signals = signal(kind);
+            signals.inspect_err(|error| tracing::warn!(%error, "{name} ends this process without tidying up")).ok()
+        };
+        Self {
+            interrupt: listen(SignalKind::interrupt(), "SIGINT"),
+            terminate: listen(SignalKind::terminate(), "SIGTERM"),
         }
-        Err(error) => {
-            tracing::warn!(%error, "SIGTERM ends this process without tidying up");
-            std::future::pending().await
+    }
+
+    pub(super) async fn received(&mut self) {
+        tokio::select! {
+            () = next(self.interrupt.as_mut(), Signals::recv) => {}
+            () = next(self.terminate.as_mut(), Signals::recv) => {}
         }
     }
 }
@@ -138,4 +151,23 @@ pub(super) fn silence(errors: bool) -> io::Result<()> {
         dup2_stderr(&nowhere)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_request_to_end_is_kept_until_somebody_waits() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        for request in [Signal::SIGTERM, Signal::SIGINT] {
+            let mut requests = {
+                let _in_it = runtime.enter();
+                EndRequests::listen()
+            };
+            kill(Pid::this(), request).unwrap();
+            runtime.block_on(requests.received());
+        }
+    }
 }

@@ -155,11 +155,45 @@ impl Alone {
     }
 }
 
-/// Returns when the system asks this process to end: SIGTERM on Linux; the service manager, the end of the terminal or of
-/// the system on Windows. An interrupt from the keyboard is the runtime's own (`tokio::signal::ctrl_c`). A system without
-/// such a request never returns.
-pub async fn terminated() {
-    imp::terminated().await;
+/// Requests that this process end: Ctrl-C everywhere; SIGTERM on Linux; the service manager, the end of the terminal or of
+/// the system on Windows.
+///
+/// From [`listen`](Self::listen) on they no longer end the process by themselves, so it is called before anything is made
+/// that would have to be taken back. A request that comes before anybody waits is kept.
+pub struct EndRequests(imp::EndRequests);
+
+impl EndRequests {
+    /// Listens from now on. A kind of request that cannot be had is logged, and ends the process without tidying up.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime that is enabled for I/O.
+    #[must_use]
+    pub fn listen() -> Self {
+        Self(imp::EndRequests::listen())
+    }
+
+    /// The first request since then.
+    pub async fn received(&mut self) {
+        self.0.received().await;
+    }
+}
+
+impl std::fmt::Debug for EndRequests {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EndRequests").finish_non_exhaustive()
+    }
+}
+
+/// Waits for the next signal of a kind that could be had.
+#[cfg(any(target_os = "linux", windows))]
+async fn next<S>(signals: Option<&mut S>, receive: impl AsyncFnOnce(&mut S) -> Option<()>) {
+    if let Some(signals) = signals
+        && receive(signals).await.is_some()
+    {
+        return;
+    }
+    // It cannot be had, or no more can come.
+    std::future::pending().await
 }
 
 /// Begins a session of its own: what ends the terminal or its shell does not end this process. For a child that was just

@@ -25,8 +25,18 @@ pub(super) fn is_managed() -> bool {
 
 pub(super) fn ready() {}
 
-pub(super) async fn terminated() {
-    std::future::pending().await
+pub(super) struct EndRequests;
+
+impl EndRequests {
+    pub(super) fn listen() -> Self {
+        Self
+    }
+
+    pub(super) async fn received(&mut self) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending().await
+        }
+    }
 }
 
 pub(super) fn begin_session() -> io::Result<()> {

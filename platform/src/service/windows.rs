@@ -3,7 +3,7 @@
 
 pub(super) use super::manager::{install, uninstall};
 
-use super::ServiceError;
+use super::{ServiceError, next};
 use crate::{
     Unsupported,
     session::{
@@ -21,7 +21,10 @@ use std::{
     },
     time::Duration,
 };
-use tokio::sync::watch;
+use tokio::{
+    signal::windows::{self, CtrlC, CtrlClose, CtrlShutdown},
+    sync::watch,
+};
 use windows_service::{
     define_windows_service,
     service::{
@@ -179,30 +182,38 @@ fn tell_status(current_state: ServiceState, wait_hint: Duration, exit_code: Serv
     }
 }
 
-pub(super) async fn terminated() {
-    let mut stopping = STOPPING.subscribe();
-    let asked = async {
-        // The sender is never dropped.
-        let _ = stopping.wait_for(|stopping| *stopping).await;
-    };
-    let mut closed = tokio::signal::windows::ctrl_close().ok();
-    let mut shut_down = tokio::signal::windows::ctrl_shutdown().ok();
-    let close = async {
-        match &mut closed {
-            Some(closed) => _ = closed.recv().await,
-            None => std::future::pending().await,
+pub(super) struct EndRequests {
+    stopping: watch::Receiver<bool>,
+    interrupt: Option<CtrlC>,
+    close: Option<CtrlClose>,
+    shutdown: Option<CtrlShutdown>,
+}
+
+impl EndRequests {
+    pub(super) fn listen() -> Self {
+        fn kept<S>(signals: io::Result<S>, name: &str) -> Option<S> {
+            signals.inspect_err(|error| tracing::warn!(%error, "{name} ends this process without tidying up")).ok()
         }
-    };
-    let shutdown = async {
-        match &mut shut_down {
-            Some(shut_down) => _ = shut_down.recv().await,
-            None => std::future::pending().await,
+        Self {
+            stopping: STOPPING.subscribe(),
+            interrupt: kept(windows::ctrl_c(), "Ctrl-C"),
+            close: kept(windows::ctrl_close(), "closing its terminal"),
+            shutdown: kept(windows::ctrl_shutdown(), "the end of the system"),
         }
-    };
-    tokio::select! {
-        () = asked => {}
-        () = close => {}
-        () = shutdown => {}
+    }
+
+    pub(super) async fn received(&mut self) {
+        let Self { stopping, interrupt, close, shutdown } = self;
+        let asked = async {
+            // The sender is never dropped.
+            let _ = stopping.wait_for(|stopping| *stopping).await;
+        };
+        tokio::select! {
+            () = asked => {}
+            () = next(interrupt.as_mut(), CtrlC::recv) => {}
+            () = next(close.as_mut(), CtrlClose::recv) => {}
+            () = next(shutdown.as_mut(), CtrlShutdown::recv) => {}
+        }
     }
 }
 
