@@ -5,7 +5,7 @@ use rustls::pki_types::PrivateKeyDer;
 use std::fs;
 use std::path::{Path, PathBuf};
 use vestibule_engine::masque::request::UriTemplate;
-use vestibule_engine::masque::session::tls::{Identity, Trust, public_key};
+use vestibule_engine::masque::session::tls::{Identity, Trust, key_id, public_key};
 
 /// The gateway's name.
 pub const GATEWAY: &str = "gateway.example";
@@ -25,6 +25,16 @@ pub fn identity(room: &Room, name: &str) -> Identity {
     fs::write(room.0.join(format!("{name}.key")), signed.signing_key.serialize_pem()).expect("the room is writable");
     let key = PrivateKeyDer::try_from(signed.signing_key.serialize_der()).expect("a key");
     Identity { chain: vec![signed.cert.into()], key }
+}
+
+/// SHA-256 of an identity's public key, in hexadecimal digits: what a verb calls a pin.
+///
+/// # Panics
+/// When it has no certificate.
+#[must_use]
+pub fn key_name(identity: &Identity) -> String {
+    let name = key_id(&public_key(&identity.chain[0]).expect("a certificate"));
+    name.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Believes this identity alone.

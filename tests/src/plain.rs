@@ -1,6 +1,7 @@
 //! The plain verbs, `vestibule masque connect` and `vestibule masque listen`, between two network namespaces.
 
 use crate::house::Room;
+use crate::masque::{GATEWAY, corpus, identity};
 use crate::netns::Namespace;
 use crate::process::{Process, wrapped};
 use crate::steady::{Pings, Stream};
@@ -113,6 +114,31 @@ impl World {
         let words = [&["connect", PROXY, "--pin", &self.pin], words].concat();
         Verb::start(&self.client, &words, self.room.0.join(log))
     }
+}
+
+/// `connect`, with more `words`, through a gateway that others wrote and that echoes what it gets: `program`, whose last
+/// words are a folder with its certificate and the corpus of capsules.
+///
+/// # Panics
+/// When anything is not as it should be.
+pub fn foreign_gateway(test: &str, program: &[&str], words: &[&str]) {
+    let world = World::new(test);
+    let _identity = identity(&world.room, "gateway");
+    let mut command = world.client.command(program[0]);
+    command.args(&program[1..]).arg(&world.room.0).arg(corpus());
+    let mut peer = world.client.start(command, world.room.0.join("peer.log"));
+    let url = format!("https://127.0.0.1:{}", peer.ready_port("the gateway"));
+    let authority = world.file("gateway.pem");
+    let words = [&["connect", &url, "--ca", &authority, "--server-name", GATEWAY], words].concat();
+    let mut connect = Verb::start(&world.client, &words, world.room.0.join("connect.log"));
+    let up = connect.is_up();
+    assert_eq!(up["addresses"], serde_json::json!(["10.0.0.1/32"]));
+    // What the peer advertises covers the peer.
+    assert_eq!(up["routes"], serde_json::json!(["0.0.0.0/0"]));
+    pings(&world.client, "203.0.113.5");
+    world.client.run("ping", &["-c", "3", "-i", "0.05", "-W", "20", "-s", "1200", "203.0.113.5"]);
+    assert!(connect.0.stop(), "{}", connect.0.said());
+    assert!(is_clean(&world.client));
 }
 
 /// What a client of the proxy comes to that ends by itself.

@@ -45,6 +45,18 @@ impl Process {
         }
     }
 
+    /// Waits for its first line, `ready at PORT`.
+    ///
+    /// # Panics
+    /// When it ends before, or says something else for a minute.
+    pub fn ready_port(&mut self, what: &str) -> u16 {
+        let log = self.log.clone();
+        self.wait_for(what, Duration::from_secs(60), || {
+            let said = std::fs::read_to_string(&log).ok()?;
+            said.lines().next()?.strip_prefix("ready at ")?.trim().parse().ok()
+        })
+    }
+
     /// Waits until it ends by itself; true when it did, with success.
     pub fn wait_for_end(&mut self, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;

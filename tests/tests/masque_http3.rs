@@ -188,10 +188,7 @@ fn gateway_is(peer: Peer, room: &Room) {
     let mut peer = peer.start(&["server"], room);
     let log = peer.log().to_owned();
     let said = |wanted: &str| std::fs::read_to_string(&log).unwrap().lines().any(|line| line == wanted);
-    let port = peer.wait_for("the gateway", LIMIT, || {
-        let said = std::fs::read_to_string(&log).unwrap();
-        said.strip_prefix("ready at ")?.trim().parse::<u16>().ok()
-    });
+    let port = peer.ready_port("the gateway");
     let mut node = Node::new(None);
     let client = Arc::new(tls::client(trust, None).unwrap());
     let remote = SocketAddr::from((Ipv4Addr::LOCALHOST, port));

@@ -187,10 +187,7 @@ fn c4_a_node_gateway_has_our_tunnel_and_its_malformed_capsules_are_refused() {
     command.arg(script("node_server.mjs")).arg(&room.0).arg(corpus());
     let mut node = Process::start(&mut command, room.0.join("node.log"));
     let log = node.log().to_owned();
-    let port = node.wait_for("Node's server", LIMIT, || {
-        let said = std::fs::read_to_string(&log).unwrap();
-        said.trim().strip_prefix("ready at ")?.parse::<u16>().ok()
-    });
+    let port = node.ready_port("Node's server");
     let bell = Bell::new().unwrap();
     let client = Client {
         runtime: runtime(),

@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::PathBuf;
 use vestibule_tests::netns::Namespace;
-use vestibule_tests::plain::{LIMIT, PROXY, TOKEN, Verb, World, is_clean, large_pings, pings, tcp};
+use vestibule_tests::plain::{LIMIT, PROXY, TOKEN, Verb, World, foreign_gateway, is_clean, large_pings, pings, tcp};
 use vestibule_tests::process::wrapped;
 
 #[test]
@@ -153,44 +153,23 @@ fn proxies_carry_transfers_without_an_interface() {
     assert!(connect.0.stop(), "{}", connect.0.said());
 }
 
-/// A gateway that others wrote, which echoes what it gets.
-fn foreign_gateway(test: &str, program: &[&str]) {
-    let world = World::new(test);
-    let _identity = vestibule_tests::masque::identity(&world.room, "gateway");
-    let mut command = world.client.command(program[0]);
-    command.args(&program[1..]).arg("server").arg(&world.room.0).arg(vestibule_tests::masque::corpus());
-    let mut peer = world.client.start(command, world.room.0.join("peer.log"));
-    let log = peer.log().to_owned();
-    let port = peer.wait_for("the gateway", LIMIT, || {
-        let said = fs::read_to_string(&log).unwrap();
-        said.strip_prefix("ready at ")?.trim().parse::<u16>().ok()
-    });
-    let (url, authority) = (format!("https://127.0.0.1:{port}"), world.file("gateway.pem"));
-    let words = ["connect", &url, "--ca", &authority, "--server-name", vestibule_tests::masque::GATEWAY];
-    let mut connect = Verb::start(&world.client, &words, world.room.0.join("connect.log"));
-    let up = connect.is_up();
-    assert_eq!(up["addresses"], serde_json::json!(["10.0.0.1/32"]));
-    // What the peer advertises covers the peer.
-    assert_eq!(up["routes"], serde_json::json!(["0.0.0.0/0"]));
-    pings(&world.client, "203.0.113.5");
-    world.client.run("ping", &["-c", "3", "-i", "0.05", "-W", "20", "-s", "1200", "203.0.113.5"]);
-    assert!(connect.0.stop(), "{}", connect.0.said());
-    assert!(is_clean(&world.client));
-}
-
 #[test]
 fn an_aioquic_gateway_serves_our_verb() {
     if vestibule_tests::required("an_aioquic_gateway_serves_our_verb") {
         let python = root().join("../target/aioquic/venv/bin/python3").display().to_string();
         let script = vestibule_tests::masque::script("aioquic_peer.py").display().to_string();
-        foreign_gateway("masque-aioquic", &[&python, "-B", &script]);
+        foreign_gateway("masque-aioquic", &[&python, "-B", &script, "server"], &[]);
     }
 }
 
 #[test]
 fn a_go_gateway_serves_our_verb() {
     if vestibule_tests::required("a_go_gateway_serves_our_verb") {
-        foreign_gateway("masque-go", &[&root().join("../target/peers/bin/masque-go").display().to_string()]);
+        foreign_gateway(
+            "masque-go",
+            &[&root().join("../target/peers/bin/masque-go").display().to_string(), "server"],
+            &[],
+        );
     }
 }
 

@@ -4,12 +4,11 @@
 #![allow(clippy::unwrap_used)]
 
 use serde_json::Value;
-use std::fs;
 use std::thread::sleep;
 use std::time::Duration;
 use vestibule_tests::load::Transfer;
-use vestibule_tests::masque::{GATEWAY, corpus, identity, script};
-use vestibule_tests::plain::{LIMIT, PROXY, Verb, World, block, is_clean, large_pings, pings, refused, tcp};
+use vestibule_tests::masque::{identity, key_name, script};
+use vestibule_tests::plain::{PROXY, World, block, foreign_gateway, is_clean, large_pings, pings, refused, tcp};
 
 fn opened(http: u8) -> impl Fn(&Value) -> bool {
     move |event| event["event"] == "opened" && event["http"] == http
@@ -85,28 +84,8 @@ fn a_node_gateway_serves_our_verb_over_http2() {
     if !vestibule_tests::required("a_node_gateway_serves_our_verb_over_http2") {
         return;
     }
-    let world = World::new("masque-node");
-    let _identity = identity(&world.room, "gateway");
-    let mut command = world.client.command("node");
-    command.arg(script("node_server.mjs")).arg(&world.room.0).arg(corpus());
-    let mut peer = world.client.start(command, world.room.0.join("peer.log"));
-    let log = peer.log().to_owned();
-    let port = peer.wait_for("the gateway", LIMIT, || {
-        let said = fs::read_to_string(&log).unwrap();
-        said.strip_prefix("ready at ")?.trim().parse::<u16>().ok()
-    });
-    let (url, authority) = (format!("https://127.0.0.1:{port}"), world.file("gateway.pem"));
-    let words = ["connect", &url, "--http", "2", "--ca", &authority, "--server-name", GATEWAY];
-    let mut connect = Verb::start(&world.client, &words, world.room.0.join("connect.log"));
-    let up = connect.is_up();
-    assert_eq!(
-        (&up["addresses"], &up["routes"]),
-        (&serde_json::json!(["10.0.0.1/32"]), &serde_json::json!(["0.0.0.0/0"]))
-    );
-    pings(&world.client, "203.0.113.5");
-    world.client.run("ping", &["-c", "3", "-i", "0.05", "-W", "20", "-s", "1200", "203.0.113.5"]);
-    assert!(connect.0.stop(), "{}", connect.0.said());
-    assert!(is_clean(&world.client));
+    let script = script("node_server.mjs").display().to_string();
+    foreign_gateway("masque-node", &["node", &script], &["--http", "2"]);
 }
 
 #[test]
@@ -115,12 +94,7 @@ fn a_web_server_is_no_proxy_and_that_is_said() {
         return;
     }
     let world = World::new("masque-web");
-    let pin = {
-        let own = identity(&world.room, "gateway");
-        let key = vestibule_engine::masque::session::tls::public_key(&own.chain[0]).unwrap();
-        let name = vestibule_engine::masque::session::tls::key_id(&key);
-        name.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
-    };
+    let pin = key_name(&identity(&world.room, "gateway"));
     let program = "const fs = require('fs'), dir = process.argv[1];
         const server = require('http2').createSecureServer({
             cert: fs.readFileSync(dir + '/gateway.pem'), key: fs.readFileSync(dir + '/gateway.key') });
@@ -128,12 +102,7 @@ fn a_web_server_is_no_proxy_and_that_is_said() {
     let mut command = world.client.command("node");
     command.args(["-e", program]).arg(&world.room.0);
     let mut web = world.client.start(command, world.room.0.join("web.log"));
-    let log = web.log().to_owned();
-    let port = web.wait_for("the server", LIMIT, || {
-        let said = fs::read_to_string(&log).unwrap();
-        said.strip_prefix("ready at ")?.trim().parse::<u16>().ok()
-    });
-    let url = format!("https://127.0.0.1:{port}");
+    let url = format!("https://127.0.0.1:{}", web.ready_port("the server"));
     let output = refused(&world.client, &[&url, "--http", "2", "--pin", &pin]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(1) && said.contains("it is no proxy for IP"), "{said}");

@@ -4,18 +4,12 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
-use std::fs;
 use std::path::Path;
-use vestibule_engine::masque::session::tls::{Identity, key_id, public_key};
-use vestibule_tests::masque::{identity, script};
-use vestibule_tests::plain::{LIMIT, Verb, World, is_clean, pings, refused};
+use vestibule_tests::masque::{identity, key_name, script};
+use vestibule_tests::plain::{Verb, World, is_clean, pings, refused};
 use vestibule_tests::process::Process;
 
 const ADDRESS: [&str; 2] = ["--address", "10.0.0.1/32"];
-
-fn name_of(identity: &Identity) -> String {
-    key_id(&public_key(&identity.chain[0]).unwrap()).iter().map(|byte| format!("{byte:02x}")).collect()
-}
 
 /// An edge that knows one device.
 struct Edge {
@@ -29,16 +23,12 @@ struct Edge {
 impl Edge {
     fn start(test: &str, program: &[&str]) -> Self {
         let world = World::new(test);
-        let pin = name_of(&identity(&world.room, "gateway"));
-        let device = name_of(&identity(&world.room, "device"));
+        let pin = key_name(&identity(&world.room, "gateway"));
+        let device = key_name(&identity(&world.room, "device"));
         let mut command = world.client.command(program[0]);
         command.args(&program[1..]).arg(&world.room.0).arg(device);
         let mut process = world.client.start(command, world.room.0.join("edge.log"));
-        let log = process.log().to_owned();
-        let port = process.wait_for("the edge", LIMIT, || {
-            let said = fs::read_to_string(&log).unwrap();
-            said.strip_prefix("ready at ")?.trim().parse::<u16>().ok()
-        });
+        let port = process.ready_port("the edge");
         let (url, key) = (format!("https://127.0.0.1:{port}"), world.file("device.key"));
         Self { world, process, url, pin, key }
     }
