@@ -5,6 +5,7 @@
 //! holds what it has opened under the new one, at most `HOLD_MOST` and `HOLD_BYTES`. An expiry is counted.
 
 use super::Engine;
+use super::drains::LATE;
 use super::peer::Peer;
 use crate::generation::{Generation, GenerationId, HOLD_BYTES, HOLD_MOST};
 use crate::packet::Place;
@@ -20,6 +21,8 @@ pub(super) struct Holding {
     bytes: usize,
     /// From the first packet on.
     until: Option<Instant>,
+    /// It has been waited for twice: the first time we were not there to read it.
+    again: bool,
 }
 
 impl Holding {
@@ -27,7 +30,7 @@ impl Holding {
     pub(super) fn between(old: &Generation, new: &Generation) -> Option<Box<Self>> {
         let another_way = old.transport.is_masque() || new.transport.is_masque();
         let awaited = another_way && old.ended_at.is_none();
-        awaited.then(|| Box::new(Self { old: old.id, packets: VecDeque::new(), bytes: 0, until: None }))
+        awaited.then(|| Box::new(Self { old: old.id, packets: VecDeque::new(), bytes: 0, until: None, again: false }))
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -66,12 +69,15 @@ impl Engine {
 
     /// Nothing is waited for any longer than agreed.
     pub(super) fn expire_hold(&mut self, slot: usize, now: Instant) {
-        let until = self.peers[slot].holding.as_ref().and_then(|holding| holding.until);
-        if until.is_some_and(|until| until <= now) {
-            self.counters.holds_expired.add(1);
-            self.let_go(slot, now);
-            self.deliveries.finish();
+        let Some(holding) = &mut self.peers[slot].holding else { return };
+        let Some(until) = holding.until.filter(|until| *until <= now) else { return };
+        if now.saturating_duration_since(until) >= LATE && !std::mem::replace(&mut holding.again, true) {
+            holding.until = Some(now + HOLD_MOST);
+            return;
         }
+        self.counters.holds_expired.add(1);
+        self.let_go(slot, now);
+        self.deliveries.finish();
     }
 
     pub(super) fn let_go(&mut self, slot: usize, now: Instant) {

@@ -84,12 +84,13 @@ impl Engine {
                 true
             }
             (PeerKind::Gateway, ControlPacket::Acknowledgement { swap_seq }) => {
-                if stage != Stage::Active || generation.swap_seq != swap_seq {
+                if stage == Stage::Preparing || generation.swap_seq != swap_seq {
                     return false;
                 }
                 if generation.marker.take().is_some() {
                     self.events.push_back(Event::Acknowledged { peer: peer_id, generation: id });
                 }
+                self.followed(slot, swap_seq, now);
                 true
             }
             (PeerKind::Device | PeerKind::Gateway, ControlPacket::End { swap_seq }) => {

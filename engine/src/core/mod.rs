@@ -10,6 +10,7 @@ mod configure;
 mod control_packet;
 mod counters;
 mod deadlines;
+mod drains;
 mod drop;
 mod event;
 mod handshake;

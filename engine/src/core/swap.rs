@@ -191,7 +191,9 @@ impl Engine {
             }
             let length = (rtt.max(old.rtt) * 3).clamp(DRAIN_MIN, DRAIN_MAX);
             old.marker = None;
-            old.drain = Some(Drain { since: now, until: now + length, limit: None });
+            // A gateway has been told already, by what makes it commit.
+            let followed = peer.kind != PeerKind::Gateway;
+            old.drain = Some(Drain { since: now, until: now + length, length, followed, limit: None });
             peer.draining.push(*old);
         }
         let peer = &mut self.peers[slot];
@@ -221,11 +223,15 @@ impl Engine {
             return None;
         }
         let oldest = peer.draining.first()?;
-        let since = oldest.drain?.since;
+        let drain = oldest.drain?;
         let early = (oldest.rtt * 3).max(DRAIN_EARLY);
-        let waited = now.saturating_duration_since(since);
+        let waited = now.saturating_duration_since(drain.since);
         if waited < early {
             return Some(early - waited);
+        }
+        // As long as the gateway has not moved on, it sends under the old generations.
+        if !drain.followed && waited < DRAIN_MAX {
+            return Some(early.min(DRAIN_MAX - waited));
         }
         let oldest = peer.draining.remove(0);
         self.end(oldest);

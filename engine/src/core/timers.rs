@@ -97,15 +97,6 @@ impl Engine {
         }
     }
 
-    fn end_drains(&mut self, slot: usize, now: Instant) {
-        while let Some(at) =
-            self.peers[slot].draining.iter().position(|old| old.drain.is_none_or(|drain| now >= drain.until))
-        {
-            let drained = self.peers[slot].draining.remove(at);
-            self.end(drained);
-        }
-    }
-
     fn run_preparing(&mut self, slot: usize, now: Instant) {
         let Peer { preparing: Some(preparing), kind, .. } = &mut self.peers[slot] else { return };
         let kind = *kind;

@@ -32,8 +32,12 @@ const MARKER_MAX: Duration = Duration::from_secs(1);
 pub(crate) struct Drain {
     /// When it began.
     pub(crate) since: Instant,
-    /// When it ends.
+    /// When it ends, unless something is still to come (`core/drains.rs`).
     pub(crate) until: Instant,
+    /// How long it lasts when nothing is in its way, and longer than the last sign that something was.
+    pub(crate) length: Duration,
+    /// The peer has moved on, too: at a device, the gateway has said so.
+    pub(crate) followed: bool,
     /// From the peer's marker: (our receiver index, greatest counter) of its last packet.
     pub(crate) limit: Option<(u32, u64)>,
 }

@@ -89,9 +89,9 @@ pub struct GenerationConfig {
 pub const HOLD_MOST: Duration = Duration::from_millis(50);
 /// Most bytes that it holds.
 pub const HOLD_BYTES: usize = 4 << 20;
-/// How long drain lasts at least and at most: `max(3 RTT, DRAIN_MIN)`, at most `DRAIN_MAX`.
+/// How long drain lasts at least: `max(3 RTT, DRAIN_MIN)`, counted from when nothing more can be on its way.
 pub const DRAIN_MIN: Duration = Duration::from_secs(1);
-/// See [`DRAIN_MIN`].
+/// How long it lasts at most, not counting the time that we could not look.
 pub const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// A generation that has drained this long (and 3 RTT) gives way when a fifth would drain.
 pub const DRAIN_EARLY: Duration = Duration::from_millis(100);

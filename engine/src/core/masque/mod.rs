@@ -164,6 +164,14 @@ impl Masque {
         }
     }
 
+    /// True while packets of a path wait here. What waits for a stream is sent before it ends.
+    pub(super) fn has_waiting(&mut self, path: Path) -> bool {
+        match path {
+            Path::Quic(tunnel) => self.endpoint.has_waiting(tunnel.connection),
+            Path::Stream(_) => false,
+        }
+    }
+
     /// A generation ends: its connections are closed, and its client is awaited no longer.
     pub(super) fn end(&mut self, generation: &mut Generation) {
         let Transport::Masque(tunnel) = &mut generation.transport else { return };

@@ -22,6 +22,8 @@ const STREAMS: u32 = 64;
 const STREAM_REFILL: Duration = Duration::from_secs(1);
 /// In so long something that was sent is acknowledged (or in two round trips).
 const ANSWERED_IN: Duration = Duration::from_millis(100);
+/// What quinn counts for each datagram besides its bytes.
+const PER_DATAGRAM: usize = size_of::<Bytes>();
 /// How long a client's connection may be without a tunnel, its handshake included.
 const UNUSED: Duration = Duration::from_secs(10);
 
@@ -295,6 +297,13 @@ impl Connection {
         let ended = ended.map(|stream| TunnelId { connection, stream });
         events.extend(ended.map(|id| Event::Ended(id, Some(TunnelError::Connection))));
         events.push_back(Event::Closed(self.handle, error));
+    }
+
+    /// Bytes that wait to be sent in QUIC's datagrams, with what each takes besides them: [`PER_DATAGRAM`].
+    pub(super) fn waiting(&mut self) -> usize {
+        // The space is told without what the next datagram would take.
+        let room = self.quic.datagrams().send_buffer_space();
+        self.send_queue.saturating_sub(PER_DATAGRAM).saturating_sub(room)
     }
 
     /// True now and then while nothing is acknowledged. QUIC's own probes wait for a pause in what is sent (RFC 9002 section

@@ -202,13 +202,18 @@ impl Endpoint {
     pub fn poll_full(&mut self, handle: ConnectionHandle, buffer: &mut Vec<u8>, now: Instant) -> Option<Transmit> {
         let (connection, _) = self.connections.get_mut(&handle)?;
         let segments = segments(connection);
-        // The space is told with what each packet takes besides its bytes: it is never less than what is free.
-        let waiting = self.settings.send_queue.saturating_sub(connection.quic.datagrams().send_buffer_space());
-        if waiting < segments * usize::from(connection.quic.current_mtu()) {
+        if connection.waiting() < segments * usize::from(connection.quic.current_mtu()) {
             return None;
         }
         let sent = connection.quic.poll_transmit(now, segments, buffer)?;
         Some(transmit(&sent, self.settings.congestion.reacts_to_ecn()))
+    }
+
+    /// True while packets wait in a connection for the path to take them.
+    #[must_use]
+    pub fn has_waiting(&mut self, handle: ConnectionHandle) -> bool {
+        let connection = self.connections.get_mut(&handle).filter(|(connection, _)| !connection.quic.is_closed());
+        connection.is_some_and(|(connection, _)| connection.waiting() > 0)
     }
 
     /// When [`Self::handle_deadline`] wants to be called.

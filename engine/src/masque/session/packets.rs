@@ -95,8 +95,7 @@ impl Connection {
         if window > u64::from(u32::MAX) {
             return false;
         }
-        let waiting = self.send_queue.saturating_sub(self.quic.datagrams().send_buffer_space());
-        waiting as u64 > window.max(WAITS_LEAST)
+        self.waiting() as u64 > window.max(WAITS_LEAST)
     }
 
     /// The packet is given in two pieces.

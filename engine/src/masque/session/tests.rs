@@ -254,7 +254,9 @@ fn d21_a_full_queue_is_told_and_nothing_else_is_lost() {
         };
     };
     assert_eq!(error, SendError::Full);
+    assert!(world.client.endpoint.has_waiting(near.connection));
     world.run(Duration::from_secs(2));
+    assert!(!world.client.endpoint.has_waiting(near.connection));
     assert_eq!(world.gateway.packets.iter().map(|(_, packet)| number(packet)).collect::<BTreeSet<_>>(), sent);
     assert_eq!(world.client.endpoint.counters(near).unwrap().full, 1);
 }
