@@ -92,18 +92,17 @@ impl Journal {
     }
 
     fn rewrite(&mut self, machine: &Machine) -> io::Result<()> {
-        let Story { checkpoint, severed, entries } = machine.story();
-        let mut text = line(&LineOf::From { state: &checkpoint, severed })?;
-        for entry in &entries {
+        let (state, severed) = machine.checkpoint();
+        let mut text = Vec::new();
+        for each in std::iter::once(LineOf::From { state, severed }).chain(machine.log().map(LineOf::Step)) {
+            serde_json::to_writer(&mut text, &each)?;
             text.push(b'\n');
-            text.extend(line(&LineOf::Step(entry))?);
         }
-        text.push(b'\n');
         // Wine, and Windows before 10, replace no file that is open.
         self.file = None;
         write_atomic(&self.path, &text)?;
         self.file = Some(Growing::open(&self.path)?);
-        self.lines = entries.len();
+        self.lines = machine.log().len();
         Ok(())
     }
 }

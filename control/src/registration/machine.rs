@@ -111,14 +111,11 @@ impl Machine {
         replay(&self.checkpoint, self.log.iter().skip(self.severed))
     }
 
-    /// The log with what it needs to be replayed, to be stored.
+    /// What the [`log`](Self::log) needs besides itself to be replayed, to be stored: the state before its first entry
+    /// that can be, and how many before that cannot.
     #[must_use]
-    pub fn story(&self) -> Story {
-        Story {
-            checkpoint: self.checkpoint.clone(),
-            severed: self.severed,
-            entries: self.log.iter().cloned().collect(),
-        }
+    pub fn checkpoint(&self) -> (&State, usize) {
+        (&self.checkpoint, self.severed)
     }
 }
 
