@@ -32,4 +32,3 @@ mod ways;
 
 pub use options::{DataPlane, Facts, HttpVersions, Options, SessionsFrom, StartError};
 pub use start::run;
-pub(crate) use tunnel::GATEWAY;

@@ -23,14 +23,23 @@ pub enum Fault {
     Suspend,
 }
 
+/// One thing that is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Deed {
+    /// The device is told that it wakes from sleep, upon which it renews its keys.
+    Wake,
+    /// Something is done to the place.
+    Strike(Blow),
+}
+
 /// What is known of a fault.
 struct Facts {
     fault: Fault,
     name: &'static str,
     /// Between two of them, unless told otherwise.
     every: Duration,
-    /// What is done; a second blow, if any, takes it back after a while.
-    blows: (Blow, Option<(Duration, Blow)>),
+    /// What is done; a second deed, if any, takes it back after a while.
+    deeds: (Deed, Option<(Duration, Deed)>),
     /// In a place of kernels, and in one of memory.
     places: (bool, bool),
     /// Packets may be lost meanwhile.
@@ -42,15 +51,15 @@ const FACTS: [Facts; 7] = [
         fault: Fault::Rekey,
         name: "rekey",
         every: Duration::from_secs(20),
-        blows: (Blow::Rekey, None),
-        places: (false, true),
+        deeds: (Deed::Wake, None),
+        places: (true, true),
         loses: false,
     },
     Facts {
         fault: Fault::Adapter,
         name: "adapter",
         every: Duration::from_secs(30),
-        blows: (Blow::Adapter, None),
+        deeds: (Deed::Strike(Blow::Adapter), None),
         places: (false, true),
         loses: true,
     },
@@ -58,7 +67,7 @@ const FACTS: [Facts; 7] = [
         fault: Fault::Socket,
         name: "socket",
         every: Duration::from_secs(30),
-        blows: (Blow::Socket, None),
+        deeds: (Deed::Strike(Blow::Socket), None),
         places: (false, true),
         loses: true,
     },
@@ -66,7 +75,7 @@ const FACTS: [Facts; 7] = [
         fault: Fault::Roam,
         name: "roam",
         every: Duration::from_secs(30),
-        blows: (Blow::Roam, None),
+        deeds: (Deed::Strike(Blow::Roam), None),
         places: (true, false),
         loses: true,
     },
@@ -74,7 +83,7 @@ const FACTS: [Facts; 7] = [
         fault: Fault::Loss,
         name: "loss",
         every: Duration::from_secs(60),
-        blows: (Blow::Cut(true), Some((Duration::from_secs(2), Blow::Cut(false)))),
+        deeds: (Deed::Strike(Blow::Cut(true)), Some((Duration::from_secs(2), Deed::Strike(Blow::Cut(false))))),
         places: (true, true),
         loses: true,
     },
@@ -82,7 +91,7 @@ const FACTS: [Facts; 7] = [
         fault: Fault::GatewayRestart,
         name: "gateway-restart",
         every: Duration::from_secs(120),
-        blows: (Blow::GatewayRestart, None),
+        deeds: (Deed::Strike(Blow::GatewayRestart), None),
         places: (true, false),
         loses: true,
     },
@@ -90,7 +99,7 @@ const FACTS: [Facts; 7] = [
         fault: Fault::Suspend,
         name: "suspend",
         every: Duration::from_secs(60),
-        blows: (Blow::Freeze(true), Some((Duration::from_secs(3), Blow::Freeze(false)))),
+        deeds: (Deed::Strike(Blow::Freeze(true)), Some((Duration::from_secs(3), Deed::Strike(Blow::Freeze(false))))),
         places: (true, true),
         loses: true,
     },
@@ -108,8 +117,8 @@ impl Fault {
     }
 
     /// What is done, and what takes it back after a while.
-    pub(super) fn blows(self) -> (Blow, Option<(Duration, Blow)>) {
-        self.facts().blows
+    pub(super) fn deeds(self) -> (Deed, Option<(Duration, Deed)>) {
+        self.facts().deeds
     }
 
     /// Packets that are sent from just before it until traffic flows again may be lost.

@@ -55,7 +55,7 @@ be lost; whatever else is lost fails the run, and so does anything duplicated, r
   gateway-restart  2m    the gateway is killed, and started again              real hosts
   adapter          30s   the adapter's session breaks, with what is in it      --userspace
   socket           30s   the device's socket is bound anew                     --userspace
-  rekey            20s   WireGuard renews its keys; nothing may be lost        --userspace
+  rekey            20s   WireGuard renews its keys; nothing may be lost        anywhere
 Without real hosts the load has no TCP when packets may be lost: the one made of memory does not send again.
 
 It fails when a packet is lost, duplicated, reordered or changed, when TCP loses a byte or a connection, when memory

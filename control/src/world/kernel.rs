@@ -110,7 +110,7 @@ impl Scene for Kernel {
                 let daemon = self.daemon.as_ref().ok_or(SceneError::Missing("device"))?;
                 Ok(service::freeze(daemon.pid(), frozen)?)
             }
-            Blow::Rekey | Blow::Adapter | Blow::Socket => Err(SceneError::Unfit(blow)),
+            Blow::Adapter | Blow::Socket => Err(SceneError::Unfit(blow)),
         }
     }
 

@@ -90,8 +90,6 @@ pub(crate) trait Scene {
 /// Something done to a place on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Blow {
-    /// The device renews its keys with the gateway.
-    Rekey,
     /// The session of the device's adapter breaks: what waits in it is lost, and it goes on with a new one.
     Adapter,
     /// The device's socket is bound anew, elsewhere.

@@ -3,7 +3,7 @@
 use super::{Seat, Session, SessionEvent};
 
 const USAGE: &str = "expected `boot`, `logon USER SESSION [remote]`, `logoff SESSION`, `activated SESSION [remote]`, \
-                     `deactivated SESSION`, `lock` or `unlock`";
+                     `deactivated SESSION`, `lock`, `unlock`, `suspend` or `resume`";
 
 /// Sessions and the boot they belong to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +53,8 @@ impl Script {
             }
             ["lock"] => Ok(SessionEvent::Lock),
             ["unlock"] => Ok(SessionEvent::Unlock),
+            ["suspend"] => Ok(SessionEvent::Suspend),
+            ["resume"] => Ok(SessionEvent::Resume),
             _ => Err(USAGE.to_owned()),
         }
     }

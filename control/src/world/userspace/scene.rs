@@ -239,7 +239,6 @@ impl Scene for Userspace {
         let worker = self.worker.get().ok_or(SceneError::Missing("device"))?;
         let stopped = |error: vestibule_platform::runtime::Stopped| io::Error::other(error);
         match blow {
-            Blow::Rekey => worker.post(|engine, now| engine.rekey(daemon::GATEWAY, now)).map_err(stopped)?,
             Blow::Adapter => self.trouble.break_adapter(),
             Blow::Socket => worker.rebind().map_err(stopped)??,
             Blow::Cut(cut) => self.trouble.cut(cut),
