@@ -6,10 +6,13 @@ use super::{
     series::Sample,
     statistics::{median, slope},
 };
-use crate::world::host::gaps::percentile;
+use crate::{registration::LOG_CAPACITY, world::host::gaps::percentile};
 
 /// What a fresh process still takes is no growth.
 const WARM_UP: f64 = 300.0;
+/// The device keeps its latest steps, of which a swap takes two. Until there are as many as it keeps, that takes memory,
+/// and is no growth either.
+const LOG_FULL: u64 = LOG_CAPACITY as u64 / 2;
 /// A fit over less than this says nothing of an hour.
 const SHORTEST_FIT: f64 = 300.0;
 /// Growth per hour that fails, in percent.
@@ -25,9 +28,11 @@ const COME_AND_GO: f64 = 2.0;
 pub(super) fn process(name: &str, number: usize, samples: &[Sample]) -> Process {
     let end = samples.last().map_or(0.0, |sample| sample.at);
     let held = |sample: &Sample| sample.processes[number];
+    let warm_up = warm_up(samples);
+    let fitted_from_s = warm_up.unwrap_or(WARM_UP);
     let points: Vec<(f64, f64)> = samples
         .iter()
-        .filter(|sample| sample.at >= WARM_UP)
+        .filter(|sample| sample.at >= fitted_from_s)
         .map(|sample| (sample.at, held(sample).resident as f64))
         .collect();
     let per_second = slope(&points);
@@ -36,10 +41,10 @@ pub(super) fn process(name: &str, number: usize, samples: &[Sample]) -> Process 
         first: samples.first().map_or(0, |sample| held(sample).resident),
         last: samples.last().map_or(0, |sample| held(sample).resident),
         largest: samples.iter().map(|sample| held(sample).resident).max().unwrap_or(0),
-        fitted_from_s: WARM_UP,
+        fitted_from_s,
         slope_per_hour: per_second * 3600.0,
         slope_percent_per_hour: if typical > 0.0 { per_second * 3600.0 / typical * 100.0 } else { 0.0 },
-        judged: end - WARM_UP >= SHORTEST_FIT,
+        judged: warm_up.is_some_and(|warm_up| end - warm_up >= SHORTEST_FIT),
     };
     let warm = WARM_UP.min(end / 3.0);
     let between = |from: f64, to: f64| {
@@ -54,6 +59,19 @@ pub(super) fn process(name: &str, number: usize, samples: &[Sample]) -> Process 
     };
     let cpu_ms: u64 = samples.iter().map(|sample| held(sample).cpu_ms).sum();
     Process { name: name.to_owned(), resident, handles, cpu_seconds: cpu_ms as f64 / 1000.0 }
+}
+
+/// When nothing takes memory any more that it needs once only; `None`: not in this run.
+fn warm_up(samples: &[Sample]) -> Option<f64> {
+    let mut swaps = 0;
+    let full = samples.iter().find(|sample| {
+        swaps += sample.swaps;
+        swaps >= LOG_FULL
+    });
+    match full {
+        Some(full) => Some(WARM_UP.max(full.at)),
+        None => (swaps == 0).then_some(WARM_UP),
+    }
 }
 
 /// The largest gaps of all samples.
@@ -131,8 +149,10 @@ pub(super) fn verdict(report: &Report) -> Verdict {
     }
     if report.processes.iter().any(|process| !process.resident.judged) {
         unjudged.push(format!(
-            "memory, whose slope is fitted from minute 5 on, over 5 minutes or more: this run has {:.0} s",
-            report.seconds
+            "memory, whose slope is fitted from minute 5 and swap {LOG_FULL} on, over 5 minutes or more: this run has {:.0} s \
+             and {}",
+            report.seconds,
+            counted(swaps.done, "swap")
         ));
     }
     if report.seconds < SHORTEST_FOR_HANDLES {

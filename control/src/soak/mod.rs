@@ -59,7 +59,7 @@ be lost; whatever else is lost fails the run, and so does anything duplicated, r
 Without real hosts the load has no TCP when packets may be lost: the one made of memory does not send again.
 
 It fails when a packet is lost, duplicated, reordered or changed, when TCP loses a byte or a connection, when memory
-grows by 1 % per hour or more (fitted from minute 5 on, in runs of 10 minutes or more), or when handles grow.
+grows by 1 % per hour or more (fitted from minute 5 and swap 256 on, over 5 minutes or more), or when handles grow.
 Ctrl-C ends it early, with the report of what was seen.
 
 Exit codes: 0 nothing lost and nothing grows, 1 something is, 2 the soak could not begin.";

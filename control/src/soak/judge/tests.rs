@@ -188,3 +188,23 @@ fn the_largest_gaps_are_told() {
     let told = gaps(&samples);
     assert_eq!((told.p50, told.largest), (0, 250_000));
 }
+
+#[test]
+fn memory_is_judged_once_the_devices_log_is_full() {
+    let judged = |swap_every: u64| {
+        let full_at = (LOG_FULL * swap_every) as f64;
+        let mut samples = samples(60, |at| (50e6 + at.min(full_at) * 1000.0, 30));
+        samples.iter_mut().filter(|sample| (sample.at as u64).is_multiple_of(swap_every)).for_each(|s| s.swaps = 1);
+        let process = process("device", 1, &samples);
+        let mut report = report(books(0..200), &samples);
+        report.processes = vec![process.clone()];
+        (process.resident.fitted_from_s, verdict(&report))
+    };
+    for (swap_every, from) in [(1, 300.0), (3, 768.0), (10, 2560.0)] {
+        let (fitted, verdict) = judged(swap_every);
+        assert_eq!(fitted, from, "a swap every {swap_every} s");
+        assert!(verdict.passed && verdict.unjudged.is_empty(), "{verdict:?}");
+    }
+    let (_, never_full) = judged(20);
+    assert!(never_full.passed && never_full.unjudged[0].contains("swap 256"), "{never_full:?}");
+}

@@ -95,6 +95,19 @@ fn memory_of(process: &Process) -> (String, String) {
 }
 
 fn plots(page: &mut String, report: &Report) -> fmt::Result {
+    let key = [
+        ("swap", "a swap", report.swaps.done > 0),
+        ("loss", "packets lost", report.traffic.up.lost + report.traffic.down.lost > 0),
+        ("fault", "a fault, made on purpose", !report.faults.is_empty()),
+    ];
+    let shown: String = key
+        .iter()
+        .filter(|(_, _, there)| *there)
+        .map(|(class, what, _)| format!("<span class=\"key {class}\">{what}</span> "))
+        .collect();
+    if !shown.is_empty() {
+        writeln!(page, "<p class=\"note\">Over hours, minutes and seconds since the traffic began. {shown}</p>")?;
+    }
     let samples = &report.samples;
     let end = samples.last().map_or(1.0, |sample| sample.at).max(1e-3);
     let of = |value: fn(&Sample) -> f64| samples.iter().map(|sample| (sample.at, value(sample))).collect::<Vec<_>>();

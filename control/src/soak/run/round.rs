@@ -104,7 +104,9 @@ impl Round {
             }
             if now >= next_sample {
                 self.sample(soak)?;
-                next_sample = (next_sample + SPAN).max(Instant::now());
+                // One that comes late is not made up for: a sample of a moment says nothing.
+                let due = next_sample + SPAN;
+                next_sample = if due > now { due } else { now + SPAN };
                 continue;
             }
             if self.trouble(soak)? {
