@@ -37,6 +37,22 @@ impl Directory {
         Ok(secret)
     }
 
+    /// The secret called `name` that people take out of its file, made by `make` when there is none: the directory alone
+    /// keeps others from it, no seal of the machine's does.
+    pub(super) fn secret_to_read(
+        &self,
+        name: &str,
+        make: impl FnOnce() -> Result<Zeroizing<Vec<u8>>, GatewayError>,
+    ) -> Result<Zeroizing<Vec<u8>>, GatewayError> {
+        let path = self.path(name);
+        if path.exists() {
+            return read(&path);
+        }
+        let secret = make()?;
+        self.write(name, &secret)?;
+        Ok(secret)
+    }
+
     /// Writes a file.
     pub(super) fn write(&self, name: &str, content: &[u8]) -> Result<(), GatewayError> {
         let path = self.path(name);

@@ -105,8 +105,9 @@ impl Gateway {
         let profiles = Profiles::load(&store).await?;
         let posture = PostureRules::load(&store).await?;
         let admin_token_file = directory.path(ADMIN_TOKEN);
-        let admin_token = directory
-            .secret(ADMIN_TOKEN, || Ok(Zeroizing::new(format!("{}\n", secret::plain()?.expose()).into_bytes())))?;
+        let admin_token = directory.secret_to_read(ADMIN_TOKEN, || {
+            Ok(Zeroizing::new(format!("{}\n", secret::plain()?.expose()).into_bytes()))
+        })?;
         let private_key = tunnel_key(&directory)?;
         let domain = access_domain(&made.name);
         let authorities = Authorities::read(&store.certificates().await?, &domain);
