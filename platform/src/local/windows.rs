@@ -11,7 +11,7 @@ use crate::win32::{
     own,
     security::{self, Descriptor, SYSTEM},
 };
-use pipe::{instance, open, pipe_name, taken};
+use pipe::{exists, instance, open, pipe_name, taken};
 use std::{
     io::{self, Read, Write},
     os::windows::io::{AsHandle, AsRawHandle, OwnedHandle},
@@ -85,6 +85,10 @@ impl Listener {
         let rights = format!("O:{owner}D:P(A;;FA;;;SY)(A;;FA;;;BA)(A;;FA;;;{me}){others}");
         let rights = Descriptor::parse(&rights).map_err(io("set the rights of"))?;
         let name = pipe_name(path);
+        if exists(&name) {
+            return Err(taken(&name, path, &me, io::Error::from_raw_os_error(ERROR_ACCESS_DENIED.cast_signed())));
+        }
+        // Of two that begin at the same moment, one gets it.
         match instance(&name, &rights, FILE_FLAG_FIRST_PIPE_INSTANCE) {
             Ok(first) => {
                 Ok(Self { name, rights, next: Mutex::new(Some(Arc::new(first))), removed: AtomicBool::new(false) })

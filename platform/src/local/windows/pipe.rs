@@ -25,8 +25,8 @@ use windows_sys::Win32::{
         SECURITY_SQOS_PRESENT,
     },
     System::Pipes::{
-        CreateNamedPipeW, PIPE_READMODE_BYTE, PIPE_REJECT_REMOTE_CLIENTS, PIPE_TYPE_BYTE, PIPE_UNLIMITED_INSTANCES,
-        PIPE_WAIT, WaitNamedPipeW,
+        CreateNamedPipeW, NMPWAIT_NOWAIT, PIPE_READMODE_BYTE, PIPE_REJECT_REMOTE_CLIENTS, PIPE_TYPE_BYTE,
+        PIPE_UNLIMITED_INSTANCES, PIPE_WAIT, WaitNamedPipeW,
     },
 };
 
@@ -63,6 +63,14 @@ pub(super) fn instance(name: &[u16], rights: &Descriptor, flags: u32) -> io::Res
             0,
             &raw const attributes,
         ))
+    }
+}
+
+/// Whether somebody has the pipe. A system is known that makes a further instance where none may be (Wine 8).
+pub(super) fn exists(name: &[u16]) -> bool {
+    // SAFETY: the name ends with a zero and outlives the call, which does not wait.
+    unsafe {
+        WaitNamedPipeW(name.as_ptr(), NMPWAIT_NOWAIT) != 0 || !is(&io::Error::last_os_error(), ERROR_FILE_NOT_FOUND)
     }
 }
 
