@@ -18,6 +18,11 @@ pub(crate) fn procedure(library: &CStr, name: &CStr) -> Option<Procedure> {
     }
 }
 
+/// Whether this is Wine, some of whose functions do something else than Windows' do.
+pub(crate) fn is_wine() -> bool {
+    procedure(c"ntdll.dll", c"wine_get_version").is_some()
+}
+
 /// Declares functions of a library by the signatures that the system's headers give them; one that is not there answers
 /// with `ERROR_PROC_NOT_FOUND`. Arguments are references or values.
 macro_rules! late {

@@ -90,15 +90,15 @@ mod tests {
         let mut b = Meter::open(two, one, 1 << 20).unwrap();
         let datagrams: Vec<Vec<u8>> = (0..150u8).map(|n| vec![n; 36 + usize::from(n) * 9]).collect();
         let before = nanoseconds();
-        let mut sent = 0;
+        let (mut sent, mut arrived) = (0, Vec::new());
+        // A portion after the other: how large a buffer may be, the system says.
         while sent < datagrams.len() {
             let batch: Vec<&[u8]> = datagrams[sent..].iter().take(BATCH).map(Vec::as_slice).collect();
             sent += a.sender().unwrap().send(&batch).unwrap();
-        }
-        let mut arrived = Vec::new();
-        while arrived.len() < datagrams.len() {
-            let count = b.receive(Duration::from_secs(5), |bytes, at| arrived.push((bytes.to_vec(), at))).unwrap();
-            assert_ne!(count, 0, "{} of {} datagrams arrived", arrived.len(), datagrams.len());
+            while arrived.len() < sent {
+                let count = b.receive(Duration::from_secs(30), |bytes, at| arrived.push((bytes.to_vec(), at))).unwrap();
+                assert_ne!(count, 0, "{} of {} datagrams arrived", arrived.len(), datagrams.len());
+            }
         }
         let after = nanoseconds();
         for (expected, (got, at)) in datagrams.iter().zip(&arrived) {

@@ -7,7 +7,11 @@ use crate::{
     adapter::{self, Adapter},
     api::text,
 };
-use std::{slice, sync::Arc};
+use std::{
+    slice,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use vestibule_ring::Lost;
 use windows_sys::core::GUID;
 
@@ -63,11 +67,17 @@ pub unsafe extern "system" fn VestibuleHostSend(name: *const u16, chain: *const 
 pub unsafe extern "system" fn VestibuleHostTake(name: *const u16, room: *mut u8, milliseconds: u32) -> u32 {
     // SAFETY: the caller's promise.
     let Some(adapter) = (unsafe { find(name) }) else { return 0 };
-    let packet = adapter.device.host_take().or_else(|| {
-        adapter.delivered.wait(milliseconds);
-        adapter.device.host_take()
-    });
-    let Some(packet) = packet else { return 0 };
+    let end = Instant::now() + Duration::from_millis(milliseconds.into());
+    let packet = loop {
+        if let Some(packet) = adapter.device.host_take() {
+            break packet;
+        }
+        // The event may tell of a packet that was taken without waiting.
+        let left = end.saturating_duration_since(Instant::now());
+        if !adapter.delivered.wait(left.as_millis() as u32) {
+            return 0;
+        }
+    };
     // SAFETY: the caller's promise; no packet is longer.
     unsafe { packet.as_ptr().copy_to_nonoverlapping(room, packet.len()) };
     packet.len() as u32

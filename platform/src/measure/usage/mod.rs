@@ -36,7 +36,7 @@ mod tests {
     fn memory_handles_and_time_that_are_taken_are_seen() {
         let own = std::process::id();
         let before = of(own).unwrap();
-        assert!(before.resident > 100_000 && before.handles > 0, "{before:?}");
+        assert!(before.resident > 100_000, "{before:?}");
         let memory = vec![1_u8; 64 << 20];
         let files: Vec<_> = (0..64).map(|_| std::net::UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
         // Other tests run beside this one, so that "more" is all that can be said.
@@ -46,8 +46,13 @@ mod tests {
         }
         let during = of(own).unwrap();
         assert!(during.resident > before.resident + (32 << 20), "{before:?} {during:?}");
-        assert!(during.handles > before.handles + 32, "{before:?} {during:?}");
         drop((memory, files));
+        #[cfg(windows)]
+        if crate::late::is_wine() && before.handles == 0 {
+            println!("left out: handles in memory_handles_and_time_that_are_taken_are_seen: Wine 8 counts none");
+            return;
+        }
+        assert!(during.handles > before.handles + 32, "{before:?} {during:?}");
     }
 
     #[test]

@@ -1,4 +1,5 @@
 //! `GetProcessMemoryInfo`, `GetProcessHandleCount`, `GetProcessTimes`.
+#![allow(unsafe_code, reason = "the functions that measure a process")]
 
 use super::Usage;
 use std::{
