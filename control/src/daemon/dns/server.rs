@@ -36,13 +36,18 @@ pub(super) struct Server {
 impl Server {
     /// Takes questions at `address`, both ways.
     pub(super) async fn start(address: SocketAddr, routes: Routes) -> io::Result<Self> {
+        Self::holding(OPEN, address, routes).await
+    }
+
+    /// As [`Self::start`], with so many questions over UDP open at a time.
+    async fn holding(open: usize, address: SocketAddr, routes: Routes) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         // With port 0 both get the same.
         let address = listener.local_addr()?;
         let socket = UdpSocket::bind(address).await?;
         let (routes, followed) = watch::channel(Arc::new(routes));
         let mut tasks = JoinSet::new();
-        tasks.spawn(serve_udp(socket, followed.clone()));
+        tasks.spawn(serve_udp(socket, open, followed.clone()));
         tasks.spawn(serve_tcp(listener, followed));
         Ok(Self { address, routes, _tasks: tasks })
     }
@@ -58,8 +63,8 @@ impl Server {
     }
 }
 
-async fn serve_udp(socket: UdpSocket, routes: watch::Receiver<Arc<Routes>>) {
-    let (socket, open) = (Arc::new(socket), Arc::new(Semaphore::new(OPEN)));
+async fn serve_udp(socket: UdpSocket, open: usize, routes: watch::Receiver<Arc<Routes>>) {
+    let (socket, open) = (Arc::new(socket), Arc::new(Semaphore::new(open)));
     // Ends with this task: nothing is sent after the server was dropped.
     let mut questions = JoinSet::new();
     let mut buffer = [0; LONGEST];
