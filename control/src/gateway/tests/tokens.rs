@@ -50,7 +50,7 @@ async fn the_guides_first_step_gives_what_the_guide_says() {
 async fn a_token_that_does_not_authenticate_is_401_with_its_reason() {
     let directory = Directory::new("401");
     let gateway = TestGateway::start(&directory).await;
-    let (id, token) = gateway.token("1s").await;
+    let (id, token) = gateway.token("8760h").await;
     let Credentials::Token { id: client_id, secret } = token.clone() else { unreachable!() };
     let with = |id: &str, secret: &str| Credentials::Token { id: id.to_owned(), secret: secret.to_owned() };
 
@@ -67,7 +67,7 @@ async fn a_token_that_does_not_authenticate_is_401_with_its_reason() {
     gateway.did(Method::PUT, &path, Some(json!({ "enabled": false }))).await;
     is(code(&gateway, &token).await, (StatusCode::UNAUTHORIZED, "token_disabled"));
     is(code(&gateway, &with(&client_id, "00")).await, (StatusCode::UNAUTHORIZED, "token_secret_wrong"));
-    gateway.did(Method::PUT, &path, Some(json!({ "enabled": true }))).await;
+    gateway.did(Method::PUT, &path, Some(json!({ "enabled": true, "duration": "1s" }))).await;
     tokio::time::sleep(Duration::from_millis(1100)).await;
     is(code(&gateway, &token).await, (StatusCode::UNAUTHORIZED, "token_expired"));
     gateway.did(Method::POST, &format!("{path}/refresh"), None).await;
