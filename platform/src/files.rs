@@ -1,18 +1,23 @@
 //! Files that are either the old or the new, whenever the process or the machine dies.
 
+#[cfg(windows)]
+use crate::win32::security;
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Write},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
     process,
     sync::atomic::{AtomicU64, Ordering},
 };
+#[cfg(windows)]
+use windows_sys::Win32::{Foundation::GENERIC_WRITE, Storage::FileSystem::WRITE_DAC};
+use zeroize::Zeroizing;
 
 /// How a temporary file's name ends; it begins with a dot.
 const TEMPORARY: &str = ".tmp";
 
-/// Replaces the file at `path` by `bytes`: readable and writable by its owner alone (mode 0600), whole or not at all,
-/// and on the disk when this returns.
+/// Replaces the file at `path` by `bytes`: readable and writable by its owner alone (mode 0600; on Windows the system,
+/// administrators, and a user who is none), whole or not at all, and on the disk when this returns.
 ///
 /// # Errors
 /// The directory is missing, not writable, or full. The former file is untouched then.
@@ -25,6 +30,22 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
     }
     written?;
     sync_parent(path)
+}
+
+/// What an administrator has put at `path`, the first `most` bytes of it.
+///
+/// On Windows anybody may make files and directories where the vendor's are (`C:\ProgramData`), so a file that belongs to
+/// neither the system, nor administrators, nor this process's user is refused.
+///
+/// # Errors
+/// There is no such file, it is somebody else's, or it cannot be read.
+pub fn read_trusted(path: &Path, most: usize) -> io::Result<Zeroizing<Vec<u8>>> {
+    let file = File::open(path)?;
+    #[cfg(windows)]
+    security::check_owner(std::os::windows::io::AsHandle::as_handle(&file))?;
+    let mut bytes = Zeroizing::new(Vec::new());
+    file.take(most as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// A file that grows by whole lines: readable and writable by its owner alone (mode 0600). A line is with the system when
@@ -122,7 +143,12 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    #[cfg(windows)]
+    std::os::windows::fs::OpenOptionsExt::access_mode(&mut options, GENERIC_WRITE | WRITE_DAC);
     let mut file = options.open(path)?;
+    // Before there is anything to read in it.
+    #[cfg(windows)]
+    security::closed("")?.put_on(std::os::windows::io::AsHandle::as_handle(&file))?;
     file.write_all(bytes)?;
     file.sync_all()
 }

@@ -39,7 +39,7 @@ function Send-Session([string] $Line) {
 $gateway = $null
 try {
     $words = 'gateway', '--data', "$work\gateway", '--organization', 'mycompany', '--advertise', '127.0.0.1:51820',
-        '--route', '10.20.0.0/24'
+        '--route', '10.20.0.0/24', '--interface', 'vestibule-gw0'
     $gateway = Start-Process $Program -ArgumentList $words -PassThru -RedirectStandardError "$work\gateway.log"
     Wait-For 'the gateway stands' { Test-Path "$work\gateway\gateway.json" }
     $facts = Get-Content "$work\gateway\gateway.json" | ConvertFrom-Json
@@ -59,6 +59,7 @@ try {
 
     & $Program mdm write "$work\mdm.xml" ORGANIZATION=mycompany "AUTH_CLIENT_ID=$($token.client_id)" `
         "AUTH_CLIENT_SECRET=$($token.client_secret)" PRE_LOGIN=1
+    if ($LASTEXITCODE -ne 0) { throw 'the MDM file is not written' }
     & $Program service install --now --mdm "$work\mdm.xml" --state "$work\state" --gateway $facts.url `
         --pin $facts.certificate_sha256 --sessions "\\.\pipe\$sessions"
     if ($LASTEXITCODE -ne 0) { throw 'the service does not install' }

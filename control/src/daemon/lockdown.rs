@@ -67,7 +67,9 @@ pub(super) fn release(system: &dyn Lockdown) {
             Err(error) => tracing::warn!(%error, "the lockdown of an earlier start was not lifted"),
         },
         Ok(false) => {}
-        Err(error) => tracing::debug!(%error, "whether there is a lockdown is not known"),
+        // Wherever there is none to be had.
+        Err(LockdownError::Unsupported(_)) => {}
+        Err(error) => tracing::warn!(%error, "whether a lockdown of an earlier start stands is not known"),
     }
 }
 

@@ -37,6 +37,31 @@ pub(super) trait Registry {
     fn set(&self, path: &str, name: &str, value: &Value) -> io::Result<()>;
     /// Removes a key and all in it.
     fn remove(&self, path: &str) -> io::Result<()>;
+    /// Removes a key if nothing is in it; whether it did.
+    fn remove_empty(&self, path: &str) -> io::Result<bool>;
+}
+
+/// What a change of the table has touched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Touched {
+    /// Rules of this host.
+    pub(super) local: bool,
+    /// Rules of a group policy: the system reads them again only when it is told so.
+    pub(super) policy: bool,
+}
+
+impl Touched {
+    fn at(&mut self, place: &str) {
+        if place == POLICY {
+            self.policy = true;
+        } else {
+            self.local = true;
+        }
+    }
+
+    pub(super) fn any(self) -> bool {
+        self.local || self.policy
+    }
 }
 
 /// One rule.
@@ -72,31 +97,42 @@ fn rules(config: &ResolverConfig) -> Vec<Rule> {
 }
 
 /// Brings the table to the rules for `config`. Former ones of ours that are not among them go.
-pub(super) fn apply(registry: &impl Registry, config: &ResolverConfig) -> io::Result<()> {
+pub(super) fn apply(registry: &impl Registry, config: &ResolverConfig) -> io::Result<Touched> {
     let rules = rules(config);
+    let mut touched = tidy(registry)?;
     let places = places(registry)?;
     for place in &places {
         for rule in &rules {
             for (name, value) in &rule.values {
                 registry.set(&format!(r"{place}\{}", rule.key), name, value)?;
             }
+            touched.at(place);
         }
     }
     for (place, key) in ours(registry)? {
         if !places.contains(&place) || !rules.iter().any(|rule| rule.key.eq_ignore_ascii_case(&key)) {
             registry.remove(&format!(r"{place}\{key}"))?;
+            touched.at(place);
         }
     }
-    Ok(())
+    touched.policy |= tidy(registry)?.policy;
+    Ok(touched)
 }
 
-/// Removes all rules of ours, whoever wrote them; true when there were some.
-pub(super) fn clear(registry: &impl Registry) -> io::Result<bool> {
-    let ours = ours(registry)?;
-    for (place, key) in &ours {
+/// Removes all rules of ours, whoever wrote them.
+pub(super) fn clear(registry: &impl Registry) -> io::Result<Touched> {
+    let mut touched = Touched::default();
+    for (place, key) in ours(registry)? {
         registry.remove(&format!(r"{place}\{key}"))?;
+        touched.at(place);
     }
-    Ok(!ours.is_empty())
+    tidy(registry)?;
+    Ok(touched)
+}
+
+/// A policy without a rule, which ours or somebody else's have left behind, makes the system ignore the host's own rules.
+fn tidy(registry: &impl Registry) -> io::Result<Touched> {
+    Ok(Touched { policy: registry.remove_empty(POLICY)?, local: false })
 }
 
 /// Whether the table has the rules for `config`, where they count.
@@ -147,7 +183,9 @@ pub(super) mod tests {
                 let rest = key.strip_prefix(path)?.strip_prefix('\\')?;
                 Some(rest.split('\\').next()?.to_owned())
             };
-            Ok(self.0.borrow().keys().filter_map(inside).collect())
+            let mut all: Vec<String> = self.0.borrow().keys().filter_map(inside).collect();
+            all.dedup();
+            Ok(all)
         }
 
         fn value(&self, path: &str, name: &str) -> io::Result<Option<Value>> {
@@ -161,7 +199,18 @@ pub(super) mod tests {
 
         fn remove(&self, path: &str) -> io::Result<()> {
             self.0.borrow_mut().retain(|key, _| key != path && !key.starts_with(&format!("{path}\\")));
+            // As there, what holds a key outlives it.
+            if let Some((parent, _)) = path.rsplit_once('\\') {
+                self.0.borrow_mut().entry(parent.to_owned()).or_default();
+            }
             Ok(())
+        }
+
+        fn remove_empty(&self, path: &str) -> io::Result<bool> {
+            let mut all = self.0.borrow_mut();
+            let empty = all.get(path).is_some_and(BTreeMap::is_empty)
+                && !all.keys().any(|key| key.starts_with(&format!("{path}\\")));
+            Ok(empty && all.remove(path).is_some())
         }
     }
 
@@ -207,7 +256,8 @@ pub(super) mod tests {
         assert!(in_place(&registry, &config(2)).unwrap() && !in_place(&registry, &config(60)).unwrap());
         assert_eq!(registry.keys(LOCAL).unwrap().len(), 2, "the second rule is gone");
         assert!(registry.keys(POLICY).unwrap().is_empty(), "no policy is made where there is none");
-        assert!(clear(&registry).unwrap() && !clear(&registry).unwrap());
+        assert_eq!(clear(&registry).unwrap(), Touched { local: true, policy: false });
+        assert!(!clear(&registry).unwrap().any());
         assert_eq!(registry.keys(LOCAL).unwrap(), ["{other}"]);
     }
 
@@ -223,10 +273,20 @@ pub(super) mod tests {
         registry.remove(&format!(r"{POLICY}\{mine}")).unwrap();
         assert!(!in_place(&registry, &config(1)).unwrap());
         // The policy ends: what stood beside it is superfluous.
-        apply(&registry, &config(1)).unwrap();
+        assert!(apply(&registry, &config(1)).unwrap().policy);
         registry.remove(&theirs).unwrap();
-        apply(&registry, &config(1)).unwrap();
+        assert!(apply(&registry, &config(1)).unwrap().policy);
         assert_eq!((registry.keys(LOCAL).unwrap().len(), registry.keys(POLICY).unwrap().len()), (1, 0));
+        assert!(!registry.0.borrow().contains_key(POLICY), "without a rule it would hide the host's own");
+    }
+
+    #[test]
+    fn an_empty_policy_that_somebody_left_does_not_hide_our_rules() {
+        let registry = Memory::default();
+        registry.0.borrow_mut().entry(POLICY.to_owned()).or_default();
+        assert_eq!(apply(&registry, &config(1)).unwrap(), Touched { local: true, policy: true });
+        assert!(!registry.0.borrow().contains_key(POLICY));
+        assert_eq!(apply(&registry, &config(1)).unwrap(), Touched { local: true, policy: false });
     }
 
     #[test]

@@ -56,42 +56,60 @@ pub(super) struct Filter {
     pub(super) layer: Layer,
     pub(super) conditions: Vec<Condition>,
     pub(super) permits: bool,
+    /// In force from the start of the system's network until the firewall's service runs and has read the others.
+    pub(super) at_boot: bool,
 }
 
 /// The filters that let nothing through but `allowed`; `tunnel` is the LUID of its interface.
 pub(super) fn filters(allowed: &Allowed, tunnel: Option<u64>) -> Vec<Filter> {
     let mut all = Vec::new();
-    for layer in LAYERS {
-        let mut permit = |name, conditions: Vec<Condition>| all.push(Filter { name, layer, conditions, permits: true });
-        permit("loopback", vec![Condition::Loopback]);
-        if let Some(tunnel) = tunnel {
-            permit("the tunnel", vec![Condition::Interface(tunnel)]);
+    for at_boot in [false, true] {
+        for layer in LAYERS {
+            let permits = if at_boot { of_a_host(layer) } else { permits(layer, allowed, tunnel) };
+            let filter = |(name, conditions)| Filter { name, layer, conditions, permits: true, at_boot };
+            all.extend(permits.into_iter().map(filter));
         }
-        if allowed.program.is_some() {
-            permit("the daemon", vec![Condition::Program(Program::Daemon)]);
-        }
-        let (ours, theirs) = if layer.v6 { (546, 547) } else { (68, 67) };
-        let dhcp = [Condition::Protocol(UDP), Condition::LocalPort(ours), Condition::RemotePort(theirs)];
-        permit("DHCP", dhcp.to_vec());
-        if layer.v6 {
-            let types = DISCOVERY.into_iter().map(Condition::LocalPort);
-            permit("neighbour discovery", [Condition::Protocol(ICMPV6)].into_iter().chain(types).collect());
-        }
-        if layer.inbound {
-            continue;
-        }
-        let gateways = allowed.gateways.iter().filter(|net| net.addr().is_ipv6() == layer.v6);
-        let gateways: Vec<Condition> = gateways.copied().map(Condition::Remote).collect();
-        // Without a condition it would permit everything.
-        if !gateways.is_empty() {
-            permit("the gateway", gateways);
-        }
-        if allowed.names {
-            let asks = [Condition::Protocol(UDP), Condition::Protocol(TCP), Condition::RemotePort(53)];
-            permit("names", [Condition::Program(Program::Services)].into_iter().chain(asks).collect());
-        }
+        let else_ = |layer| Filter { name: "all else", layer, conditions: Vec::new(), permits: false, at_boot };
+        all.extend(LAYERS.map(else_));
     }
-    all.extend(LAYERS.map(|layer| Filter { name: "all else", layer, conditions: Vec::new(), permits: false }));
+    all
+}
+
+type Permit = (&'static str, Vec<Condition>);
+
+/// What a host needs to be on its network at all.
+fn of_a_host(layer: Layer) -> Vec<Permit> {
+    let (ours, theirs) = if layer.v6 { (546, 547) } else { (68, 67) };
+    let dhcp = vec![Condition::Protocol(UDP), Condition::LocalPort(ours), Condition::RemotePort(theirs)];
+    let mut all = vec![("loopback", vec![Condition::Loopback]), ("DHCP", dhcp)];
+    if layer.v6 {
+        let types = DISCOVERY.into_iter().map(Condition::LocalPort);
+        all.push(("neighbour discovery", [Condition::Protocol(ICMPV6)].into_iter().chain(types).collect()));
+    }
+    all
+}
+
+fn permits(layer: Layer, allowed: &Allowed, tunnel: Option<u64>) -> Vec<Permit> {
+    let mut all = of_a_host(layer);
+    if let Some(tunnel) = tunnel {
+        all.push(("the tunnel", vec![Condition::Interface(tunnel)]));
+    }
+    if allowed.program.is_some() {
+        all.push(("the daemon", vec![Condition::Program(Program::Daemon)]));
+    }
+    if layer.inbound {
+        return all;
+    }
+    let gateways = allowed.gateways.iter().filter(|net| net.addr().is_ipv6() == layer.v6);
+    let gateways: Vec<Condition> = gateways.copied().map(Condition::Remote).collect();
+    // Without a condition it would permit everything.
+    if !gateways.is_empty() {
+        all.push(("the gateway", gateways));
+    }
+    if allowed.names {
+        let asks = [Condition::Protocol(UDP), Condition::Protocol(TCP), Condition::RemotePort(53)];
+        all.push(("names", [Condition::Program(Program::Services)].into_iter().chain(asks).collect()));
+    }
     all
 }
 
@@ -116,6 +134,7 @@ mod tests {
         local_port: u16,
         remote_port: u16,
         remote: IpAddr,
+        at_boot: bool,
     }
 
     impl Asked {
@@ -136,7 +155,7 @@ mod tests {
             let decides = |filter: &&Filter| {
                 let kinds = filter.conditions.iter().map(discriminant);
                 let met = |kind| filter.conditions.iter().any(|one| discriminant(one) == kind && self.matches(one));
-                filter.layer == self.layer && kinds.into_iter().all(met)
+                filter.layer == self.layer && filter.at_boot == self.at_boot && kinds.into_iter().all(met)
             };
             filters.iter().find(decides).expect("a filter without conditions stands last").permits
         }
@@ -162,6 +181,7 @@ mod tests {
             local_port: 50_000,
             remote_port: 443,
             remote,
+            at_boot: false,
         }
     }
 
@@ -199,6 +219,19 @@ mod tests {
         assert!(!ping.passes(&filters));
         assert!(web("203.0.113.9", false).passes(&filters) && web("2001:db8::9", false).passes(&filters));
         assert!(!web("203.0.113.9", true).passes(&filters), "the gateway does not come to us");
+    }
+
+    #[test]
+    fn until_the_firewall_has_started_a_host_may_join_its_network_and_no_more() {
+        let filters = filters(&allowed(), Some(TUNNEL));
+        for remote in ["203.0.113.9", "2001:db8::9"] {
+            let early = Asked { at_boot: true, ..web(remote, false) };
+            assert!(!early.passes(&filters), "the gateway, too, waits for the daemon");
+            assert!(!Asked { program: Some(Program::Daemon), interface: TUNNEL, ..early.clone() }.passes(&filters));
+            assert!(Asked { loopback: true, ..early.clone() }.passes(&filters));
+            let (local_port, remote_port) = if early.layer.v6 { (546, 547) } else { (68, 67) };
+            assert!(Asked { protocol: UDP, local_port, remote_port, ..early }.passes(&filters));
+        }
     }
 
     #[test]

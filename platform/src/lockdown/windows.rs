@@ -27,11 +27,11 @@ use windows_sys::{
             FWP_V6_ADDR_MASK, FWP_VALUE0, FWP_VALUE0_0, FWPM_ACTION0, FWPM_CONDITION_ALE_APP_ID, FWPM_CONDITION_FLAGS,
             FWPM_CONDITION_IP_LOCAL_INTERFACE, FWPM_CONDITION_IP_LOCAL_PORT, FWPM_CONDITION_IP_PROTOCOL,
             FWPM_CONDITION_IP_REMOTE_ADDRESS, FWPM_CONDITION_IP_REMOTE_PORT, FWPM_DISPLAY_DATA0,
-            FWPM_FILTER_CONDITION0, FWPM_FILTER_FLAG_CLEAR_ACTION_RIGHT, FWPM_FILTER_FLAG_PERSISTENT, FWPM_FILTER0,
-            FWPM_LAYER_ALE_AUTH_CONNECT_V4, FWPM_LAYER_ALE_AUTH_CONNECT_V6, FWPM_LAYER_ALE_AUTH_RECV_ACCEPT_V4,
-            FWPM_LAYER_ALE_AUTH_RECV_ACCEPT_V6, FWPM_PROVIDER_FLAG_PERSISTENT, FWPM_PROVIDER0,
-            FWPM_SUBLAYER_FLAG_PERSISTENT, FWPM_SUBLAYER0, FwpmEngineClose0, FwpmEngineOpen0, FwpmFilterAdd0,
-            FwpmFilterDeleteByKey0, FwpmFreeMemory0, FwpmGetAppIdFromFileName0, FwpmProviderAdd0,
+            FWPM_FILTER_CONDITION0, FWPM_FILTER_FLAG_BOOTTIME, FWPM_FILTER_FLAG_CLEAR_ACTION_RIGHT,
+            FWPM_FILTER_FLAG_PERSISTENT, FWPM_FILTER0, FWPM_LAYER_ALE_AUTH_CONNECT_V4, FWPM_LAYER_ALE_AUTH_CONNECT_V6,
+            FWPM_LAYER_ALE_AUTH_RECV_ACCEPT_V4, FWPM_LAYER_ALE_AUTH_RECV_ACCEPT_V6, FWPM_PROVIDER_FLAG_PERSISTENT,
+            FWPM_PROVIDER0, FWPM_SUBLAYER_FLAG_PERSISTENT, FWPM_SUBLAYER0, FwpmEngineClose0, FwpmEngineOpen0,
+            FwpmFilterAdd0, FwpmFilterDeleteByKey0, FwpmFreeMemory0, FwpmGetAppIdFromFileName0, FwpmProviderAdd0,
             FwpmProviderDeleteByKey0, FwpmSubLayerAdd0, FwpmSubLayerDeleteByKey0, FwpmSubLayerGetByKey0,
             FwpmTransactionAbort0, FwpmTransactionBegin0, FwpmTransactionCommit0,
         },
@@ -44,7 +44,7 @@ const PROVIDER: GUID = GUID::from_u128(0x3f1a_6c52_94be_4e0d_9a41_7665_7374_6901
 const SUBLAYER: GUID = GUID::from_u128(0x3f1a_6c52_94be_4e0d_9a41_7665_7374_6902);
 /// Filters are numbered from here on.
 const FILTERS: u128 = 0x3f1a_6c52_94be_4e0d_9a41_7665_7374_7000;
-/// Most filters that there ever are: some 30 are used.
+/// Most filters that there ever are: some 40 are used.
 const MAX_FILTERS: u128 = 128;
 /// Permits come before what blocks.
 const BLOCKS: u8 = 0;
@@ -127,7 +127,7 @@ fn wide(text: &str) -> Vec<u16> {
 impl Engine {
     fn open() -> Result<Self, LockdownError> {
         // Wine exports these functions and ends the process that calls them.
-        if late::procedure(c"ntdll.dll", c"wine_get_version").is_some() {
+        if late::is_wine() {
             return Err(Unsupported { what: "the filtering platform" }.into());
         }
         let mut engine = null_mut();
@@ -223,10 +223,12 @@ impl Engine {
         let mut provider = PROVIDER;
         let action = if filter.permits { FWP_ACTION_PERMIT } else { FWP_ACTION_BLOCK };
         let hard = if filter.permits { 0 } else { FWPM_FILTER_FLAG_CLEAR_ACTION_RIGHT };
+        // Those that the service reads at its start, or those that are there before it; none is both.
+        let life = if filter.at_boot { FWPM_FILTER_FLAG_BOOTTIME } else { FWPM_FILTER_FLAG_PERSISTENT };
         let row = FWPM_FILTER0 {
             filterKey: GUID::from_u128(FILTERS + number as u128),
             displayData: FWPM_DISPLAY_DATA0 { name: name.as_mut_ptr(), description: null_mut() },
-            flags: FWPM_FILTER_FLAG_PERSISTENT | hard,
+            flags: life | hard,
             providerKey: &mut provider,
             layerKey: key_of(filter.layer),
             subLayerKey: SUBLAYER,

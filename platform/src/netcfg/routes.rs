@@ -5,11 +5,18 @@
 
 use super::{Desired, Routing};
 use ipnet::IpNet;
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{collections::BTreeSet, net::IpAddr, ops::Range};
 
-/// The metric of routes past the tunnel. They stand on other interfaces than ours, so that this number, on a host route,
-/// is what tells that they are ours, also after a crash.
-pub(super) const BYPASS_METRIC: u32 = 22_082;
+/// Metrics of routes past a tunnel. They stand on other interfaces than ours, so that such a number, on a host route, is
+/// what tells that they are some tunnel's, also after a crash; [`bypass_metric`] tells whose.
+const BYPASS_METRICS: Range<u32> = 22_000..26_096;
+
+/// The metric of routes past the tunnel `interface`: the same at every start, and hardly another tunnel's.
+pub(super) fn bypass_metric(interface: &str) -> u32 {
+    // FNV-1a: what a name comes to must not change between versions.
+    let hash = interface.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    BYPASS_METRICS.start + hash % (BYPASS_METRICS.end - BYPASS_METRICS.start)
+}
 
 /// A route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -98,12 +105,12 @@ fn past(to: IpAddr, desired: &Desired, routes: &[Route], links: &[Link], tunnels
     let taken = desired.routes.iter().filter(|net| net.contains(&to)).map(IpNet::prefix_len).max()?;
     let way = best(routes, links, to, tunnels)?;
     let needed = way.destination.prefix_len() <= taken;
-    needed.then(|| Route { destination: to.into(), metric: BYPASS_METRIC, ..*way })
+    needed.then(|| Route { destination: to.into(), metric: bypass_metric(&desired.interface), ..*way })
 }
 
-/// Whether a route is one past a tunnel, of ours or of a predecessor's.
+/// Whether a route is one past a tunnel, whoever made it.
 pub(super) fn is_bypass(route: &Route) -> bool {
-    route.metric == BYPASS_METRIC && route.destination.prefix_len() == route.destination.max_prefix_len()
+    BYPASS_METRICS.contains(&route.metric) && route.destination.prefix_len() == route.destination.max_prefix_len()
 }
 
 #[cfg(test)]
@@ -194,13 +201,13 @@ mod tests {
             let state = State::wanted(&desired(into, bypass), TUNNEL, &routes, &links, &[TUNNEL]);
             state.routes.into_iter().filter(is_bypass).collect::<Vec<_>>()
         };
-        let past = route("198.51.100.9/32", Some("192.168.1.1"), ETHERNET, BYPASS_METRIC);
+        let past = route("198.51.100.9/32", Some("192.168.1.1"), ETHERNET, bypass_metric("vestibule0"));
         assert_eq!(wanted(&["0.0.0.0/0"], &["198.51.100.9/32"]), [past]);
         assert_eq!(wanted(&["198.51.100.0/24"], &["198.51.100.9/32"]), [past]);
         assert_eq!(wanted(&["10.0.0.0/8"], &["198.51.100.9/32"]), []);
         // On the local network, whose own route is longer than the tunnel's; or not.
         assert_eq!(wanted(&["0.0.0.0/0"], &["192.168.1.9/32"]), []);
-        let local = route("192.168.1.9/32", None, ETHERNET, BYPASS_METRIC);
+        let local = route("192.168.1.9/32", None, ETHERNET, bypass_metric("vestibule0"));
         assert_eq!(wanted(&["192.168.1.0/25"], &["192.168.1.9/32"]), [local]);
         // No way there at all.
         assert_eq!(wanted(&["::/0"], &["2001:db8::9/128"]), []);
@@ -218,12 +225,26 @@ mod tests {
         links[1].up = false;
         let after = State::wanted(&desired, TUNNEL, &routes, &links, &[TUNNEL]);
         let (add, remove) = (before.missing(&after), after.missing(&before));
-        assert_eq!(add.routes.first(), Some(&route("198.51.100.9/32", Some("172.16.0.1"), WIFI, BYPASS_METRIC)));
+        assert_eq!(
+            add.routes.first(),
+            Some(&route("198.51.100.9/32", Some("172.16.0.1"), WIFI, bypass_metric("vestibule0")))
+        );
         assert_eq!(
             remove.routes.first(),
-            Some(&route("198.51.100.9/32", Some("192.168.1.1"), ETHERNET, BYPASS_METRIC))
+            Some(&route("198.51.100.9/32", Some("192.168.1.1"), ETHERNET, bypass_metric("vestibule0")))
         );
         assert!(add.addresses.is_empty() && add.routes.len() == 1 && remove.routes.len() == 1);
-        assert!(!is_bypass(&route("198.51.100.0/24", None, ETHERNET, BYPASS_METRIC)), "an administrator's own");
+        assert!(
+            !is_bypass(&route("198.51.100.0/24", None, ETHERNET, bypass_metric("vestibule0"))),
+            "an administrator's own"
+        );
+    }
+
+    #[test]
+    fn tunnels_know_their_own_bypasses_from_each_others() {
+        assert!(is_bypass(&route("192.0.2.1/32", None, ETHERNET, bypass_metric("vestibule0"))));
+        assert_ne!(bypass_metric("vestibule0"), bypass_metric("vestibule-gw0"));
+        // A version that computed another one would leave its predecessor's routes behind.
+        assert_eq!(bypass_metric("vestibule0"), 23_832);
     }
 }

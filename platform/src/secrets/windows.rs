@@ -3,11 +3,7 @@
 #![allow(unsafe_code, reason = "the system's data protection and file security")]
 
 use super::SecretError;
-use crate::win32::{
-    Local, check, is, own,
-    security::{self, Descriptor, SYSTEM},
-    wide,
-};
+use crate::win32::{Local, check, is, own, security, wide};
 use std::{
     fs::{self, File},
     io,
@@ -45,11 +41,7 @@ pub(super) const SEAL: usize = 4096;
 pub(super) fn make_private(directory: &Path) -> Result<(), SecretError> {
     let failed = |action| move |cause| SecretError::Io { action, path: directory.to_owned(), cause };
     let me = security::current_user().map_err(failed("find out who may use"))?;
-    let mut rights = "D:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)".to_owned();
-    if me != SYSTEM && !security::is_administrator().map_err(failed("find out who may use"))? {
-        rights.push_str(&format!("(A;OICI;FA;;;{me})"));
-    }
-    let rights = Descriptor::parse(&rights).map_err(failed("set the rights of"))?;
+    let rights = security::closed("OICI").map_err(failed("set the rights of"))?;
     if let Some(parent) = directory.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         fs::create_dir_all(parent).map_err(failed("make"))?;
     }

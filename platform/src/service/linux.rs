@@ -33,8 +33,10 @@ pub(super) fn install(plan: &Plan) -> Result<Installed, ServiceError> {
     })?;
     let replaced = Path::new(UNIT).exists();
     let failed = |cause| ServiceError::System { action: "write /etc/systemd/system/vestibule.service", cause };
-    files::write_atomic(Path::new(UNIT), text.as_bytes()).map_err(failed)?;
-    fs::set_permissions(UNIT, Permissions::from_mode(0o644)).map_err(failed)?;
+    if !(plan.keep && replaced) {
+        files::write_atomic(Path::new(UNIT), text.as_bytes()).map_err(failed)?;
+        fs::set_permissions(UNIT, Permissions::from_mode(0o644)).map_err(failed)?;
+    }
     systemctl(&["daemon-reload"]).map_err(|reason| ServiceError::NoManager { reason })?;
     systemctl(&["enable", NAME]).map_err(|reason| ServiceError::NoManager { reason })?;
     if plan.start {

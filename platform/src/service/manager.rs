@@ -8,7 +8,7 @@ use crate::{
     eventlog,
     win32::{
         is,
-        security::{self, ADMINISTRATORS, SYSTEM},
+        security::{self, ADMINISTRATORS, SYSTEM, TRUSTED_INSTALLER},
     },
 };
 use std::{
@@ -29,14 +29,14 @@ use windows_service::{
 };
 use windows_sys::Win32::{
     Foundation::{
-        ERROR_ACCESS_DENIED, ERROR_SERVICE_ALREADY_RUNNING, ERROR_SERVICE_DOES_NOT_EXIST,
-        ERROR_SERVICE_MARKED_FOR_DELETE, ERROR_SERVICE_NOT_ACTIVE,
+        ERROR_ACCESS_DENIED, ERROR_SERVICE_ALREADY_RUNNING, ERROR_SERVICE_CANNOT_ACCEPT_CTRL,
+        ERROR_SERVICE_DOES_NOT_EXIST, ERROR_SERVICE_MARKED_FOR_DELETE, ERROR_SERVICE_NOT_ACTIVE,
     },
     Security::Authorization::SE_FILE_OBJECT,
 };
 
-/// What the network needs of the system is there once these run: interfaces, addresses, names.
-const AFTER: [&str; 3] = ["nsi", "Tcpip", "Dnscache"];
+/// What the network needs of the system is there once these run: interfaces, addresses, names, the firewall's engine.
+const AFTER: [&str; 4] = ["nsi", "Tcpip", "Dnscache", "BFE"];
 /// Waits before the first, the second and every later restart after a failure.
 const RESTARTS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(60)];
 /// Without a failure for this long, the waits begin anew.
@@ -44,8 +44,6 @@ const FORGIVEN: Duration = Duration::from_secs(24 * 3600);
 /// How long a start or a stop is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(100);
-/// `NT SERVICE\TrustedInstaller`: it owns what Windows itself installs.
-const TRUSTED_INSTALLER: &str = "S-1-5-80-956008885-3418522649-1831038044-1853292631-2271478464";
 
 pub(super) fn install(plan: &Plan) -> Result<Installed, ServiceError> {
     const INSTALLING: &str = "installing";
@@ -56,7 +54,9 @@ pub(super) fn install(plan: &Plan) -> Result<Installed, ServiceError> {
     let info = info(plan);
     let (service, replaced) = match manager.open_service(NAME, access) {
         Ok(service) => {
-            service.change_config(&info).map_err(refused(INSTALLING))?;
+            if !plan.keep {
+                service.change_config(&info).map_err(refused(INSTALLING))?;
+            }
             (service, true)
         }
         Err(Error::Winapi(error)) if is(&error, ERROR_SERVICE_DOES_NOT_EXIST) => {
@@ -150,20 +150,19 @@ fn restart(service: &Service) -> Result<(), ServiceError> {
     }
 }
 
-/// Stops the service if it runs: whether it did.
+/// Stops the service if it runs: whether it did. One that is just starting or ending is waited for.
 fn stop(service: &Service) -> Result<bool, ServiceError> {
-    match service.stop() {
-        Ok(_) => {}
-        Err(Error::Winapi(error)) if is(&error, ERROR_SERVICE_NOT_ACTIVE) => return Ok(false),
-        Err(error) => return Err(refused("stopping")(error)),
-    }
     let given_up = Instant::now() + PATIENCE;
+    let mut ran = false;
     loop {
-        let state = service.query_status().map_err(refused("stopping"))?.current_state;
-        if state == ServiceState::Stopped {
-            return Ok(true);
+        match service.stop() {
+            Ok(_) => ran = true,
+            Err(Error::Winapi(error)) if is(&error, ERROR_SERVICE_NOT_ACTIVE) => return Ok(ran),
+            Err(Error::Winapi(error)) if is(&error, ERROR_SERVICE_CANNOT_ACCEPT_CTRL) => ran = true,
+            Err(error) => return Err(refused("stopping")(error)),
         }
         if Instant::now() >= given_up {
+            let state = service.query_status().map_err(refused("stopping"))?.current_state;
             return Err(ServiceError::DoesNotStop { reason: format!("it is {state:?}") });
         }
         sleep(LOOK);

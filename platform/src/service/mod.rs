@@ -33,6 +33,8 @@ pub struct Plan {
     pub arguments: Vec<OsString>,
     /// Whether to start it at once, too.
     pub start: bool,
+    /// Whether one that is installed already keeps its program and arguments.
+    pub keep: bool,
 }
 
 /// What was installed.

@@ -82,6 +82,7 @@ mod tests {
             program: "/usr/local/bin/vestibule".into(),
             arguments: arguments.map(Into::into).to_vec(),
             start: false,
+            keep: false,
         };
         let text = text(&plan).unwrap();
         let line = text.lines().find(|line| line.starts_with("ExecStart=")).unwrap();
@@ -94,7 +95,8 @@ mod tests {
 
     #[test]
     fn a_line_feed_cannot_smuggle_settings_in() {
-        let plan = Plan { program: "/x".into(), arguments: vec!["a\nExecStart=/bin/sh".into()], start: false };
+        let plan =
+            Plan { program: "/x".into(), arguments: vec!["a\nExecStart=/bin/sh".into()], start: false, keep: false };
         assert_eq!(text(&plan), None);
     }
 }

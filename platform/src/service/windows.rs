@@ -151,6 +151,8 @@ pub(super) fn ready() {
     // A stop that was asked for meanwhile stays in force.
     if !*STOPPING.borrow() {
         report(ServiceState::Running, Duration::ZERO);
+        // Until now nothing was told of what has changed since the first look.
+        tell(Told::Look);
     }
 }
 

@@ -26,6 +26,9 @@ pub(crate) const SYSTEM: &str = "S-1-5-18";
 /// The group of administrators; it owns what an elevated administrator and the system make.
 pub(crate) const ADMINISTRATORS: &str = "S-1-5-32-544";
 
+/// `NT SERVICE\TrustedInstaller`: it owns what Windows itself installs.
+pub(crate) const TRUSTED_INSTALLER: &str = "S-1-5-80-956008885-3418522649-1831038044-1853292631-2271478464";
+
 /// A security descriptor.
 #[derive(Debug)]
 pub(crate) struct Descriptor(Local);
@@ -67,6 +70,30 @@ impl Descriptor {
             SetSecurityInfo(file.as_raw_handle(), SE_FILE_OBJECT, what, null_mut(), null_mut(), list, null())
         })
     }
+}
+
+/// For what only the system and administrators may enter, or where there is neither behind this process, its own user.
+/// `inherited` are flags of inheritance: `OICI` for a directory, none for a file.
+pub(crate) fn closed(inherited: &str) -> io::Result<Descriptor> {
+    let me = current_user()?;
+    let mut rights = format!("D:P(A;{inherited};FA;;;SY)(A;{inherited};FA;;;BA)");
+    if me != SYSTEM && !is_administrator()? {
+        rights.push_str(&format!("(A;{inherited};FA;;;{me})"));
+    }
+    Descriptor::parse(&rights)
+}
+
+/// Refuses a file that somebody else than the system, administrators or this process's own user has made.
+pub(crate) fn check_owner(file: BorrowedHandle<'_>) -> io::Result<()> {
+    let owner = owner(file, SE_FILE_OBJECT)?;
+    if owner == TRUSTED_INSTALLER || is_trusted(&owner, &current_user()?) {
+        return Ok(());
+    }
+    let said = format!(
+        "it belongs to {owner}, who is neither the system nor an administrator, and could have written anything: \
+         remove it, or take it over as an administrator (takeown /a)"
+    );
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, said))
 }
 
 /// Who owns the object behind an open handle.

@@ -5,7 +5,10 @@ use crate::cli::{failure, print};
 use clap::Args;
 use serde_json::json;
 use std::{ffi::OsString, process::ExitCode};
-use vestibule_platform::service::{self, NAME, Plan, ServiceError};
+use vestibule_platform::{
+    lockdown::{self, Lockdown as _},
+    service::{self, NAME, Plan, ServiceError},
+};
 
 pub(super) const EXAMPLES: &str = "Examples:
   vestibule service install --gateway https://192.0.2.1:8443 --pin 8f2c... --now
@@ -21,6 +24,9 @@ pub(crate) struct InstallOptions {
     /// Start it now, too; a running one is restarted
     #[arg(long)]
     now: bool,
+    /// Leave the command line of a service that is installed already as it is (for upgrades)
+    #[arg(long)]
+    keep: bool,
 }
 
 #[derive(Debug, Args)]
@@ -62,15 +68,23 @@ fn plan(options: &InstallOptions) -> Result<Plan, ServiceError> {
     let program = std::env::current_exe().map_err(failed)?;
     let mut arguments: Vec<OsString> = ["service", "run", "--managed"].map(OsString::from).to_vec();
     arguments.extend(options.run.words().map_err(failed)?);
-    Ok(Plan { program, arguments, start: options.now })
+    Ok(Plan { program, arguments, start: options.now, keep: options.keep })
 }
 
 pub(super) fn uninstall_verb(options: &UninstallOptions) -> ExitCode {
     match service::uninstall() {
-        Ok(ran) if options.json => print::out(&format!("{}\n", json!({ "service": NAME, "ran": ran }))),
         Ok(ran) => {
+            // It outlives the service, and who takes the program away, too, could not lift it any more.
+            let closed = lockdown::System.is_engaged().unwrap_or(false);
+            if options.json {
+                print::out(&format!("{}\n", json!({ "service": NAME, "ran": ran, "lockdown": closed })));
+                return ExitCode::SUCCESS;
+            }
             let stopped = if ran { "stopped and uninstalled" } else { "uninstalled" };
             print::out(&format!("{stopped} the service {NAME}; its state stays\n"));
+            if closed {
+                eprintln!("warning: the lockdown stands: `vestibule lockdown lift` opens the network");
+            }
         }
         Err(error) => return failure::report(&error, code(&error), options.json),
     }

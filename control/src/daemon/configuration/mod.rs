@@ -15,10 +15,10 @@ use super::{
 };
 use crate::{api::profile::OrganizationSettings, causes::chain, mdm::MdmConfig, registration::Settings};
 use std::{
-    fs::File,
-    io::{self, Read},
+    io,
     path::{Path, PathBuf},
 };
+use vestibule_platform::files;
 use zeroize::Zeroizing;
 
 /// What the daemon uses of an MDM file.
@@ -108,7 +108,7 @@ impl Configuration {
     /// Reads the file again. A good one is kept in `store`.
     pub(super) fn read(&mut self, store: &Store) -> Reading {
         let path = self.path.display().to_string();
-        let bytes = match read_bounded(&self.path, self.largest) {
+        let bytes = match files::read_trusted(&self.path, self.largest + 1) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return match self.good {
@@ -182,13 +182,6 @@ impl Configuration {
             configs: content.map(|content| content.configs.clone()).unwrap_or_default(),
         }
     }
-}
-
-/// The file's bytes, at most one more than `largest`: enough to see that it is too large.
-fn read_bounded(path: &Path, largest: usize) -> io::Result<Zeroizing<Vec<u8>>> {
-    let mut bytes = Zeroizing::new(Vec::new());
-    File::open(path)?.take(largest as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 /// The MDM parser, and what the daemon uses of its answer.

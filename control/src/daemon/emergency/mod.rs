@@ -13,18 +13,18 @@ use crate::{
     mdm::{OrganizationConfig, literal_host},
 };
 use std::{
-    fs::File,
-    io::{self, Read},
+    io,
     net::IpAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 use tokio::task::JoinHandle;
+use vestibule_platform::files;
 
 /// The file's name; the vendor's, in the same directory.
 const FILE: &str = "emergency_disconnect.json";
 /// Longest signal in bytes. A real one has some 30.
-const MAX_SIGNAL: u64 = 64 << 10;
+const MAX_SIGNAL: usize = 64 << 10;
 /// The vendor's, where the MDM file says nothing.
 const INTERVAL: Duration = Duration::from_secs(300);
 
@@ -154,7 +154,7 @@ impl Emergency {
             self.file = false;
             return;
         }
-        let said = match read_bounded(&self.path) {
+        let said = match files::read_trusted(&self.path, MAX_SIGNAL) {
             Ok(content) => signal(&content).map_err(|error| error.to_string()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error.to_string()),
@@ -191,10 +191,4 @@ impl Emergency {
         let engaged = self.file || self.remote;
         (std::mem::replace(&mut self.told, engaged) != engaged).then_some(engaged)
     }
-}
-
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    let mut content = Vec::new();
-    File::open(path)?.take(MAX_SIGNAL).read_to_end(&mut content)?;
-    Ok(content)
 }

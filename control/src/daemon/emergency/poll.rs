@@ -58,7 +58,7 @@ async fn ask(client: &reqwest::Client, url: &str) -> Result<bool, SignalError> {
     let mut content = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(unreachable)? {
         content.extend_from_slice(&chunk);
-        if content.len() as u64 > MAX_SIGNAL {
+        if content.len() > MAX_SIGNAL {
             return Err(SignalError::TooLong);
         }
     }

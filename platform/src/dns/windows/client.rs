@@ -1,6 +1,7 @@
 //! The system's DNS client: told that its rules have changed, and given an interface's suffixes.
 #![allow(unsafe_code, reason = "services, and functions looked up by name")]
 
+use super::super::nrpt::Touched;
 use crate::late;
 use std::{
     io, mem,
@@ -22,12 +23,15 @@ use windows_sys::{
 /// `RP_FORCE`: all policies are read again, not the changed ones alone.
 const FORCE: u32 = 1;
 
-/// Makes the system read its rules again and forget what it was told under others.
-pub(super) fn refresh() {
+/// Makes the system read its rules again and forget what it was told under others. Policies are read again only when the
+/// change was among theirs: that runs all of them, of the whole machine.
+pub(super) fn refresh(touched: Touched) {
     if let Err(error) = parameters_changed() {
         tracing::debug!(%error, "the DNS client was not told of its rules");
     }
-    if let Some(found) = late::procedure(c"userenv.dll", c"RefreshPolicyEx") {
+    if touched.policy
+        && let Some(found) = late::procedure(c"userenv.dll", c"RefreshPolicyEx")
+    {
         // SAFETY: its signature in userenv.h: whether the machine's policies, and how.
         let function: unsafe extern "system" fn(BOOL, u32) -> BOOL = unsafe { mem::transmute(found) };
         // SAFETY: numbers alone are passed.

@@ -5,6 +5,7 @@ mod registry;
 
 use super::{Applied, DnsError, Keeper, ResolverConfig, SystemDns, Undo, nrpt};
 use crate::netcfg::{Adapter, adapters, guid};
+use nrpt::Touched;
 use registry::LocalMachine;
 use std::{
     io,
@@ -32,10 +33,10 @@ impl System {
 impl SystemDns for System {
     fn recover(&self) -> Result<bool, DnsError> {
         let cleared = nrpt::clear(&self.registry).map_err(refused("clear"))?;
-        if cleared {
-            client::refresh();
+        if cleared.any() {
+            client::refresh(cleared);
         }
-        Ok(cleared)
+        Ok(cleared.any())
     }
 
     fn servers(&self) -> Result<Vec<IpAddr>, DnsError> {
@@ -77,13 +78,16 @@ struct Table {
 
 impl Undo for Table {
     fn change(&mut self, config: &ResolverConfig) -> Result<(), DnsError> {
-        if let Err(error) = nrpt::apply(&self.registry, config) {
-            // The former rules are whole again, or there are none.
-            let _ = nrpt::apply(&self.registry, &self.config);
-            return Err(refused("write")(error));
-        }
+        let touched = match nrpt::apply(&self.registry, config) {
+            Ok(touched) => touched,
+            Err(error) => {
+                // The former rules are whole again, or there are none.
+                let _ = nrpt::apply(&self.registry, &self.config);
+                return Err(refused("write")(error));
+            }
+        };
         suffixes(&config.interface, &config.search);
-        client::refresh();
+        client::refresh(touched);
         self.config = config.clone();
         Ok(())
     }
@@ -95,7 +99,8 @@ impl Undo for Table {
     fn undo(&mut self) -> Result<(), DnsError> {
         suffixes(&self.config.interface, &[]);
         let cleared = nrpt::clear(&self.registry);
-        client::refresh();
+        // What was not told may have been half of it.
+        client::refresh(*cleared.as_ref().unwrap_or(&Touched { local: true, policy: true }));
         cleared.map(drop).map_err(refused("clear"))
     }
 }

@@ -7,10 +7,14 @@ use std::{
     ptr::{null, null_mut},
 };
 use windows_sys::Win32::{
-    Foundation::{ERROR_FILE_NOT_FOUND, ERROR_MORE_DATA, ERROR_NO_MORE_ITEMS, ERROR_PATH_NOT_FOUND, ERROR_SUCCESS},
+    Foundation::{
+        ERROR_ACCESS_DENIED, ERROR_FILE_NOT_FOUND, ERROR_MORE_DATA, ERROR_NO_MORE_ITEMS, ERROR_PATH_NOT_FOUND,
+        ERROR_SUCCESS,
+    },
     System::Registry::{
-        HKEY, HKEY_LOCAL_MACHINE, KEY_READ, KEY_WRITE, REG_DWORD, REG_MULTI_SZ, REG_OPTION_NON_VOLATILE, REG_SZ,
-        RegCloseKey, RegCreateKeyExW, RegDeleteTreeW, RegEnumKeyExW, RegOpenKeyExW, RegQueryValueExW, RegSetValueExW,
+        HKEY, HKEY_LOCAL_MACHINE, KEY_READ, KEY_WOW64_64KEY, KEY_WRITE, REG_DWORD, REG_MULTI_SZ,
+        REG_OPTION_NON_VOLATILE, REG_SZ, RegCloseKey, RegCreateKeyExW, RegDeleteKeyExW, RegDeleteTreeW, RegEnumKeyExW,
+        RegOpenKeyExW, RegQueryInfoKeyW, RegQueryValueExW, RegSetValueExW,
     },
 };
 
@@ -144,6 +148,42 @@ impl Registry for LocalMachine {
         match unsafe { RegDeleteTreeW(HKEY_LOCAL_MACHINE, path.as_ptr()) } {
             ERROR_SUCCESS => Ok(()),
             code if is_missing(code) => Ok(()),
+            code => Err(error(code)),
+        }
+    }
+
+    fn remove_empty(&self, path: &str) -> io::Result<bool> {
+        let Some(key) = self.open(path)? else { return Ok(false) };
+        let (mut keys, mut values) = (0, 0);
+        // SAFETY: the key is open; two numbers are written, and nothing else is asked for.
+        let code = unsafe {
+            RegQueryInfoKeyW(
+                key.0,
+                null_mut(),
+                null_mut(),
+                null(),
+                &mut keys,
+                null_mut(),
+                null_mut(),
+                &mut values,
+                null_mut(),
+                null_mut(),
+                null_mut(),
+                null_mut(),
+            )
+        };
+        if code != ERROR_SUCCESS {
+            return Err(error(code));
+        }
+        if keys != 0 || values != 0 {
+            return Ok(false);
+        }
+        let path = self.path(path);
+        // SAFETY: the path ends with a zero. A key in it that came meanwhile makes the call fail.
+        match unsafe { RegDeleteKeyExW(HKEY_LOCAL_MACHINE, path.as_ptr(), KEY_WOW64_64KEY, 0) } {
+            ERROR_SUCCESS => Ok(true),
+            ERROR_ACCESS_DENIED => Ok(false),
+            code if is_missing(code) => Ok(false),
             code => Err(error(code)),
         }
     }

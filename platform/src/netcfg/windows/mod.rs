@@ -30,7 +30,7 @@ pub struct System;
 
 impl NetConfig for System {
     fn apply(&self, desired: &Desired) -> Result<Applied, NetConfigError> {
-        let mut tunnel = Tunnel { desired: desired.clone(), luid: None };
+        let mut tunnel = Tunnel { desired: desired.clone(), luid: None, forwarding: Vec::new() };
         if let Err(error) = tunnel.change(desired) {
             // The first error is the one to tell.
             let _ = tunnel.undo();
@@ -113,13 +113,12 @@ struct Tunnel {
     desired: Desired,
     /// The interface; `None` before the first change and after the end.
     luid: Option<u64>,
+    /// Interfaces that were made to forward, with their families.
+    forwarding: Vec<(u64, bool)>,
 }
 
 impl Tunnel {
     fn change(&mut self, desired: &Desired) -> Result<(), NetConfigError> {
-        if desired.forwarding {
-            return Err(crate::Unsupported { what: "forwarding between interfaces" }.into());
-        }
         let links = links().map_err(step("list the host's interfaces"))?;
         let name = &desired.interface;
         let link = links.iter().find(|link| link.name == *name);
@@ -134,19 +133,42 @@ impl Tunnel {
             }
         }
         let routes = sys::routes().map_err(step("list the host's routes"))?;
-        let found = find(luid, &routes)?;
+        let found = find(desired, luid, &routes)?;
         let wanted = State::wanted(desired, luid, &routes, &links, &tunnels());
         // First what is new, then what is old: at no moment is a wanted route missing.
         add(&found.missing(&wanted), luid)?;
-        remove(&wanted.missing(&found), luid)
+        remove(&wanted.missing(&found), luid)?;
+        if desired.forwarding { self.forward(&links) } else { self.stop_forwarding() }
+    }
+
+    /// Lets packets pass between the tunnel and every other interface. What forwards already is left to whoever made it.
+    fn forward(&mut self, links: &[Link]) -> Result<(), NetConfigError> {
+        for link in links.iter().filter(|link| !link.loopback) {
+            for v6 in [false, true].into_iter().filter(|v6| link.index[usize::from(*v6)] != 0) {
+                let turned = sys::set_forwarding(link.luid, v6, true);
+                if turned.map_err(step(&format!("forward packets of the interface {}", link.name)))? {
+                    self.forwarding.push((link.luid, v6));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn stop_forwarding(&mut self) -> Result<(), NetConfigError> {
+        let stopped = self.forwarding.drain(..).map(|(luid, v6)| match sys::set_forwarding(luid, v6, false) {
+            // The interface is gone, and its settings with it.
+            Err(error) if GONE.iter().any(|gone| error.raw_os_error() == Some(*gone as i32)) => Ok(()),
+            stopped => stopped.map(drop).map_err(step("stop forwarding packets")),
+        });
+        stopped.fold(Ok(()), Result::and)
     }
 
     fn undo(&mut self) -> Result<(), NetConfigError> {
         let Some(luid) = self.luid else { return Ok(()) };
         let routes = sys::routes().map_err(step("list the host's routes"))?;
-        let removed = find(luid, &routes).and_then(|found| remove(&found, luid));
+        let removed = find(&self.desired, luid, &routes).and_then(|found| remove(&found, luid));
         self.leave();
-        removed
+        removed.and(self.stop_forwarding())
     }
 
     /// From now on what carries tunnels leaves around this interface. Told before it has routes.
@@ -173,10 +195,11 @@ impl Drop for Tunnel {
 
 /// Everything on the host that is the tunnel's, whoever put it there: the addresses of its interface, the routes to it
 /// that are not the system's own, and the host routes past it.
-fn find(luid: u64, routes: &[Route]) -> Result<State, NetConfigError> {
+fn find(desired: &Desired, luid: u64, routes: &[Route]) -> Result<State, NetConfigError> {
     let addresses = sys::addresses(luid).map_err(step("list the host's addresses"))?;
+    let past = |route: &Route| routes::is_bypass(route) && route.metric == routes::bypass_metric(&desired.interface);
     let ours = |route: &&Route| {
-        if route.interface == luid { !is_systems(route, &addresses) } else { routes::is_bypass(route) }
+        if route.interface == luid { !is_systems(route, &addresses) } else { past(route) }
     };
     Ok(State { routes: routes.iter().filter(ours).copied().collect(), addresses: addresses.iter().copied().collect() })
 }
@@ -209,9 +232,11 @@ fn add(state: &State, luid: u64) -> Result<(), NetConfigError> {
     Ok(())
 }
 
+/// What is not there need not be removed.
+const GONE: &[u32] = &[ERROR_NOT_FOUND, ERROR_FILE_NOT_FOUND];
+
 /// Removes all that can be; the error is that of the first that could not.
 fn remove(state: &State, luid: u64) -> Result<(), NetConfigError> {
-    const GONE: &[u32] = &[ERROR_NOT_FOUND, ERROR_FILE_NOT_FOUND];
     let routes = state.routes.iter().map(|route| {
         unless(sys::remove_route(route), GONE).map_err(step(&format!("remove the route to {}", route.destination)))
     });
