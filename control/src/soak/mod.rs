@@ -80,6 +80,7 @@ pub fn run(options: &Options) -> ExitCode {
         }
     }
     if options.userspace {
+        pages::small_only();
         let interrupted = Arc::new(AtomicBool::new(false));
         listen(&interrupted);
         return finish(options, &run::run(options, &|| interrupted.load(Ordering::Relaxed)));
@@ -123,6 +124,8 @@ pub(crate) fn inside(options: &Options) -> ExitCode {
             return ExitCode::from(CANNOT_BEGIN);
         }
     };
+    // The gateway's process inherits it: what is measured is what it takes, not what the system makes of it.
+    pages::small_only();
     let report = run::run(options, &|| link.asked_to_end());
     match serde_json::to_vec(&report).map_err(io::Error::from).and_then(|bytes| link.report(&bytes)) {
         Ok(()) => ExitCode::SUCCESS,
