@@ -277,7 +277,7 @@ def story(tally, gateway):
 def clean_up():
     """However it went: no service, no process, no file of ours."""
     vestibule("service", "uninstall")
-    for process in own_processes():
+    for process in own_processes("--managed") + own_processes("gateway", "gateway0"):
         os.kill(process, signal.SIGKILL)
     for directory in (WORK, STATE, MDM.parent):
         shutil.rmtree(directory, ignore_errors=True)

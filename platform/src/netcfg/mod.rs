@@ -11,9 +11,14 @@ mod imp;
 pub mod memory;
 #[cfg(any(windows, test))]
 mod routes;
+#[cfg(all(windows, feature = "stand-in"))]
+mod stand_in;
 mod watch;
 
+#[cfg(not(all(windows, feature = "stand-in")))]
 pub use imp::System;
+#[cfg(all(windows, feature = "stand-in"))]
+pub use stand_in::System;
 #[cfg(windows)]
 pub(crate) use imp::{
     changes, interface_around_tunnels, interface_luid,

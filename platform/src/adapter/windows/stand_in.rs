@@ -169,6 +169,14 @@ impl Host {
         unsafe { (self.sleeps)(self.name.as_ptr()) != 0 }
     }
 
+    /// Whether there is such an adapter.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        let mut numbers = [0; 10];
+        // SAFETY: the name ends with a zero; there is room for ten numbers.
+        unsafe { (self.count)(self.name.as_ptr(), &raw mut numbers) != 0 }
+    }
+
     /// What became of packets; all zeros when the adapter is gone.
     #[must_use]
     pub fn counts(&self) -> Counts {
