@@ -74,7 +74,7 @@
 //! - [`secrets`], [`files`]: what rests on the disk; [`signing`]: keys that do not;
 //! - [`clock`]: time that counts sleep, entropy;
 //! - [`pages`]: how large the pages of memory are;
-//! - [`facts`]: what the system says of itself; [`service`], [`eventlog`]: its service manager and its log;
+//! - [`facts`]: what the system says of itself; [`rights`]: what this process may do; [`service`], [`eventlog`]: its service manager and its log;
 //! - [`local`]: the daemon's control socket;
 //! - [`sandbox`]: hosts and cables that the kernel takes away with their first process;
 //! - [`measure`], [`capture`]: what checks a tunnel from outside, without the engine.
@@ -95,6 +95,7 @@ pub mod lockdown;
 pub mod measure;
 pub mod netcfg;
 pub mod pages;
+pub mod rights;
 pub mod runtime;
 pub mod sandbox;
 pub mod secrets;

@@ -73,6 +73,26 @@ impl Namespace {
         path
     }
 
+    /// What the network looks like in here: routing rules, routes, addresses, interfaces, resolvers. The kernel's own IPv6
+    /// routes are left out, since they come a moment after their interface.
+    ///
+    /// # Panics
+    /// When `ip` refuses.
+    #[must_use]
+    pub fn network(&self) -> Vec<String> {
+        let asked: [&[&str]; 5] = [
+            &["-4", "rule", "show"],
+            &["-6", "rule", "show"],
+            &["-4", "route", "show", "table", "all"],
+            &["-6", "route", "show", "table", "all"],
+            &["-4", "-brief", "address", "show"],
+        ];
+        let text = asked.map(|words| self.run("ip", words)).concat() + &self.run("ls", &["/sys/class/net"]);
+        let resolvers = fs::read_to_string(own_files(&self.name).join("resolv.conf")).unwrap_or_default();
+        let kernels = |line: &str| line.contains("fe80::") || line.contains("ff00::/8") || line.starts_with("anycast");
+        text.lines().chain(resolvers.lines()).filter(|line| !kernels(line)).map(str::to_owned).collect()
+    }
+
     /// A command that runs in here, and dies with the thread that started it.
     #[must_use]
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {

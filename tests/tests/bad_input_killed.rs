@@ -121,17 +121,6 @@ fn a_gateway_killed_under_writes_finds_every_acknowledged_one() {
     println!("{ROUNDS} rounds, {writes} acknowledged writes, orders {:?} to {swap_seq:?}", first.swap_seq);
 }
 
-/// Rules, routes, addresses and devices of the host.
-fn network(house: &House) -> [String; 4] {
-    let ask = |words: &[&str]| house.outside.run("ip", words);
-    [
-        ask(&["-4", "rule", "show"]),
-        ask(&["-4", "route", "show", "table", "all"]),
-        ask(&["-4", "-brief", "address", "show"]),
-        house.outside.run("ls", &["/sys/class/net"]),
-    ]
-}
-
 fn as_user(status: &Status) -> bool {
     status.state == State::Connected && status.identity.as_deref() == Some(EMAIL)
 }
@@ -145,7 +134,7 @@ fn a_daemon_killed_under_swaps_comes_back_as_who_it_was() {
     let mut numbers = Numbers(20_261_122);
     let token = house.admin.token("Devices", "1h");
     house.admin.user(EMAIL, PASSWORD);
-    let bare = network(&house);
+    let bare = house.outside.network();
     house.paths.deploy(mdm(&token).replacen("<dict>\n", "<dict>\n  <key>multi_user</key>\n  <true/>\n", 1));
     let start = || Device::start(&house.outside, &house.paths, &house.gateway, &[]);
     let mut device = start();
@@ -155,7 +144,7 @@ fn a_daemon_killed_under_swaps_comes_back_as_who_it_was() {
     sign_in(&house.outside, &house.gateway, &prompting.auth_url.unwrap(), EMAIL, PASSWORD);
     let user = device.until("connected as the user", LIMIT, as_user);
     assert_eq!(user.addresses, first.addresses, "the inner address changed at the login");
-    let connected = network(&house);
+    let connected = house.outside.network();
     let registrations = house.admin.get("devices/registrations").as_array().unwrap().len();
 
     let (mut swap_seq, mut slowest) = (user.swap_seq, Duration::ZERO);
@@ -187,11 +176,11 @@ fn a_daemon_killed_under_swaps_comes_back_as_who_it_was() {
         assert!(status.swap_seq > swap_seq, "round {round}: orders went back, or none was needed");
         swap_seq = status.swap_seq;
         assert!(house.carries(), "round {round}");
-        assert_eq!(network(&house), connected, "round {round}: the host's network");
+        assert_eq!(house.outside.network(), connected, "round {round}: the host's network");
         let now = house.admin.get("devices/registrations").as_array().unwrap().len();
         assert_eq!(now, registrations, "round {round}: registrations were made anew");
     }
     println!("{ROUNDS} rounds, orders {:?} to {swap_seq:?}, connected again after at most {slowest:?}", user.swap_seq);
     assert!(device.stop(), "SIGTERM: {}", device.said());
-    assert_eq!(network(&house), bare, "a daemon that ended left something behind");
+    assert_eq!(house.outside.network(), bare, "a daemon that ended left something behind");
 }

@@ -1,6 +1,7 @@
 # A gateway and the installed service on one Windows machine, each with an adapter of Wintun's: before login, a logon that
-# is told as the system would, a network card that goes and comes back, and the end. Needs an administrator, and
-# wintun.dll beside the program. What it makes it takes away.
+# is told as the system would, a network card that goes and comes back, second instances, a service that is killed, and the
+# end, after which the network is what it was before. Needs an administrator, and wintun.dll beside the program. What it
+# makes it takes away.
 param([Parameter(Mandatory)] [string] $Program)
 $ErrorActionPreference = 'Stop'
 $Program = (Resolve-Path $Program).Path
@@ -36,6 +37,26 @@ function Send-Session([string] $Line) {
     $pipe.Dispose()
 }
 
+# What a tunnel changes of the machine's network.
+function Get-Network {
+    $rules = Get-ChildItem 'HKLM:\SYSTEM\CurrentControlSet\Services\Dnscache\Parameters\DnsPolicyConfig' -ErrorAction SilentlyContinue
+    @(
+        Get-NetAdapter -IncludeHidden | ForEach-Object { "adapter $($_.Name)" }
+        Get-NetIPAddress | Where-Object { $_.IPAddress -notlike 'fe80*' } | ForEach-Object { "address $($_.IPAddress) $($_.InterfaceAlias)" }
+        Get-NetRoute | Where-Object { $_.DestinationPrefix -notlike 'f*' } |
+            ForEach-Object { "route $($_.DestinationPrefix) $($_.NextHop) $($_.InterfaceAlias)" }
+        $rules | ForEach-Object { "rule $($_.PSChildName)" }
+    ) | Sort-Object -Unique
+}
+
+# Runs a verb that must fail, and gives what it said.
+function Get-Refusal([string[]] $Words) {
+    $said = (& $Program @Words 2>&1 | ForEach-Object { "$_" }) -join "`n"
+    if ($LASTEXITCODE -ne 1) { throw "vestibule $($Words -join ' '): exit status $LASTEXITCODE, $said" }
+    $said
+}
+
+$network = Get-Network
 $gateway = $null
 try {
     $words = 'gateway', '--data', "$work\gateway", '--organization', 'mycompany', '--advertise', '127.0.0.1:51820',
@@ -60,6 +81,13 @@ try {
     & $Program mdm write "$work\mdm.xml" ORGANIZATION=mycompany "AUTH_CLIENT_ID=$($token.client_id)" `
         "AUTH_CLIENT_SECRET=$($token.client_secret)" PRE_LOGIN=1
     if ($LASTEXITCODE -ne 0) { throw 'the MDM file is not written' }
+    # The same rights as everybody's, who is no administrator here: a token without the group.
+    $refused = "$work\refused.txt"
+    $run = "$Program service run --gateway $($facts.url) --pin $($facts.certificate_sha256) --state $work\other"
+    runas /trustlevel:0x20000 "cmd /c $run >$refused 2>&1" | Out-Null
+    Wait-For 'without an administrator it says so' { (Get-Content $refused -ErrorAction SilentlyContinue) -match 'this needs an administrator' }
+    Assert (-not (Test-Path "$work\other")) 'and has made nothing'
+
     & $Program service install --now --mdm "$work\mdm.xml" --state "$work\state" --gateway $facts.url `
         --pin $facts.certificate_sha256 --sessions "\\.\pipe\$sessions"
     if ($LASTEXITCODE -ne 0) { throw 'the service does not install' }
@@ -84,6 +112,27 @@ try {
     Wait-For 'after its own adapter was restarted, too' { (Get-Status).state -eq 'connected' }
     Assert ((Get-NetIPAddress -InterfaceAlias vestibule0 -AddressFamily IPv4).IPAddress -eq $address) 'with the same address'
 
+    $second = 'service', 'run', '--gateway', $facts.url, '--pin', $facts.certificate_sha256
+    Assert ((Get-Refusal ($second + '--state', "$work\state")) -match 'uses the state directory') 'a second instance says so'
+    $apart = $second + '--state', "$work\second", '--sessions', "\\.\pipe\$sessions-2"
+    Assert ((Get-Refusal $apart) -match 'another process already listens on') 'one on the same pipe, too'
+    $apart += '--control', "\\.\pipe\$sessions-control"
+    Assert ((Get-Refusal $apart) -match 'is another program') 'and one with the same adapter'
+    Assert ((Get-Status).state -eq 'connected') 'the first one goes on'
+
+    # Killed while somebody comes and goes: the service manager starts it again.
+    foreach ($round in 1..2) {
+        Send-Session "logon ada $($round + 1)"
+        Send-Session "logoff $($round + 1)"
+        $process = (Get-CimInstance Win32_Service -Filter "Name='Vestibule'").ProcessId
+        Stop-Process -Id $process -Force
+        Wait-For "killed $round times, it comes back as who it was" {
+            $now = (Get-CimInstance Win32_Service -Filter "Name='Vestibule'").ProcessId
+            $now -ne 0 -and $now -ne $process -and (Get-Status).identity -eq $before
+        }
+        Assert ((Get-NetIPAddress -InterfaceAlias vestibule0 -AddressFamily IPv4).IPAddress -eq $address) 'with the same address'
+    }
+
     Restart-Service Vestibule
     Wait-For 'after the service was restarted, too' { (Get-Status).identity -eq $before }
 } finally {
@@ -94,4 +143,8 @@ try {
 }
 Assert (-not (Get-Service Vestibule -ErrorAction SilentlyContinue)) 'the service is gone'
 Assert (-not (Get-NetAdapter -Name vestibule0 -ErrorAction SilentlyContinue)) 'its adapter is gone'
+# The driver takes a moment to remove an adapter whose process has ended.
+$until = (Get-Date).AddSeconds(60)
+do { $left = Compare-Object $network (Get-Network) } while ($left -and (Get-Date) -lt $until)
+Assert (-not $left) "the network is as it was before$($left | ForEach-Object { "; $($_.SideIndicator) $($_.InputObject)" })"
 Remove-Item -Recurse -Force $work

@@ -10,7 +10,7 @@ use serde::Serialize;
 use std::{fmt, io, net::IpAddr, path::PathBuf, time::Duration};
 use vestibule_engine::generation::HttpChoice;
 use vestibule_platform::{
-    adapter::AdapterError, local::LocalError, lockdown::LockdownError, netcfg::NetConfig, runtime::Stopped,
+    adapter::AdapterError, local::LocalError, lockdown::LockdownError, netcfg::NetConfig, rights, runtime::Stopped,
     secrets::SecretError, session::SessionError,
 };
 
@@ -96,8 +96,10 @@ impl HttpVersions {
 /// Options of `vestibule service run`.
 #[derive(Debug)]
 pub struct Options {
-    /// The MDM file.
+    /// The MDM file. Beside it lies the file of emergencies.
     pub mdm: PathBuf,
+    /// Another one, which goes before it while it is there.
+    pub own_mdm: Option<PathBuf>,
     /// Directory of keys, secrets and state.
     pub state: PathBuf,
     /// `https://HOST[:PORT]`; the one of the last start when absent.
@@ -147,6 +149,9 @@ pub struct Facts {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
+    /// This process may not change the machine's network.
+    #[error("the daemon may not make its network adapter")]
+    NotAllowed(#[from] rights::Missing),
     /// The state directory.
     #[error("the state directory cannot be used")]
     State(#[from] SecretError),

@@ -43,6 +43,7 @@ use vestibule_platform::{
     dns::{SystemDns, memory::Recorder},
     facts, local, lockdown as firewall, netcfg,
     netcfg::{NetConfig, PolicyRouting},
+    rights,
     runtime::Worker,
     secrets::{FileStore, private_directory},
     service,
@@ -66,6 +67,9 @@ const CALLS: usize = 64;
 pub async fn run(options: Options, announce: impl FnOnce(&Facts)) -> Result<(), StartError> {
     crate::crypto::install_provider();
     vestibule_platform::pages::small_only();
+    if matches!(options.data_plane, DataPlane::Kernel) {
+        rights::check()?;
+    }
     // Alone before anything is touched: what another instance is about to write would be taken for what a killed one left.
     private_directory(&options.state)?;
     let alone = service::Alone::take(&options.state.join(LOCK));
@@ -76,7 +80,12 @@ pub async fn run(options: Options, announce: impl FnOnce(&Facts)) -> Result<(), 
     let (journal, story) = Journal::open(&options.state.join(journal::FILE));
     let machine = restore(&store, story)?;
     store.forget_bearers(|id| machine.state().slots.values().any(|kept| kept.id == id))?;
-    let configuration = Configuration::new(&options.mdm, mdm::MAX_BYTES, super::configuration::parse, &store);
+    let configuration = Configuration::new(&options.mdm, mdm::MAX_BYTES, super::configuration::parse, &store)
+        .under(options.own_mdm.clone());
+
+    // Whoever finds the socket taken ends before it changes the network. What is asked meanwhile waits.
+    let (calls, mut called) = mpsc::channel(CALLS);
+    let server = Server::start(&options.control, calls).map_err(StartError::Control)?;
 
     let config = EngineConfig {
         max_flows: MAX_FLOWS,
@@ -112,8 +121,6 @@ pub async fn run(options: Options, announce: impl FnOnce(&Facts)) -> Result<(), 
     handle.carry_streams().map_err(StartError::WorkerStopped)?;
     let (inputs, received) = mpsc::unbounded_channel();
     let sessions = sessions::start(options.sessions.as_ref(), inputs.clone())?;
-    let (calls, mut called) = mpsc::channel(CALLS);
-    let server = Server::start(&options.control, calls).map_err(StartError::Control)?;
     let bridge = inputs.clone();
     thread::Builder::new()
         .name("engine-events".into())
@@ -130,8 +137,10 @@ pub async fn run(options: Options, announce: impl FnOnce(&Facts)) -> Result<(), 
             let _ = forward.send(Input::Call(call));
         }
     });
-    let (touched, path) = (inputs.clone(), options.mdm.clone());
-    tokio::spawn(async move { watch(&path, || touched.send(Input::MdmTouched).is_ok()).await });
+    for path in std::iter::once(options.mdm.clone()).chain(options.own_mdm) {
+        let touched = inputs.clone();
+        tokio::spawn(async move { watch(&path, || touched.send(Input::MdmTouched).is_ok()).await });
+    }
     let (touched, path) = (inputs.clone(), file_beside(&options.mdm));
     tokio::spawn(async move { watch(&path, || touched.send(Input::EmergencyTouched).is_ok()).await });
     let stop = inputs.clone();

@@ -174,7 +174,9 @@ pub enum AdapterError {
         name: String,
     },
     /// A second instance.
-    #[error("adapter {name:?} serves another program, perhaps a second instance of this one: end that first")]
+    #[error(
+        "adapter {name:?} is another program's, perhaps a second instance's of this one: end that first, or choose another name"
+    )]
     Busy {
         /// Asked for.
         name: String,

@@ -2,7 +2,7 @@
 //!
 //! Linux: a Unix socket of mode 0660, so that root and the socket's group may steer the daemon. Windows: a named pipe
 //! that the system, administrators and whoever sits at a desktop may use, under a name that only administrators and
-//! services can take; a client refuses one that is somebody else's.
+//! services can take. On both a client refuses one that is somebody else's.
 
 use std::{io, path::PathBuf};
 
@@ -16,8 +16,15 @@ pub use imp::{Listener, Stream};
 /// Where the daemon listens unless told otherwise.
 pub const CONTROL: &str = imp::CONTROL;
 
+/// Where WireGuard's own tools look for the configuration of the interface called `name`.
+#[must_use]
+pub fn wireguard(name: &str) -> PathBuf {
+    imp::wireguard(name)
+}
+
 /// Whether a path is a place in the file system, where files may lie beside it; a pipe's own name is not.
-pub(crate) fn is_in_file_system(path: &std::path::Path) -> bool {
+#[must_use]
+pub fn is_in_file_system(path: &std::path::Path) -> bool {
     !(cfg!(windows) && path.to_string_lossy().to_ascii_lowercase().starts_with(r"\\.\pipe\"))
 }
 
@@ -66,6 +73,17 @@ pub enum LocalError {
         path: PathBuf,
         /// Whose it is.
         owner: String,
+    },
+    /// The directory is somebody else's, who could put another socket, or a link, in its place.
+    #[error(
+        "the directory {} {trouble}: expected one of root or of this user that nobody else may write to; choose \
+         another socket", path.display()
+    )]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is, or who may write to it.
+        trouble: String,
     },
     /// This user may not listen there.
     #[error("this user may not listen on {}: it takes an administrator, or another name", path.display())]

@@ -1,4 +1,5 @@
 use super::{LocalError, Peer};
+use nix::unistd::{Uid, User};
 use std::{
     fs,
     io::{self, Read, Write},
@@ -11,6 +12,10 @@ use std::{
 };
 
 pub(super) const CONTROL: &str = "/run/vestibule/control.sock";
+
+pub(super) fn wireguard(name: &str) -> PathBuf {
+    Path::new("/var/run/wireguard").join(format!("{name}.sock"))
+}
 
 /// Waits for connections; its socket file is removed on drop.
 #[derive(Debug)]
@@ -42,12 +47,16 @@ impl Listener {
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             let made = fs::DirBuilder::new().recursive(true).mode(directory).create(parent);
             made.map_err(io("create the directory of"))?;
+            check_directory(parent)
+                .map_err(io("look at the directory of"))?
+                .map_or(Ok(()), |trouble| Err(LocalError::Directory { path: parent.to_owned(), trouble }))?;
         }
         if let Ok(found) = fs::symlink_metadata(path) {
             if !found.file_type().is_socket() {
                 return Err(LocalError::NotASocket { path: path.to_owned() });
             }
-            if UnixStream::connect(path).is_ok() {
+            if let Ok(living) = UnixStream::connect(path) {
+                check_listener(&living, path)?;
                 return Err(LocalError::InUse { path: path.to_owned() });
             }
             fs::remove_file(path).map_err(io("remove the stale"))?;
@@ -93,17 +102,52 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
     fs::symlink_metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
+/// Whether what this user makes or answers may be relied on: root's, or this process's own.
+fn is_trusted(uid: u32) -> bool {
+    uid == 0 || uid == Uid::effective().as_raw()
+}
+
+/// Their login name, else the number.
+fn name_of(uid: u32) -> String {
+    let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
+    user.map_or_else(|| uid.to_string(), |user| user.name)
+}
+
+/// What is wrong with the directory, if anything.
+fn check_directory(directory: &Path) -> io::Result<Option<String>> {
+    const OTHERS_MAY_WRITE: u32 = 0o002;
+    const STICKY: u32 = 0o1000;
+    let found = fs::metadata(directory)?;
+    Ok(if !is_trusted(found.uid()) {
+        Some(format!("belongs to {}", name_of(found.uid())))
+    } else if found.mode() & (OTHERS_MAY_WRITE | STICKY) == OTHERS_MAY_WRITE {
+        Some("may be written to by everybody".to_owned())
+    } else {
+        None
+    })
+}
+
+/// Who listens, where the system tells.
+fn check_listener(stream: &UnixStream, path: &Path) -> Result<(), LocalError> {
+    let told = credentials(stream);
+    let told = told.map_err(|cause| LocalError::Io { action: "tell who listens on", path: path.to_owned(), cause })?;
+    match told {
+        Some((uid, _)) if !is_trusted(uid) => Err(LocalError::Squatted { path: path.to_owned(), owner: name_of(uid) }),
+        _ => Ok(()),
+    }
+}
+
+/// User and process at the other end: who connected, or who listens. `None` where the system does not tell.
 #[cfg(target_os = "linux")]
-fn credentials(stream: &UnixStream) -> io::Result<(String, Option<u32>)> {
-    use nix::{sys::socket, unistd::User};
+fn credentials(stream: &UnixStream) -> io::Result<Option<(u32, Option<u32>)>> {
+    use nix::sys::socket;
     let told = socket::getsockopt(stream, socket::sockopt::PeerCredentials)?;
-    let user = User::from_uid(told.uid().into()).ok().flatten();
-    Ok((user.map_or_else(|| told.uid().to_string(), |user| user.name), u32::try_from(told.pid()).ok()))
+    Ok(Some((told.uid(), u32::try_from(told.pid()).ok())))
 }
 
 #[cfg(not(target_os = "linux"))]
-fn credentials(_: &UnixStream) -> io::Result<(String, Option<u32>)> {
-    Ok(("somebody".to_owned(), None))
+fn credentials(_: &UnixStream) -> io::Result<Option<(u32, Option<u32>)>> {
+    Ok(None)
 }
 
 /// One connection.
@@ -111,16 +155,15 @@ fn credentials(_: &UnixStream) -> io::Result<(String, Option<u32>)> {
 pub struct Stream(UnixStream);
 
 impl Stream {
-    /// Connects to the listener at `path`.
+    /// Connects to the listener at `path`, unless it is of somebody who is not to be trusted.
     ///
     /// # Errors
-    /// Nobody listens there, or it may not be used by this user.
+    /// Nobody listens there, it may not be used by this user, or it is neither root's nor this user's.
     pub fn connect(path: &Path) -> Result<Self, LocalError> {
-        UnixStream::connect(path).map(Self).map_err(|cause| LocalError::Io {
-            action: "connect to",
-            path: path.to_owned(),
-            cause,
-        })
+        let failed = |cause| LocalError::Io { action: "connect to", path: path.to_owned(), cause };
+        let stream = UnixStream::connect(path).map_err(failed)?;
+        check_listener(&stream, path)?;
+        Ok(Self(stream))
     }
 
     /// Who is at the other end of an accepted connection. Whoever got here was let in by the socket's mode.
@@ -128,7 +171,8 @@ impl Stream {
     /// # Errors
     /// The system does not tell.
     pub fn peer(&self) -> io::Result<Peer> {
-        let (user, process) = credentials(&self.0)?;
+        let told = credentials(&self.0)?;
+        let (user, process) = told.map_or_else(|| ("somebody".to_owned(), None), |(uid, pid)| (name_of(uid), pid));
         Ok(Peer { user, process, administrator: true })
     }
 
@@ -210,6 +254,27 @@ mod tests {
         drop(second);
         assert!(!path.exists());
         fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_everybody_may_write_to_is_refused_unless_it_is_sticky() {
+        let root = directory("shared");
+        let path = root.join("control.sock");
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o777)).unwrap();
+        match Listener::bind(&path) {
+            Err(LocalError::Directory { path: named, .. }) => assert_eq!(named, root),
+            other => panic!("expected a refused directory, got {other:?}"),
+        }
+        assert!(!path.exists());
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o1777)).unwrap();
+        drop(Listener::bind(&path).unwrap());
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn only_root_and_oneself_are_trusted() {
+        let me = Uid::effective().as_raw();
+        assert!(is_trusted(0) && is_trusted(me) && !is_trusted(me + 1));
     }
 
     #[test]

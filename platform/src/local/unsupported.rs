@@ -2,11 +2,15 @@ use super::{LocalError, Peer};
 use std::{
     convert::Infallible,
     io::{self, Read, Write},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
 pub(super) const CONTROL: &str = "vestibule/control";
+
+pub(super) fn wireguard(name: &str) -> PathBuf {
+    Path::new("wireguard").join(name)
+}
 
 /// Waits for connections; cannot be made on this system.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use pipe::{exists, instance, open, pipe_name, taken};
 use std::{
     io::{self, Read, Write},
     os::windows::io::{AsHandle, AsRawHandle, OwnedHandle},
-    path::Path,
+    path::{Path, PathBuf},
     ptr::{null, null_mut},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -39,6 +39,12 @@ use windows_sys::Win32::{
 
 /// Only administrators and services may make pipes with this prefix, so nobody can be there before the service.
 pub(super) const CONTROL: &str = r"\\.\pipe\ProtectedPrefix\Administrators\Vestibule\control";
+
+/// The prefix is as protected as ours. WireGuard's tools also want the pipe to be the system's: what is run as the system
+/// makes it so.
+pub(super) fn wireguard(name: &str) -> PathBuf {
+    format!(r"\\.\pipe\ProtectedPrefix\Administrators\WireGuard\{name}").into()
+}
 
 const PREFIX: &str = r"\\.\pipe\";
 /// What a client may do: read, write and look at the pipe, but make no further instance of it (`FILE_APPEND_DATA`).

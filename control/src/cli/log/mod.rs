@@ -4,13 +4,26 @@ mod events;
 mod rotating;
 
 use crate::causes::chain;
-use std::{fs, io::stderr, path::Path};
+use std::{
+    fs,
+    io::stderr,
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+};
 use tracing::{Level, Metadata};
 use tracing_subscriber::{EnvFilter, Layer as _, filter::filter_fn, fmt::layer, prelude::*};
 use vestibule_platform::{eventlog::EventLog, secrets::private_directory};
 
 /// What the system's log of events is told although it is no warning: the daemon runs, it has stopped.
 pub(super) const MILESTONE: &str = "vestibule::milestone";
+
+/// Set once somebody reads the log later.
+static KEPT: AtomicBool = AtomicBool::new(false);
+
+/// Whether the log goes anywhere but to the error stream.
+pub(super) fn is_kept() -> bool {
+    KEPT.load(Ordering::Relaxed)
+}
 
 /// Logs to the error stream; `RUST_LOG` chooses what. With a (state, log) directory to files, too; a service also to the
 /// system's log of events.
@@ -28,6 +41,7 @@ pub(super) fn begin(directories: Option<(&Path, &Path)>, service: bool) {
     let events = service.then(EventLog::open).and_then(|opened| {
         opened.inspect_err(|error| troubles.push(format!("the system's log of events is closed: {error}"))).ok()
     });
+    KEPT.store(service || files.is_some(), Ordering::Relaxed);
     let files = files.map(|files| layer().with_ansi(false).with_target(false).with_writer(files));
     let events = events.map(|log| {
         let layer = layer().without_time().with_level(false).with_ansi(false).with_target(false);

@@ -3,7 +3,7 @@
 use crate::{
     api::pin::Pin,
     cli::{client::default_control, failure, log, print},
-    daemon::{DataPlane, Facts, HttpVersions, Options, SessionsFrom, run},
+    daemon::{DataPlane, Facts, HttpVersions, Options, SessionsFrom, StartError, run},
     mdm,
 };
 use clap::{Args, ValueEnum as _, builder::TypedValueParser as _};
@@ -15,7 +15,7 @@ use std::{
     process::ExitCode,
     time::Duration,
 };
-use vestibule_platform::service;
+use vestibule_platform::{adapter::AdapterError, service};
 
 pub(super) const EXAMPLES: &str = "Examples:
   sudo vestibule service run --gateway https://192.0.2.1:8443 --pin 8f2c...   first start
@@ -32,7 +32,7 @@ const LOGIN_TIMEOUT: u64 = 600;
 
 #[derive(Debug, Args)]
 pub(crate) struct RunOptions {
-    /// The MDM file [default: mdm.xml in the state directory if it is there at the start, else the vendor's place]
+    /// The MDM file [default: mdm.xml in the state directory while it is there, else the vendor's place]
     #[arg(long, value_name = "FILE")]
     mdm: Option<PathBuf>,
     /// Directory of the device key, registrations and state
@@ -132,10 +132,12 @@ impl RunOptions {
         self.log.clone().or_else(|| service::is_managed().then(|| self.state.join("log")))
     }
 
-    /// Our own place beats the vendor's.
-    fn mdm_file(&self) -> PathBuf {
-        let own = || Some(self.state.join("mdm.xml")).filter(|own| own.exists());
-        self.mdm.clone().or_else(own).unwrap_or_else(|| mdm::default_path(std::env::consts::OS).into())
+    /// The MDM file, and our own place, which goes before the vendor's but not before what was asked for.
+    fn mdm_files(&self) -> (PathBuf, Option<PathBuf>) {
+        match &self.mdm {
+            Some(asked) => (asked.clone(), None),
+            None => (mdm::default_path(std::env::consts::OS).into(), Some(self.state.join("mdm.xml"))),
+        }
     }
 }
 
@@ -159,8 +161,10 @@ pub(super) fn run_verb(options: RunOptions) -> ExitCode {
 fn run_here(options: RunOptions) -> ExitCode {
     let json = options.json;
     log::begin(options.log_directory().as_deref().map(|log| (options.state.as_path(), log)), service::is_managed());
+    let (mdm, own_mdm) = options.mdm_files();
     let options = Options {
-        mdm: options.mdm_file(),
+        mdm,
+        own_mdm,
         state: options.state,
         gateway: options.gateway,
         pin: options.pin,
@@ -194,13 +198,25 @@ fn run_here(options: RunOptions) -> ExitCode {
             tracing::info!(target: log::MILESTONE, "the service has stopped");
             ExitCode::SUCCESS
         }
-        Err(error) => failed(&error, "service", json),
+        Err(error) => failed(&error, code(&error), json),
     }
 }
 
-/// Reports why the daemon ends: where there is no terminal, in the log.
+fn code(error: &StartError) -> &'static str {
+    match error {
+        StartError::NotAllowed(_) => "not_allowed",
+        StartError::SecondInstance { .. } => "second_instance",
+        StartError::Adapter(AdapterError::Taken { .. }) => "adapter_taken",
+        StartError::Adapter(AdapterError::Busy { .. }) => "adapter_in_use",
+        StartError::Adapter(_) => "adapter",
+        StartError::Control(_) => "control_socket",
+        _ => "service",
+    }
+}
+
+/// Reports why the daemon ends: on the error stream, and in the log that outlives it.
 fn failed(error: &dyn std::error::Error, code: &str, json: bool) -> ExitCode {
-    if service::is_managed() {
+    if log::is_kept() {
         tracing::error!("the service ends: {}", crate::causes::chain(error));
     }
     failure::report(error, code, json)

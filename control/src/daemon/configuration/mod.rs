@@ -62,6 +62,8 @@ struct Good {
 /// The MDM file.
 pub(super) struct Configuration {
     path: PathBuf,
+    /// Goes before it while it is there.
+    own: Option<PathBuf>,
     parse: Parse,
     largest: usize,
     good: Option<Good>,
@@ -86,7 +88,17 @@ impl Configuration {
                 None
             }
         };
-        Self { path: path.to_owned(), parse, largest, good, error: None }
+        Self { path: path.to_owned(), own: None, parse, largest, good, error: None }
+    }
+
+    /// With another file, which goes before this one while it is there.
+    pub(super) fn under(self, own: Option<PathBuf>) -> Self {
+        Self { own, ..self }
+    }
+
+    /// The file that counts now.
+    fn path(&self) -> &Path {
+        self.own.as_deref().filter(|own| own.exists()).unwrap_or(&self.path)
     }
 
     /// What is in force.
@@ -107,8 +119,9 @@ impl Configuration {
 
     /// Reads the file again. A good one is kept in `store`.
     pub(super) fn read(&mut self, store: &Store) -> Reading {
-        let path = self.path.display().to_string();
-        let bytes = match files::read_trusted(&self.path, self.largest + 1) {
+        let file = self.path().to_owned();
+        let path = file.display().to_string();
+        let bytes = match files::read_trusted(&file, self.largest + 1) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return match self.good {
@@ -173,7 +186,7 @@ impl Configuration {
         };
         let content = self.good.as_ref().map(|good| &good.content);
         MdmView {
-            path: self.path.clone(),
+            path: self.path().to_owned(),
             state,
             error: self.error.clone(),
             loaded_at: self.good.as_ref().and_then(|good| good.at).map(wall::text),

@@ -68,6 +68,28 @@ impl Drop for Watched {
     }
 }
 
+#[test]
+fn our_own_file_goes_before_the_vendors_while_it_is_there() {
+    let scratch = std::env::temp_dir().join(format!("vestibule-own-mdm-{}", std::process::id()));
+    fs::create_dir_all(&scratch).unwrap();
+    let (vendors, own) = (scratch.join("mdm.xml"), scratch.join("own.xml"));
+    let (store, _) = Store::open(Box::new(MemoryVault::default()), &MemoryKeys::new(None)).unwrap();
+    let mut configuration = Configuration::new(&vendors, BIG, parse, &store).under(Some(own.clone()));
+    let mut teams = || match configuration.read(&store) {
+        Reading::Changed(settings) => (settings.organizations, configuration.view().path),
+        other => panic!("{other:?} instead of a change"),
+    };
+    fs::write(&vendors, of("vendors")).unwrap();
+    assert_eq!(teams(), (vec!["vendors".into()], vendors.clone()));
+    fs::write(&own, of("own")).unwrap();
+    assert_eq!(teams(), (vec!["own".into()], own.clone()));
+    fs::write(&own, of("changed")).unwrap();
+    assert_eq!(teams().0, ["changed"]);
+    fs::remove_file(&own).unwrap();
+    assert_eq!(teams(), (vec!["vendors".into()], vendors));
+    fs::remove_dir_all(&scratch).unwrap();
+}
+
 fn of(team: &str) -> String {
     FLAT.replace("mycompany", team)
 }

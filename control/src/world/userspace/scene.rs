@@ -155,6 +155,7 @@ impl Userspace {
         };
         let options = daemon::Options {
             mdm: paths.mdm.clone(),
+            own_mdm: None,
             state: paths.state.clone(),
             gateway: Some(facts.url),
             pin: Some(facts.certificate_sha256),

@@ -12,6 +12,7 @@ use nix::{
     unistd::read,
 };
 use std::{
+    fs,
     io::{self, IoSlice},
     os::fd::{AsFd, OwnedFd},
 };
@@ -59,7 +60,14 @@ impl Tun {
         let failed = |step| move |cause| AdapterError::Create { name: name.to_owned(), step, cause };
         let device = open(DEVICE, OFlag::O_RDWR | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty())
             .map_err(|error| AdapterError::Open { path: DEVICE, cause: error.into() })?;
-        sys::create(device.as_fd(), name).map_err(failed("create"))?;
+        sys::create(device.as_fd(), name).map_err(|cause| match cause.raw_os_error().map(Errno::from_raw) {
+            // The kernel says the same of every interface that is there; this file only those of its TUN driver have.
+            Some(Errno::EBUSY) if fs::exists(format!("/sys/class/net/{name}/tun_flags")).unwrap_or(false) => {
+                AdapterError::Busy { name: name.to_owned() }
+            }
+            Some(Errno::EBUSY) => AdapterError::Taken { name: name.to_owned() },
+            _ => failed("create")(cause),
+        })?;
         sys::set_header_size(device.as_fd(), HEADER).map_err(failed("set the offload header of"))?;
         let udp = sys::set_offloads(device.as_fd()).map_err(failed("set the offloads of"))?;
         sys::set_mtu(name, config.mtu).map_err(failed("set the MTU of"))?;

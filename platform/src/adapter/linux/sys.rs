@@ -18,11 +18,12 @@ nix::ioctl_write_int_bad!(tun_set_offload, libc::TUNSETOFFLOAD);
 nix::ioctl_write_ptr_bad!(interface_set_mtu, libc::SIOCSIFMTU, libc::ifreq);
 nix::ioctl_write_ptr_bad!(interface_set_queue, libc::SIOCSIFTXQLEN, libc::ifreq);
 
-/// Makes `tun` the interface called `name`, a TUN without packet information and with offload headers.
+/// Makes `tun` the interface called `name`, a TUN without packet information and with offload headers. One that is there
+/// already is not taken over, even when nobody uses it: what it was configured for is somebody else's.
 pub(super) fn create(tun: BorrowedFd<'_>, name: &str) -> io::Result<()> {
-    let flags = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
+    let flags = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR | libc::IFF_TUN_EXCL;
     let mut request = request(name);
-    // The flags that exist fit 16 bits (IFF_VNET_HDR is 0x4000).
+    // The flags that exist fit 16 bits (IFF_TUN_EXCL is 0x8000).
     request.ifr_ifru.ifru_flags = flags as libc::c_short;
     // SAFETY: `tun` is open for the whole call, and TUNSETIFF reads and writes one `ifreq`, which `request` is.
     unsafe { tun_set_iff(tun.as_raw_fd(), &raw const request) }?;

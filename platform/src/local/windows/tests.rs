@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used)]
 
 use super::{pipe::BUFFER, *};
-use std::path::PathBuf;
 
 fn name(of: &str) -> PathBuf {
     PathBuf::from(format!(r"{PREFIX}Vestibule-test-{}-{of}", std::process::id()))
@@ -14,6 +13,8 @@ fn a_path_becomes_a_pipes_name() {
     assert_eq!(text(CONTROL), CONTROL);
     assert_eq!(text(r"C:\Temp\a\control.sock"), r"\\.\pipe\Vestibule\C//Temp/a/control.sock");
     assert_eq!(text("/run/vestibule/control.sock"), r"\\.\pipe\Vestibule\run/vestibule/control.sock");
+    let wireguard = super::wireguard("wg0");
+    assert_eq!(wireguard, Path::new(r"\\.\pipe\ProtectedPrefix\Administrators\WireGuard\wg0"));
     let long = format!(r"C:\{}\z", "y".repeat(400));
     assert!(text(&long).len() < 256 && text(&long).ends_with("/z"));
 }
@@ -103,4 +104,30 @@ fn a_silent_peer_does_not_hold_a_reader_up_for_ever() {
     client.set_timeout(Duration::from_millis(50)).unwrap();
     let error = client.read(&mut [0; 8]).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+}
+
+#[test]
+fn a_pipe_of_somebody_else_is_named_and_hears_nothing() {
+    let path = name("squatted");
+    let somebody = "S-1-5-21-1-2-3-1002";
+    let rights = Descriptor::parse(&format!("O:{somebody}D:P(A;;FA;;;WD)")).unwrap();
+    let tries: [fn(&Path) -> Result<(), LocalError>; 2] =
+        [|path| Stream::connect(path).map(drop), |path| Listener::bind(path).map(drop)];
+    for refused in tries {
+        let theirs = match instance(&pipe_name(&path), &rights, FILE_FLAG_FIRST_PIPE_INSTANCE) {
+            Ok(theirs) => theirs,
+            Err(error) => {
+                // Windows lets only who may restore files give things away.
+                let _ = writeln!(io::stderr(), "left out: a_pipe_of_somebody_else_is_named_and_hears_nothing: {error}");
+                return;
+            }
+        };
+        match refused(&path) {
+            Err(LocalError::Squatted { path: named, owner }) => assert_eq!((named, &*owner), (path.clone(), somebody)),
+            other => panic!("expected somebody else's pipe, got {other:?}"),
+        }
+        let (event, limit) = (Event::new().unwrap(), AtomicU32::new(20_000));
+        let mut theirs = Stream { pipe: Arc::new(theirs), event, limit };
+        assert_eq!(theirs.read(&mut [0; 8]).unwrap(), 0, "who looked has left, and said nothing");
+    }
 }

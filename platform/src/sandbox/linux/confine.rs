@@ -43,12 +43,7 @@ const CAPABILITIES: [(u32, &str, &str); 3] = [
 
 pub(in crate::sandbox) fn missing() -> Vec<String> {
     let mut missing = Vec::new();
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let effective = status
-        .lines()
-        .find_map(|line| line.strip_prefix("CapEff:"))
-        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
-        .unwrap_or(0);
+    let effective = crate::rights::effective_capabilities().unwrap_or(0);
     for (bit, name, purpose) in CAPABILITIES {
         if effective & (1 << bit) == 0 {
             missing.push(format!("{name} {purpose} (run as root)"));
