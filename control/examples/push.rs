@@ -146,12 +146,13 @@ async fn connect(url: &str, pin: &str, proof: &Proof) -> Connected {
     let device = Device { key: DeviceKey::generate().unwrap().0, facts };
     let enrolled = device.enrol(&*gateway, "mycompany", proof).await.unwrap();
     let (registration, tunnel) = (enrolled.registration.id, fresh_key().unwrap().public().0);
+    let order = swap_message(1, &registration, &tunnel, TunnelProtocol::Wireguard);
     let request = SwapRequest {
         swap_seq: 1,
         registration,
         tunnel_public_key: STANDARD.encode(tunnel),
         tunnel_protocol: TunnelProtocol::Wireguard,
-        signature: device.key.sign(&swap_message(1, &registration, &tunnel, TunnelProtocol::Wireguard)).unwrap(),
+        signature: device.key.sign(&order).await.unwrap(),
         policy_held: None,
         profile_held: None,
         posture: Some(report("6.1.0")),

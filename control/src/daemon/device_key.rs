@@ -11,13 +11,13 @@ use aws_lc_rs::{
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Serialize};
-use std::fmt;
+use std::{fmt, sync::Arc};
 use vestibule_platform::signing::{PUBLIC, SIGNATURE, SigningError, SigningKey, SigningKeys};
 use zeroize::Zeroizing;
 
 /// Signs for the device.
 pub struct DeviceKey {
-    signer: Box<dyn SigningKey>,
+    signer: Arc<dyn SigningKey>,
     kept: KeyView,
 }
 
@@ -118,7 +118,7 @@ impl DeviceKey {
                 let stored = serde_json::to_vec(&Reference { tpm: name, public });
                 let stored = stored.map_err(|_| DeviceKeyError::Crypto("reference"))?;
                 let kept = KeyView { keeper: Keeper::Tpm, reason: None };
-                Ok((Self { signer, kept }, Zeroizing::new(stored)))
+                Ok((Self { signer: signer.into(), kept }, Zeroizing::new(stored)))
             }
             Err(error) => {
                 let (mut key, stored) = Self::generate()?;
@@ -136,7 +136,7 @@ impl DeviceKey {
         let pair =
             EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, stored).map_err(DeviceKeyError::Damaged)?;
         let reason = Some("it was made as a file, and a key cannot move into a TPM".to_owned());
-        Ok(Self { signer: Box::new(Software(pair)), kept: KeyView { keeper: Keeper::File, reason } })
+        Ok(Self { signer: Arc::new(Software(pair)), kept: KeyView { keeper: Keeper::File, reason } })
     }
 
     /// The key of which `stored` was stored: itself, or its name in `tpm`.
@@ -148,7 +148,7 @@ impl DeviceKey {
         let Ok(Reference { tpm: name, public }) = serde_json::from_slice(stored) else { return Self::restore(stored) };
         match tpm.open(&name)? {
             Some(signer) if BASE64_STANDARD.encode(signer.public()) == public => {
-                Ok(Self { signer, kept: KeyView { keeper: Keeper::Tpm, reason: None } })
+                Ok(Self { signer: signer.into(), kept: KeyView { keeper: Keeper::Tpm, reason: None } })
             }
             _ => Err(DeviceKeyError::Gone { name }),
         }
@@ -172,12 +172,21 @@ impl DeviceKey {
         hex::encode(sha256(&self.signer.public()))
     }
 
-    /// ECDSA over SHA-256 of `message`: 64 bytes, base64. A TPM takes some tenths of a second.
+    /// ECDSA over SHA-256 of `message`: 64 bytes, base64. A TPM takes some tenths of a second, in which the calling thread
+    /// does other things.
     ///
     /// # Errors
     /// The key's keeper, or the system's random generator, failed.
-    pub fn sign(&self, message: &[u8]) -> Result<String, DeviceKeyError> {
-        Ok(BASE64_STANDARD.encode(self.signer.sign(message)?))
+    pub async fn sign(&self, message: &[u8]) -> Result<String, DeviceKeyError> {
+        let signature = match self.kept.keeper {
+            Keeper::File => self.signer.sign(message)?,
+            Keeper::Tpm => {
+                let (signer, message) = (Arc::clone(&self.signer), message.to_vec());
+                let signed = tokio::task::spawn_blocking(move || signer.sign(&message)).await;
+                signed.map_err(|_| DeviceKeyError::Crypto("signature"))??
+            }
+        };
+        Ok(BASE64_STANDARD.encode(signature))
     }
 }
 
@@ -192,15 +201,18 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
-    use std::sync::Arc;
+    use std::{
+        sync::{Mutex, mpsc},
+        time::Duration,
+    };
     use vestibule_platform::signing::memory::MemoryKeys;
 
-    #[test]
-    fn a_restored_key_is_the_same_device_and_its_signature_verifies() {
+    #[tokio::test]
+    async fn a_restored_key_is_the_same_device_and_its_signature_verifies() {
         let (key, stored) = DeviceKey::generate().unwrap();
         let again = DeviceKey::restore(&stored).unwrap();
         assert_eq!((key.device_id(), key.public()), (again.device_id(), again.public()));
-        let signature = BASE64_STANDARD.decode(again.sign(b"message").unwrap()).unwrap();
+        let signature = BASE64_STANDARD.decode(again.sign(b"message").await.unwrap()).unwrap();
         assert_eq!(signature.len(), 64);
         let public = BASE64_STANDARD.decode(key.public()).unwrap();
         assert_eq!(hex::encode(sha256(&public)), key.device_id());
@@ -223,14 +235,14 @@ mod tests {
         Arc::new(Software(pair))
     }
 
-    #[test]
-    fn a_key_in_a_tpm_is_stored_by_name_and_is_the_same_device_after_a_start() {
+    #[tokio::test]
+    async fn a_key_in_a_tpm_is_stored_by_name_and_is_the_same_device_after_a_start() {
         let tpm = MemoryKeys::new(Some(software));
         let (key, stored) = DeviceKey::generate_in(&tpm).unwrap();
         assert_eq!(key.kept(), &KeyView { keeper: Keeper::Tpm, reason: None });
         let again = DeviceKey::restore_from(&stored, &tpm).unwrap();
         assert_eq!((again.device_id(), again.kept()), (key.device_id(), key.kept()));
-        let signature = BASE64_STANDARD.decode(again.sign(b"message").unwrap()).unwrap();
+        let signature = BASE64_STANDARD.decode(again.sign(b"message").await.unwrap()).unwrap();
         let public = BASE64_STANDARD.decode(key.public()).unwrap();
         UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &public).verify(b"message", &signature).unwrap();
         tpm.clear();
@@ -250,6 +262,31 @@ mod tests {
         // A TPM that does not answer at a start is not taken for one that was cleared.
         let (_, stored) = DeviceKey::generate_in(&MemoryKeys::new(Some(software))).unwrap();
         assert!(matches!(DeviceKey::restore_from(&stored, &broken), Err(DeviceKeyError::Keeper(_))));
+    }
+
+    /// Signs once it is told that others have run meanwhile.
+    struct Slow(Mutex<mpsc::Receiver<()>>);
+
+    impl SigningKey for Slow {
+        fn public(&self) -> [u8; PUBLIC] {
+            [4; PUBLIC]
+        }
+
+        fn sign(&self, _: &[u8]) -> Result<[u8; SIGNATURE], SigningError> {
+            let waited = self.0.lock().unwrap().recv_timeout(Duration::from_secs(20));
+            waited.map_err(|error| SigningError::System { action: "wait", cause: std::io::Error::other(error) })?;
+            Ok([7; SIGNATURE])
+        }
+    }
+
+    #[tokio::test]
+    async fn a_slow_tpm_holds_nobody_up() {
+        let (told, heard) = mpsc::channel();
+        let signer = Arc::new(Slow(Mutex::new(heard)));
+        let key = DeviceKey { signer, kept: KeyView { keeper: Keeper::Tpm, reason: None } };
+        // One thread runs both.
+        let (signature, ()) = tokio::join!(key.sign(b"message"), async { told.send(()).unwrap() });
+        assert_eq!(signature.unwrap(), BASE64_STANDARD.encode([7; SIGNATURE]));
     }
 
     #[test]

@@ -96,7 +96,7 @@ impl Device {
             nonce,
             device_public_key: self.key.public(),
             tunnel_public_key: BASE64_STANDARD.encode(tunnel),
-            signature: self.key.sign(&enrol_message(&nonce_bytes, &tunnel))?,
+            signature: self.key.sign(&enrol_message(&nonce_bytes, &tunnel)).await?,
             device: self.facts.clone(),
         };
         let response = gateway.enrol(proof, &request).await?;

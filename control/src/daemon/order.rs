@@ -147,7 +147,7 @@ pub(crate) async fn order(
             registration,
             tunnel_public_key: BASE64_STANDARD.encode(public),
             tunnel_protocol: protocol,
-            signature: device.key.sign(&swap_message(swap_seq, &registration, &public, protocol))?,
+            signature: device.key.sign(&swap_message(swap_seq, &registration, &public, protocol)).await?,
             policy_held: held.digest(registration),
             profile_held: profiles.digest(registration),
             posture: Some(posture::report()),
