@@ -23,6 +23,7 @@ pub use stand_in::System;
 pub(crate) use imp::{
     changes, interface_around_tunnels, interface_luid,
     sys::{Adapter, adapters, guid},
+    wakes, woke,
 };
 pub use watch::{source_towards, watch};
 

@@ -121,6 +121,7 @@ fn control(control: ServiceControl) -> ServiceControlHandlerResult {
         ServiceControl::PowerEvent(PowerEventParam::Suspend) => tell(Told::Suspend),
         // When a person is there, `ResumeSuspend` follows: nothing new.
         ServiceControl::PowerEvent(PowerEventParam::ResumeAutomatic | PowerEventParam::ResumeCritical) => {
+            crate::netcfg::woke();
             tell(Told::Resume);
         }
         ServiceControl::PowerEvent(_) => {}

@@ -3,8 +3,8 @@
 mod news;
 pub(crate) mod sys;
 
-pub(crate) use news::changes;
 pub(super) use news::watch;
+pub(crate) use news::{changes, wakes, woke};
 
 use super::{
     Applied, Desired, NetConfig, NetConfigError, Undo,

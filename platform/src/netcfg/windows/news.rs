@@ -29,6 +29,8 @@ const LOOK: Duration = Duration::from_secs(15);
 
 /// How often the network has changed since the process started. Read once per batch by sockets.
 static CHANGES: AtomicU64 = AtomicU64::new(0);
+/// How often the machine has woken up since the process started.
+static WAKES: AtomicU64 = AtomicU64::new(0);
 static WAITING: (Mutex<()>, Condvar) = (Mutex::new(()), Condvar::new());
 static LISTENING: OnceLock<()> = OnceLock::new();
 
@@ -40,6 +42,17 @@ pub(crate) fn changes() -> u64 {
         }
     });
     CHANGES.load(Ordering::Relaxed)
+}
+
+/// How often the machine has woken up, as far as the service manager has told.
+pub(crate) fn wakes() -> u64 {
+    WAKES.load(Ordering::Relaxed)
+}
+
+/// The machine has woken up, maybe elsewhere.
+pub(crate) fn woke() {
+    WAKES.fetch_add(1, Ordering::Relaxed);
+    tell();
 }
 
 /// Something has changed.

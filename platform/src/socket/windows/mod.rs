@@ -9,7 +9,10 @@ use super::{
     control::Control,
     merged::{Found, SEARCHED, judge},
 };
-use crate::wait::{OsHandle, Waitable};
+use crate::{
+    netcfg::wakes,
+    wait::{OsHandle, Waitable},
+};
 use bytes::BytesMut;
 use open::{Opened, open};
 use path::Path;
@@ -56,8 +59,12 @@ pub struct Udp {
     config: UdpConfig,
     abilities: Abilities,
     path: Path,
+    /// Whether what is sent now must arrive whole; `None` before the first batch.
+    whole: Option<bool>,
     /// The system has answered as if the interface under the socket had gone: a change of network opens another.
     stale: bool,
+    /// How often the machine had woken up when the socket was last looked at.
+    wakes: u64,
     /// Datagrams of the queue's first batch that have left one by one already.
     progress: usize,
     /// Memory for datagrams. What is given away of it comes back when nobody holds it any longer.
@@ -91,7 +98,9 @@ impl Udp {
             config: *config,
             abilities,
             path: Path::new(config.mark.is_some_and(|mark| mark != 0)),
+            whole: None,
             stale: false,
+            wakes: wakes(),
             progress: 0,
             slots: vec![BytesMut::new(); BATCH],
             found: Vec::with_capacity(BATCH),
@@ -128,14 +137,22 @@ impl Udp {
             self.stop_coalescing();
         }
         self.path.forget();
+        self.whole = None;
         self.stale = false;
         self.searched = 0;
         Ok(())
     }
 
-    /// After a change of network: the way to the gateway may be another, and a socket that went deaf can be replaced.
+    /// After a change of network: the way to the gateway may be another, and a socket that went deaf can be replaced. After
+    /// a sleep it is, whatever it says: the network may have become another one, and what stands between has forgotten it.
     fn follow_network(&mut self) {
-        if !self.path.has_changed() || !self.stale {
+        if !self.path.has_changed() {
+            return;
+        }
+        let now = wakes();
+        let woke = std::mem::replace(&mut self.wakes, now) != now;
+        // A port that somebody has asked for is where peers look for us.
+        if !(self.stale || woke) || self.config.bind.port() != 0 {
             return;
         }
         // Another port: the former is taken until its socket is gone, and peers follow an endpoint anyway.
@@ -151,6 +168,16 @@ impl Udp {
                 SocketAddr::V6(SocketAddrV6::new(v4.ip().to_ipv6_mapped(), v4.port(), 0, 0))
             }
             other => other,
+        }
+    }
+
+    /// Has routers and the system fragment what is sent from now on, or not. Windows has no control message for that.
+    fn set_whole(&mut self, whole: bool, report: &mut SendReport) {
+        if self.whole != Some(whole) {
+            self.whole = Some(whole);
+            // Without IPv6 here, the unspecified address has become IPv4's.
+            let v6 = self.config.bind.is_ipv6() && (self.abilities.mapped || !self.config.bind.ip().is_unspecified());
+            report.calls += open::set_whole(&self.socket, !v6 || self.abilities.mapped, v6, whole);
         }
     }
 
@@ -323,7 +350,7 @@ impl Udp {
 }
 
 /// WSAEINVAL, WSAENOPROTOOPT, WSAEOPNOTSUPP: not with this driver. WSAEMSGSIZE: a segment does not fit the path, while one
-/// datagram may still be fragmented.
+/// datagram may still be fragmented, or is shorter.
 fn refuses_segmentation(code: sys::Code) -> bool {
     matches!(code, WSAEINVAL | WSAENOPROTOOPT | WSAEOPNOTSUPP | WSAEMSGSIZE)
 }
@@ -346,7 +373,9 @@ impl Socket for Udp {
         self.follow_network();
         while !report.blocked {
             let Some(first) = queue.batches().next() else { break };
+            let whole = first.whole;
             self.path.towards(&self.socket, first.destination.ip());
+            self.set_whole(whole, &mut report);
             if self.progress > 0 || (!self.abilities.segmentation && first.datagrams() > 1) {
                 self.send_one_by_one(queue, &mut report)?;
             } else {
@@ -376,7 +405,9 @@ impl Socket for Udp {
         if port != 0 && self.local_addr()?.port() == port {
             return Ok(());
         }
-        self.reopen(port)
+        self.reopen(port)?;
+        self.config.bind.set_port(port);
+        Ok(())
     }
 
     /// Not zero: keeps what is sent out of our own tunnels, by the interface it leaves with.

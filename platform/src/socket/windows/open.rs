@@ -9,7 +9,8 @@ use std::{
     os::windows::io::{AsHandle, OwnedHandle},
 };
 use windows_sys::Win32::Networking::WinSock::{
-    IP_RECVECN, IPPROTO_IP, IPPROTO_IPV6, IPPROTO_UDP, IPV6_RECVECN, SIO_UDP_CONNRESET, SIO_UDP_NETRESET,
+    IP_DONTFRAGMENT, IP_MTU_DISCOVER, IP_PMTUDISC_DONT, IP_PMTUDISC_PROBE, IP_RECVECN, IPPROTO_IP, IPPROTO_IPV6,
+    IPPROTO_UDP, IPV6_DONTFRAG, IPV6_MTU_DISCOVER, IPV6_RECVECN, SIO_UDP_CONNRESET, SIO_UDP_NETRESET,
     UDP_RECV_MAX_COALESCED_SIZE, UDP_SEND_MSG_SIZE, WSAEADDRNOTAVAIL, WSAEAFNOSUPPORT, WSAEPROTONOSUPPORT,
 };
 
@@ -74,6 +75,27 @@ fn open_at(config: &UdpConfig, address: SocketAddr) -> io::Result<Opened> {
     sys::select(&socket, event.as_handle())?;
     let receiver = sys::receiver(&socket)?;
     Ok(Opened { socket, event, receiver, abilities })
+}
+
+/// Whether what is sent from now on may be fragmented; returns how many system calls that took. An IPv6 socket that serves
+/// IPv4 is told for both families.
+///
+/// Whole: IPv4's don't-fragment is set, this host fragments nothing, and what ICMP says of the path, which anybody can
+/// forge, is not believed (PROBE). A system that lacks this option (before Windows 10) has an older one, which only sets
+/// don't-fragment. Else routers may fragment over IPv4, and this host over both.
+pub(super) fn set_whole(socket: &Socket, v4: bool, v6: bool, whole: bool) -> u64 {
+    let discover = if whole { IP_PMTUDISC_PROBE } else { IP_PMTUDISC_DONT };
+    let mut calls = 0;
+    let families =
+        [(v4, IPPROTO_IP, IP_MTU_DISCOVER, IP_DONTFRAGMENT), (v6, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_DONTFRAG)];
+    for (_, level, name, older) in families.into_iter().filter(|(served, ..)| *served) {
+        calls += 1;
+        if sys::set_option(socket, level, name, discover.cast_unsigned()).is_err() {
+            calls += 1;
+            had("don't-fragment", sys::set_option(socket, level, older, u32::from(whole)));
+        }
+    }
+    calls
 }
 
 fn serves_ipv4(address: SocketAddr, abilities: &Abilities) -> bool {

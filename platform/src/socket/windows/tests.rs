@@ -5,7 +5,11 @@ use std::{
     os::windows::io::AsRawHandle,
     time::{Duration, Instant},
 };
-use windows_sys::Win32::{Foundation::WAIT_OBJECT_0, System::Threading::WaitForSingleObject};
+use windows_sys::Win32::{
+    Foundation::WAIT_OBJECT_0,
+    Networking::WinSock::{IP_DONTFRAGMENT, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE},
+    System::Threading::WaitForSingleObject,
+};
 
 fn udp(address: &str) -> Udp {
     Udp::bind(&UdpConfig::new(address.parse().unwrap())).unwrap()
@@ -209,4 +213,53 @@ fn a_marked_socket_reaches_the_loopback_as_any_other() {
     one.set_mark(0).unwrap();
     one.send(&mut queue(two.local_addr().unwrap(), &[vec![2; 10]])).unwrap();
     assert_eq!(receive(&mut two, 1), [vec![2; 10]]);
+}
+
+/// The option is read back: which packets carry the flag only a network shows.
+#[test]
+fn each_batch_says_whether_it_may_be_fragmented() {
+    let mut peer = udp("127.0.0.1:0");
+    let to = peer.local_addr().unwrap();
+    for bind in ["127.0.0.1:0", "[::]:0"] {
+        let mut socket = udp(bind);
+        for whole in [true, false, false, true] {
+            let mut queue = TransmitQueue::new();
+            if whole {
+                assert!(queue.push_ready(to, Ecn::NotEct, 100, vec![7; 100]));
+            } else {
+                queue.push(to, &[7; 100]);
+            }
+            socket.send(&mut queue).unwrap();
+            assert_eq!(receive(&mut peer, 1), [vec![7; 100]]);
+            let set = match sys::option(&socket.socket, IPPROTO_IP, IP_MTU_DISCOVER) {
+                Ok(state) => state == IP_PMTUDISC_PROBE.cast_unsigned(),
+                Err(_) => sys::option(&socket.socket, IPPROTO_IP, IP_DONTFRAGMENT).unwrap() != 0,
+            };
+            assert_eq!(set, whole, "{bind}");
+        }
+        // Whatever the next socket begins with, its first batch says it again.
+        socket.rebind().unwrap();
+        assert_eq!(socket.whole, None);
+    }
+}
+
+#[test]
+fn after_a_sleep_a_device_has_a_fresh_socket_and_who_listens_keeps_the_port() {
+    let mut peer = udp("127.0.0.1:0");
+    let to = peer.local_addr().unwrap();
+    let (mut device, mut listening) = (udp("127.0.0.1:0"), udp("127.0.0.1:0"));
+    let free = udp("127.0.0.1:0").local_addr().unwrap().port();
+    listening.rebind_to(free).unwrap();
+    let former = device.local_addr().unwrap();
+    for socket in [&mut device, &mut listening] {
+        socket.send(&mut queue(to, &[vec![1; 10]])).unwrap();
+    }
+    assert_eq!((receive(&mut peer, 2).len(), device.local_addr().unwrap()), (2, former));
+    crate::netcfg::woke();
+    for socket in [&mut device, &mut listening] {
+        socket.send(&mut queue(to, &[vec![2; 10]])).unwrap();
+    }
+    assert_eq!(receive(&mut peer, 2).len(), 2);
+    assert_ne!(device.local_addr().unwrap(), former);
+    assert_eq!(listening.local_addr().unwrap().port(), free);
 }
