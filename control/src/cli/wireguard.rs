@@ -19,6 +19,9 @@ With wg-quick, which wants one word: a link called vestibule-wireguard is this v
   sudo ln -s $(command -v vestibule) /usr/local/bin/vestibule-wireguard
   sudo WG_QUICK_USERSPACE_IMPLEMENTATION=vestibule-wireguard wg-quick up wg0
 
+On Windows, as the system (wg.exe wants the pipe to be the system's), with wintun.dll beside the program:
+  vestibule wireguard wg0        \\\\.\\pipe\\ProtectedPrefix\\Administrators\\WireGuard\\wg0; Ctrl-C ends it
+
 Environment: WG_PROCESS_FOREGROUND=1 is -f; LOG_LEVEL is verbose, error or silent; RUST_LOG is finer.";
 
 /// The name under which the program is this verb, for `wg-quick`.
@@ -27,7 +30,7 @@ const LINK: &str = "vestibule-wireguard";
 /// Options of the verb.
 #[derive(Debug, Args)]
 pub(crate) struct WireguardOptions {
-    /// Stay in the foreground
+    /// Stay in the foreground, as it always does on Windows
     #[arg(short, long)]
     foreground: bool,
     /// Name of the interface to make
@@ -61,7 +64,7 @@ pub(crate) fn run_verb(options: &WireguardOptions) -> ExitCode {
     }
     let detached = is_detached();
     let foreground = options.foreground || std::env::var_os("WG_PROCESS_FOREGROUND").is_some_and(|value| value == "1");
-    if !foreground && !detached {
+    if service::BACKGROUND && !foreground && !detached {
         let announce = |line: &str| {
             if json && !line.is_empty() {
                 print::out(&format!("{line}\n"));

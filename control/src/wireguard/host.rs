@@ -13,14 +13,12 @@ use vestibule_engine::core::{Engine, EngineConfig};
 use vestibule_engine::generation::PrivateKey;
 use vestibule_engine::random::Seed;
 use vestibule_platform::adapter::{AdapterError, Tun, TunConfig};
-use vestibule_platform::local::{Listener, LocalError};
+use vestibule_platform::local::{self, Listener, LocalError};
 use vestibule_platform::runtime::{Handle, StopReason, Worker};
 use vestibule_platform::socket::{Socket as _, Udp, UdpConfig};
 use vestibule_platform::{clock, service::EndRequests};
 use zeroize::Zeroizing;
 
-/// Where WireGuard's tools look for configuration sockets.
-const DIRECTORY: &str = "/var/run/wireguard";
 /// A device's number. Everything is allowed here, so that a flow which gave way to another is merely judged again, and a
 /// gateway's million would cost 16 MiB before the first packet.
 const MAX_FLOWS: usize = 1 << 16;
@@ -135,11 +133,13 @@ pub fn run(options: &Options, ready: impl FnOnce(&Ready)) -> Result<End, StartEr
     noting.map_err(step("start a thread"))?;
 
     // The last thing to fail: once the socket is there the tools may come.
-    let path = Path::new(DIRECTORY).join(format!("{}.sock", options.interface));
+    let path = local::wireguard(&options.interface);
     let listener = Listener::bind_private(&path)?;
     let device = Arc::new(Mutex::new(Device::new(worker, handshakes, listen_port)));
     let server = Server::start(listener, &path, device)?;
-    let watcher = watch(&path, Arc::downgrade(server.listener()), ended.clone());
+    // Nobody can take a pipe's name away.
+    let in_files = local::is_in_file_system(&path);
+    let watcher = in_files.then(|| watch(&path, Arc::downgrade(server.listener()), ended.clone()));
 
     ready(&Ready { interface: options.interface.clone(), socket: path, listen_port, pid: std::process::id() });
     let end = runtime.block_on(async {
@@ -181,7 +181,7 @@ fn watch(path: &Path, listener: Weak<Listener>, ended: UnboundedSender<End>) -> 
             let _ = ended.send(End::SocketRemoved);
         }
     });
-    let directory = path.parent().unwrap_or(Path::new(DIRECTORY));
+    let directory = path.parent().unwrap_or(Path::new("."));
     let watching = watcher.and_then(|mut watcher| {
         watcher.watch(directory, RecursiveMode::NonRecursive)?;
         Ok(watcher)

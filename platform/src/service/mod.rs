@@ -19,6 +19,8 @@ use std::{
 
 /// The service's name.
 pub const NAME: &str = imp::NAME;
+/// Whether a process can leave its terminal and go on: [`begin_session`], [`silence`].
+pub const BACKGROUND: bool = cfg!(target_os = "linux");
 /// Where the daemon keeps its keys and state unless told otherwise.
 pub const STATE: &str = imp::STATE;
 /// What it is, in one sentence.
