@@ -83,10 +83,6 @@ pub async fn run(options: Options, announce: impl FnOnce(&Facts)) -> Result<(), 
     let configuration = Configuration::new(&options.mdm, mdm::MAX_BYTES, super::configuration::parse, &store)
         .under(options.own_mdm.clone());
 
-    // Whoever finds the socket taken ends before it changes the network. What is asked meanwhile waits.
-    let (calls, mut called) = mpsc::channel(CALLS);
-    let server = Server::start(&options.control, calls).map_err(StartError::Control)?;
-
     let config = EngineConfig {
         max_flows: MAX_FLOWS,
         ..EngineConfig::new(super::enrol::fresh_key()?, Seed::new(random()?), SystemTime::now())
@@ -94,6 +90,9 @@ pub async fn run(options: Options, announce: impl FnOnce(&Facts)) -> Result<(), 
     let engine = Engine::new(config, Instant::now());
     // Elsewhere the process is somebody else's, and what ends it is theirs to say.
     let end_requests = matches!(options.data_plane, DataPlane::Kernel).then(service::EndRequests::listen);
+    // Whoever finds the socket taken ends before it changes the network. What is asked meanwhile waits.
+    let (calls, mut called) = mpsc::channel(CALLS);
+    let server = Server::start(&options.control, calls).map_err(StartError::Control)?;
     let mut guard = None;
     let (handle, events, network, names) = match options.data_plane {
         DataPlane::Kernel => {
