@@ -30,12 +30,13 @@ impl Memory {
     }
 
     pub(crate) fn word(&self, at: u32) -> u32 {
-        // SAFETY: in bounds, or the index panics; the caller's end is the only one here now.
+        // SAFETY: in bounds, or the index panics. By the rings' protocol no other thread writes this word now; what breaks
+        // the protocol, `Sender::chain_at`, is called only while the thread that reads does not (`Device::race`).
         unsafe { *self.words[index(at)].get() }
     }
 
     pub(crate) fn set_word(&self, at: u32, word: u32) {
-        // SAFETY: as in `word`.
+        // SAFETY: as in `word`, and no other thread reads it.
         unsafe { *self.words[index(at)].get() = word }
     }
 

@@ -90,6 +90,13 @@ impl Ring {
         self.wrap(head.wrapping_sub(tail).wrapping_sub(ALIGNMENT))
     }
 
+    /// Whether the ring still says of a packet what it said when it was received. If not, a chain too many has been
+    /// written over it, and releasing it gives back some other room.
+    #[must_use]
+    pub fn is_intact(&self, slot: &Slot) -> bool {
+        self.memory.word(slot.at) == slot.len
+    }
+
     /// The bytes of a packet.
     #[must_use]
     pub fn read(&self, slot: &Slot) -> Vec<u8> {

@@ -59,14 +59,16 @@ pub(crate) enum Refused {
 
 /// A session's two rings, and the adapter under them, which outlives the session.
 pub(crate) trait Rings: Send {
-    /// Takes the next packet that the host sent, and gives the one before it back.
+    /// Takes the next packet that the host sent. The one before it was given back.
     fn receive(&mut self) -> Result<(), Refused>;
 
     /// The packet that the last [`Self::receive`] took: the ring's own memory. Empty when it took none.
     fn received(&mut self) -> &mut [u8];
 
-    /// Gives the packet back.
-    fn release(&mut self);
+    /// Gives the packet back, if there is one. Fails when the host has overwritten it meanwhile: what stands before it is
+    /// what says how much room it gives back, and the ring would be out of step for ever, and tell nobody. Such a packet
+    /// is kept, and goes with its session.
+    fn release(&mut self) -> Result<(), Refused>;
 
     /// Sends the host a packet of `len` bytes, all of which `fill` writes, into the ring's own memory.
     fn send(&mut self, len: usize, fill: impl FnOnce(&mut [u8])) -> Result<(), Refused>;
@@ -113,6 +115,12 @@ impl<R: Rings> RingAdapter<R> {
         self.rings.restart()?;
         tracing::warn!("the adapter's ring was corrupt: a new session serves it; packets in the rings are lost");
         Ok(())
+    }
+
+    /// The same while reading: a failure is told by the next read.
+    fn restart_reading(&mut self) {
+        self.failed = self.restart().err();
+        self.report.restarts += 1;
     }
 
     fn write_one(&mut self, delivery: &Delivery<'_>, patience: &mut Patience, restarts: &mut u64) -> io::Result<Fate> {
@@ -288,7 +296,7 @@ impl<R: Rings> Frames for Batch<'_, R> {
             }
             adapter.report.calls += 1;
             self.frames += 1;
-            match adapter.rings.receive() {
+            match adapter.rings.release().and_then(|()| adapter.rings.receive()) {
                 Ok(()) if adapter.rings.received().is_empty() => adapter.report.invalid += 1,
                 Ok(()) => {
                     adapter.restarts = 0;
@@ -296,10 +304,7 @@ impl<R: Rings> Frames for Batch<'_, R> {
                 }
                 Err(Refused::Empty | Refused::Full) => adapter.report.drained = true,
                 // Failures: not drained, so the worker comes back at once and hears of it.
-                Err(Refused::Corrupt) => {
-                    adapter.failed = adapter.restart().err();
-                    adapter.report.restarts += 1;
-                }
+                Err(Refused::Corrupt) => adapter.restart_reading(),
                 Err(Refused::Ended) => adapter.failed = Some(removed()),
                 Err(Refused::Other(error)) => adapter.failed = Some(error),
             }
@@ -309,6 +314,8 @@ impl<R: Rings> Frames for Batch<'_, R> {
 
 impl<R: Rings> Drop for Batch<'_, R> {
     fn drop(&mut self) {
-        self.adapter.rings.release();
+        if self.adapter.rings.release().is_err() {
+            self.adapter.restart_reading();
+        }
     }
 }

@@ -61,7 +61,6 @@ fn refused(refused: vestibule_ring::Refused) -> Refused {
 
 impl Rings for ModelRings {
     fn receive(&mut self) -> Result<(), Refused> {
-        self.release();
         let session = self.session()?;
         let slot = self.device.receive(&session).map_err(refused)?;
         self.bytes = session.outbound.ring().read(&slot);
@@ -73,11 +72,15 @@ impl Rings for ModelRings {
         &mut self.bytes
     }
 
-    fn release(&mut self) {
+    fn release(&mut self) -> Result<(), Refused> {
         self.bytes.clear();
         if let (Some(slot), Some(session)) = (self.slot.take(), &self.session) {
+            if !session.outbound.ring().is_intact(&slot) {
+                return Err(Refused::Corrupt);
+            }
             session.outbound.release(slot);
         }
+        Ok(())
     }
 
     fn send(&mut self, len: usize, fill: impl FnOnce(&mut [u8])) -> Result<(), Refused> {
@@ -95,7 +98,7 @@ impl Rings for ModelRings {
     }
 
     fn restart(&mut self) -> io::Result<()> {
-        self.release();
+        self.slot = None;
         self.session = None;
         self.device.end();
         if self.refuse_restart {

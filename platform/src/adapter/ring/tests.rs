@@ -127,6 +127,38 @@ fn a_corrupt_ring_costs_what_lies_in_it_and_a_new_session_goes_on() {
     }
 }
 
+/// The slot in use lies where the ring begins, so that it is the first thing that a chain too many overwrites.
+#[test]
+fn a_race_for_the_packet_in_use_costs_what_lies_in_the_ring() {
+    for goes_on in [true, false] {
+        let (mut adapter, host) = adapter();
+        for round in 0..20 {
+            // Nothing, something, and as much as two batches before it.
+            let before: Vec<_> = (0..round % 3 * 70).map(packet).collect();
+            host.send(&before.iter().map(|packet| &packet[..]).collect::<Vec<_>>()).unwrap();
+            assert_eq!(read_all(&mut adapter).unwrap().len(), before.len());
+            host.send(&[&packet(round)]).unwrap();
+            let mut batch = adapter.read().unwrap();
+            assert_eq!(number(batch.next_frame().unwrap().bytes), round);
+            assert!(host.device.race(&packet(99)));
+            if goes_on {
+                assert!(batch.next_frame().is_none(), "the new session is empty");
+            }
+            drop(batch);
+            assert_eq!(adapter.read_report().restarts, 1);
+            assert_eq!(host.device.counts().sessions, u64::from(round) + 2);
+        }
+        // The host finds room for as much as ever.
+        let (lost, dropped) = (host.device.counts().unread(), host.device.counts().dropped_full);
+        for first in (0..5000).step_by(50) {
+            let chain: Vec<_> = (first..first + 50).map(packet).collect();
+            host.send(&chain.iter().map(|packet| &packet[..]).collect::<Vec<_>>()).unwrap();
+            assert_eq!(read_all(&mut adapter).unwrap(), (first..first + 50).collect::<Vec<_>>());
+        }
+        assert_eq!((host.device.counts().unread(), host.device.counts().dropped_full), (lost, dropped));
+    }
+}
+
 #[test]
 fn an_adapter_that_is_always_corrupt_is_given_up() {
     let (mut adapter, host) = adapter();

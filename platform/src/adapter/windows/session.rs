@@ -1,7 +1,7 @@
 //! The calls: an adapter, and the session on it.
 //!
 //! Of the crate `wintun` these are the loaded functions. Its own types for adapters and sessions are not used
-//! (`docs/decisions/0021-wintun.md`): they tell a full ring and one that is going by a text, and look the adapter up by
+//! (`docs/decisions/0022-wintun.md`): they tell a full ring and one that is going by a text, and look the adapter up by
 //! its name.
 #![allow(unsafe_code, reason = "the functions of wintun.dll")]
 
@@ -9,12 +9,25 @@ use super::{interface, library::Library};
 use crate::{
     adapter::ring::{Refused, Rings},
     wait::OsHandle,
-    win32::wide,
+    win32::{is, wide},
 };
-use std::{ffi::c_void, io, os::windows::io::BorrowedHandle, ptr::NonNull, slice};
+
+/// How long a new session waits for the driver to have let go of the former one.
+const LETTING_GO: Duration = Duration::from_secs(1);
+/// How often it looks.
+const LOOK: Duration = Duration::from_millis(10);
+use std::{
+    ffi::c_void,
+    io,
+    os::windows::io::BorrowedHandle,
+    ptr::NonNull,
+    slice, thread,
+    time::{Duration, Instant},
+};
 use windows_sys::{
     Win32::Foundation::{
-        ERROR_BUFFER_OVERFLOW, ERROR_HANDLE_EOF, ERROR_INVALID_DATA, ERROR_NO_MORE_ITEMS, GetLastError,
+        ERROR_ALREADY_INITIALIZED, ERROR_BUFFER_OVERFLOW, ERROR_HANDLE_EOF, ERROR_INVALID_DATA, ERROR_NO_MORE_ITEMS,
+        GetLastError,
     },
     core::GUID,
 };
@@ -83,21 +96,29 @@ pub(super) struct Session {
     /// `None` after a restart that failed.
     handle: Option<NonNull<c_void>>,
     /// The packet that was received and not given back: where, and how long.
-    held: Option<(NonNull<u8>, usize)>,
+    held: Option<(NonNull<u8>, u32)>,
+    /// A packet's length has been seen in the word before it. So it is in every version up to now; where it is not, there
+    /// is nothing to be seen there.
+    sized: bool,
     capacity: u32,
     /// Behind what ends it.
     device: Device,
 }
 
-// SAFETY: as for `Device`; the held packet's memory belongs to the session, and so to us alone until we give it back.
+// SAFETY: as for `Device`; the held packet's memory is the session's, and whoever has `self` may use it.
 unsafe impl Send for Session {}
 
 impl Session {
     /// Starts a session with rings of `capacity` bytes.
     pub(super) fn start(device: Device, capacity: u32) -> io::Result<Self> {
-        let mut session = Self { handle: None, held: None, capacity, device };
+        let mut session = Self::of(device, capacity);
         session.begin()?;
         Ok(session)
+    }
+
+    /// None yet.
+    pub(super) fn of(device: Device, capacity: u32) -> Self {
+        Self { handle: None, held: None, sized: false, capacity, device }
     }
 
     fn begin(&mut self) -> io::Result<()> {
@@ -108,10 +129,24 @@ impl Session {
         Ok(())
     }
 
+    /// As [`Self::begin`], while the former session is still going for as long as this.
+    pub(super) fn begin_within(&mut self, patience: Duration) -> io::Result<()> {
+        let end = Instant::now() + patience;
+        loop {
+            match self.begin() {
+                Err(error) if is(&error, ERROR_ALREADY_INITIALIZED) && Instant::now() < end => thread::sleep(LOOK),
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Ends the session. The driver waits until the host has given back all that it holds of the inbound ring, and this
+    /// call with it, for as long as that takes: a consumer that keeps packets keeps the worker.
     fn end(&mut self) {
-        self.release();
+        // Not given back: it may have been overwritten, and the ring goes anyway.
+        self.held = None;
         if let Some(handle) = self.handle.take() {
-            // SAFETY: the session is open and used no more, and none of its packets either: the held one was given back.
+            // SAFETY: the session is open and used no more, and none of its packets either.
             unsafe { self.device.library.functions().WintunEndSession(handle.as_ptr().cast()) }
         }
     }
@@ -133,31 +168,51 @@ fn refused() -> Refused {
     }
 }
 
+/// The word before a packet, where the ring has its length; `None` where none can be.
+///
+/// # Safety
+/// The packet was received from a session that is open, and not released.
+unsafe fn size_before(packet: NonNull<u8>) -> Option<u32> {
+    let packet = packet.cast::<u32>();
+    // SAFETY: a ring starts with three words of its own (head, tail, whether its reader sleeps), so that each packet has a
+    // word of the ring's memory before it, which is mapped as long as the session lives. The kernel may write it at any
+    // time: it is read as what another may change, and only where it can be read in one piece.
+    packet.is_aligned().then(|| unsafe { packet.as_ptr().sub(1).read_volatile() })
+}
+
 impl Rings for Session {
     fn receive(&mut self) -> Result<(), Refused> {
-        self.release();
         let (handle, mut len) = (self.handle()?, 0);
         // SAFETY: the session is open, and `len` outlives the call.
         let packet =
             unsafe { self.device.library.functions().WintunReceivePacket(handle.as_ptr().cast(), &raw mut len) };
-        self.held = Some((NonNull::new(packet).ok_or_else(refused)?, len as usize));
+        let packet = NonNull::new(packet).ok_or_else(refused)?;
+        self.held = Some((packet, len));
+        // SAFETY: a packet that was just received.
+        self.sized |= unsafe { size_before(packet) } == Some(len);
         Ok(())
     }
 
     fn received(&mut self) -> &mut [u8] {
         let Some((packet, len)) = self.held else { return &mut [] };
-        // SAFETY: the library gave these bytes to us alone, to be written as well, until they are released; whatever
-        // releases them takes `&mut self`, which is borrowed as long as the slice lives.
-        unsafe { slice::from_raw_parts_mut(packet.as_ptr(), len) }
+        // SAFETY: the library lends these bytes, to be written as well, until they are released, which takes `&mut self`
+        // and so cannot be while the slice lives. Ours alone they are but for a fault of the driver's: in its race (see
+        // `release`) the kernel may write here meanwhile, and what is made of the packet is then anything, within the
+        // slice's bounds, which are none of the ring's. Nothing but a copy of every packet would rule that out.
+        unsafe { slice::from_raw_parts_mut(packet.as_ptr(), len as usize) }
     }
 
-    fn release(&mut self) {
-        if let (Some((packet, _)), Some(handle)) = (self.held.take(), self.handle) {
-            // SAFETY: the session is open, the packet is its, and nobody has it any more.
-            unsafe {
-                self.device.library.functions().WintunReleaseReceivePacket(handle.as_ptr().cast(), packet.as_ptr());
-            }
+    fn release(&mut self) -> Result<(), Refused> {
+        let (Some((packet, len)), Some(handle)) = (self.held.take(), self.handle) else { return Ok(()) };
+        // The library reads the length again, to know how far the ring is free now. Between this look and its own the
+        // driver may still write, for some nanoseconds instead of for as long as a packet takes.
+        // SAFETY: a packet that was received, and is not released yet.
+        if self.sized && unsafe { size_before(packet) } != Some(len) {
+            return Err(Refused::Corrupt);
         }
+        // SAFETY: the session is open, the packet is its, and nobody has it any more.
+        unsafe { self.device.library.functions().WintunReleaseReceivePacket(handle.as_ptr().cast(), packet.as_ptr()) };
+        Ok(())
     }
 
     fn send(&mut self, len: usize, fill: impl FnOnce(&mut [u8])) -> Result<(), Refused> {
@@ -179,7 +234,7 @@ impl Rings for Session {
 
     fn restart(&mut self) -> io::Result<()> {
         self.end();
-        self.begin()
+        self.begin_within(LETTING_GO)
     }
 
     fn event(&self) -> Option<OsHandle<'_>> {

@@ -127,6 +127,47 @@ fn a_corrupt_ring_costs_what_lies_in_it_and_keeps_the_adapter() {
 }
 
 #[test]
+fn a_race_for_the_packet_in_use_costs_what_lies_in_the_ring() {
+    let Some((mut tun, host)) = adapter("tun-in-use") else { return };
+    for round in 0..6 {
+        host.send(&[&packet(round)]).unwrap();
+        let mut batch = tun.read().unwrap();
+        assert_eq!(number(batch.next_frame().unwrap().bytes), round);
+        assert!(host.race(LEN));
+        if round % 2 == 0 {
+            assert!(batch.next_frame().is_none());
+        }
+        drop(batch);
+        assert_eq!(tun.read_report().restarts, 1);
+    }
+    for first in (0..5000).step_by(50) {
+        let chain: Vec<_> = (first..first + 50).map(packet).collect();
+        host.send(&chain.iter().map(|packet| &packet[..]).collect::<Vec<_>>()).unwrap();
+        assert_eq!(read_all(&mut tun).unwrap(), (first..first + 50).collect::<Vec<_>>());
+    }
+    assert_eq!((host.counts().sessions, host.counts().dropped_full), (7, 0));
+}
+
+#[test]
+fn a_new_session_waits_until_the_driver_has_let_go_of_the_former() {
+    let Some(_) = stand_in() else { return };
+    let library = Library::load().unwrap();
+    let _made = Device::create(&library, "tun-let-go", KIND, 7).unwrap();
+    let open = || Device::open(&library, "tun-let-go").unwrap();
+    let former = Session::start(open(), SMALL).unwrap();
+    let mut next = Session::of(open(), SMALL);
+    let busy = next.begin_within(Duration::ZERO).unwrap_err();
+    assert_eq!(busy.raw_os_error(), Some(ERROR_ALREADY_INITIALIZED.cast_signed()));
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            std::thread::sleep(Duration::from_millis(100));
+            drop(former);
+        });
+        next.begin_within(6 * SOON).unwrap();
+    });
+}
+
+#[test]
 fn a_full_outbound_ring_costs_whole_chains() {
     let Some((mut tun, host)) = adapter("tun-chains") else { return };
     let mut taken = Vec::new();
