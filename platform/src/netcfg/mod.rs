@@ -22,7 +22,7 @@ pub use stand_in::System;
 #[cfg(windows)]
 pub(crate) use imp::{
     changes, interface_around_tunnels, interface_luid,
-    sys::{Adapter, adapters, guid},
+    sys::{Adapter, adapters, change_interface, guid},
     wakes, woke,
 };
 pub use watch::{source_towards, watch};

@@ -2,6 +2,7 @@
 #![allow(unsafe_code, reason = "the system's own functions")]
 
 pub(crate) mod overlapped;
+pub(crate) mod registry;
 pub(crate) mod security;
 
 use std::{

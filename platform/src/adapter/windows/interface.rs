@@ -2,18 +2,13 @@
 #![allow(unsafe_code, reason = "IP Helper")]
 
 use crate::win32::wide;
-use std::io;
 use windows_sys::{
     Win32::{
-        Foundation::{ERROR_NOT_FOUND, NO_ERROR},
+        Foundation::NO_ERROR,
         NetworkManagement::{
-            IpHelper::{
-                ConvertInterfaceAliasToLuid, ConvertInterfaceLuidToGuid, GetIpInterfaceEntry,
-                InitializeIpInterfaceEntry, MIB_IPINTERFACE_ROW, SetIpInterfaceEntry,
-            },
+            IpHelper::{ConvertInterfaceAliasToLuid, ConvertInterfaceLuidToGuid},
             Ndis::NET_LUID_LH,
         },
-        Networking::WinSock::{AF_INET, AF_INET6},
     },
     core::GUID,
 };
@@ -40,34 +35,6 @@ pub(super) fn guid_of_alias(name: &str) -> Option<u128> {
 pub(super) fn number(guid: GUID) -> u128 {
     let rest = u64::from_be_bytes(guid.data4);
     u128::from(guid.data1) << 96 | u128::from(guid.data2) << 80 | u128::from(guid.data3) << 64 | u128::from(rest)
-}
-
-/// Sets the largest packet of both IP versions. A version that is switched off has none.
-pub(super) fn set_mtu(luid: u64, mtu: u32) -> io::Result<()> {
-    for (family, may_lack) in [(AF_INET, false), (AF_INET6, true)] {
-        let mut row = MIB_IPINTERFACE_ROW::default();
-        // SAFETY: `row` is whole and outlives the calls; `InitializeIpInterfaceEntry` fills all of it.
-        let outcome = unsafe {
-            InitializeIpInterfaceEntry(&raw mut row);
-            row.Family = family;
-            row.InterfaceLuid = NET_LUID_LH { Value: luid };
-            match GetIpInterfaceEntry(&raw mut row) {
-                NO_ERROR => {
-                    row.NlMtu = mtu;
-                    // It must be zero to set IPv4's (SetIpInterfaceEntry, remarks).
-                    row.SitePrefixLength = 0;
-                    SetIpInterfaceEntry(&raw mut row)
-                }
-                error => error,
-            }
-        };
-        match outcome {
-            NO_ERROR => {}
-            ERROR_NOT_FOUND if may_lack => tracing::debug!("the adapter has no IPv6"),
-            error => return Err(io::Error::from_raw_os_error(error.cast_signed())),
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

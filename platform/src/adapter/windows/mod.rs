@@ -7,6 +7,7 @@ mod guid;
 mod image;
 mod interface;
 mod library;
+mod mtu;
 mod session;
 mod signature;
 #[cfg(any(test, feature = "stand-in"))]
@@ -39,6 +40,7 @@ pub struct Tun {
     rings: RingAdapter<Session>,
     name: String,
     luid: u64,
+    _ipv6: Option<mtu::Awaited>,
 }
 
 impl Tun {
@@ -56,9 +58,8 @@ impl Tun {
         let failed = |step| move |cause| AdapterError::Create { name: name.to_owned(), step, cause };
         let (device, made) = find_or_make(&library, name)?;
         let luid = device.luid();
-        if !library.is_stand_in() {
-            interface::set_mtu(luid, config.mtu).map_err(failed("set the MTU of"))?;
-        }
+        let ipv6 =
+            if library.is_stand_in() { None } else { mtu::set(luid, config.mtu).map_err(failed("set the MTU of"))? };
         let session = Session::start(device, capacity).map_err(|cause| match cause.raw_os_error() {
             Some(code) if code.cast_unsigned() == ERROR_ALREADY_INITIALIZED => {
                 AdapterError::Busy { name: name.to_owned() }
@@ -67,7 +68,7 @@ impl Tun {
         })?;
         let version = library.driver_version().map(|(major, minor)| format!("{major}.{minor}"));
         tracing::debug!(name, made, mtu = config.mtu, capacity, driver = version, "adapter opened");
-        Ok(Self { rings: RingAdapter::new(session, config.mtu), name: name.to_owned(), luid })
+        Ok(Self { rings: RingAdapter::new(session, config.mtu), name: name.to_owned(), luid, _ipv6: ipv6 })
     }
 
     /// Its name on the host.

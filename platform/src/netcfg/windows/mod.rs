@@ -30,7 +30,8 @@ pub struct System;
 
 impl NetConfig for System {
     fn apply(&self, desired: &Desired) -> Result<Applied, NetConfigError> {
-        let mut tunnel = Tunnel { desired: desired.clone(), luid: None, forwarding: Vec::new() };
+        let mut tunnel =
+            Tunnel { desired: desired.clone(), luid: None, unset: [true; 2], forwarding: Vec::new() };
         if let Err(error) = tunnel.change(desired) {
             // The first error is the one to tell.
             let _ = tunnel.undo();
@@ -115,6 +116,8 @@ struct Tunnel {
     luid: Option<u64>,
     /// Interfaces that were made to forward, with their families.
     forwarding: Vec<(u64, bool)>,
+    /// What its IPv4 and its IPv6 shall be, they are not yet: a family attaches to an interface by itself, also late.
+    unset: [bool; 2],
 }
 
 impl Tunnel {
@@ -126,10 +129,12 @@ impl Tunnel {
         self.desired = desired.clone();
         if self.luid != Some(luid) {
             self.enter(luid);
-            for v6 in [false, true] {
-                if let Err(error) = sys::set_interface(luid, v6) {
-                    tracing::debug!(%error, name, v6, "the interface keeps the system's settings");
-                }
+        }
+        for (v6, unset) in [false, true].into_iter().zip(&mut self.unset).filter(|(_, unset)| **unset) {
+            let set = sys::set_interface(luid, v6);
+            *unset = set.is_err();
+            if let Err(error) = set {
+                tracing::debug!(%error, name, v6, "the interface keeps the system's settings");
             }
         }
         let routes = sys::routes().map_err(step("list the host's routes"))?;
@@ -176,6 +181,7 @@ impl Tunnel {
         self.leave();
         tunnels().push(luid);
         self.luid = Some(luid);
+        self.unset = [true; 2];
         news::tell();
     }
 

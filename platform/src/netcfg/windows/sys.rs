@@ -272,8 +272,34 @@ fn route_row(route: &Route) -> MIB_IPFORWARD_ROW2 {
     row
 }
 
-/// The settings of an interface in one family, in the form in which they may be written back.
-fn interface_row(interface: u64, v6: bool) -> io::Result<MIB_IPINTERFACE_ROW> {
+/// What a tunnel's interface shall be in one family: the best metric, no discovery of neighbours and routers.
+pub(super) fn set_interface(interface: u64, v6: bool) -> io::Result<()> {
+    change_interface(interface, v6, |row| {
+        row.UseAutomaticMetric = false;
+        row.Metric = 0;
+        row.DadTransmits = 0;
+        row.RouterDiscoveryBehavior = RouterDiscoveryDisabled;
+        row.ManagedAddressConfigurationSupported = false;
+        row.OtherStatefulConfigurationSupported = false;
+    })
+}
+
+/// Whether an interface's packets in one family may leave by another; whether that was a change.
+pub(super) fn set_forwarding(interface: u64, v6: bool, forwards: bool) -> io::Result<bool> {
+    let mut changed = false;
+    change_interface(interface, v6, |row| {
+        changed = row.ForwardingEnabled != forwards;
+        row.ForwardingEnabled = forwards;
+    })?;
+    Ok(changed)
+}
+
+/// Changes what an interface is in one family. `ERROR_NOT_FOUND` as long as the family has not attached to it.
+pub(crate) fn change_interface(
+    interface: u64,
+    v6: bool,
+    change: impl FnOnce(&mut MIB_IPINTERFACE_ROW),
+) -> io::Result<()> {
     let mut row = MIB_IPINTERFACE_ROW {
         Family: if v6 { AF_INET6 } else { AF_INET },
         InterfaceLuid: NET_LUID_LH { Value: interface },
@@ -282,28 +308,7 @@ fn interface_row(interface: u64, v6: bool) -> io::Result<MIB_IPINTERFACE_ROW> {
     succeeded(entries::GetIpInterfaceEntry(&mut row))?;
     // Read as 64 for IPv6, and refused when it is written back for IPv4.
     row.SitePrefixLength = 0;
-    Ok(row)
-}
-
-/// Whether an interface's packets in one family may leave by another; whether that was a change.
-pub(super) fn set_forwarding(interface: u64, v6: bool, forwards: bool) -> io::Result<bool> {
-    let mut row = interface_row(interface, v6)?;
-    if row.ForwardingEnabled == forwards {
-        return Ok(false);
-    }
-    row.ForwardingEnabled = forwards;
-    succeeded(entries::SetIpInterfaceEntry(&mut row)).map(|()| true)
-}
-
-/// What a tunnel's interface shall be in one family: the best metric, no discovery of neighbours and routers.
-pub(super) fn set_interface(interface: u64, v6: bool) -> io::Result<()> {
-    let mut row = interface_row(interface, v6)?;
-    row.UseAutomaticMetric = false;
-    row.Metric = 0;
-    row.DadTransmits = 0;
-    row.RouterDiscoveryBehavior = RouterDiscoveryDisabled;
-    row.ManagedAddressConfigurationSupported = false;
-    row.OtherStatefulConfigurationSupported = false;
+    change(&mut row);
     succeeded(entries::SetIpInterfaceEntry(&mut row))
 }
 
