@@ -7,7 +7,7 @@ use tokio::net::{TcpSocket, TcpStream};
 
 /// The interface that leads to `remote` past our tunnels. A connection ends with its network, so that it is chosen once.
 pub(super) fn mark(socket: &TcpSocket, _mark: u32, remote: SocketAddr) -> io::Result<()> {
-    let Some(index) = interface_around_tunnels(remote.ip()) else { return Ok(()) };
+    let Some(index) = interface_around_tunnels(remote.ip())? else { return Ok(()) };
     crate::socket::leave_by(&SockRef::from(socket), remote.ip(), index)
 }
 

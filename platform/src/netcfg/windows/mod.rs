@@ -8,7 +8,7 @@ pub(crate) use news::{changes, wakes, woke};
 
 use super::{
     Applied, Desired, NetConfig, NetConfigError, Undo,
-    routes::{self, Link, Route, State},
+    routes::{self, Route, State},
 };
 use std::{
     io,
@@ -44,32 +44,23 @@ impl NetConfig for System {
 }
 
 pub(super) fn interface_index(name: &str) -> Option<u32> {
-    let links = links().ok()?;
+    let links = sys::links().ok()?;
     links.iter().find(|link| link.name == name)?.index.into_iter().find(|index| *index != 0)
 }
 
 /// The LUID of the interface called `name`.
 pub(crate) fn interface_luid(name: &str) -> Option<u64> {
-    links().ok()?.into_iter().find(|link| link.name == name).map(|link| link.luid)
+    sys::links().ok()?.into_iter().find(|link| link.name == name).map(|link| link.luid)
 }
 
-/// The interface that leads to `to` when our own tunnels are left out, by its index; `None` while there is no tunnel.
-pub(crate) fn interface_around_tunnels(to: IpAddr) -> Option<u32> {
+/// The interface that leads to `to` when our own tunnels are left out, by its index; `None` while there is no tunnel. An
+/// error is no such answer: what is bound already stays bound, or it would leave by the tunnel.
+pub(crate) fn interface_around_tunnels(to: IpAddr) -> io::Result<Option<u32>> {
     let tunnels = tunnels().clone();
     if tunnels.is_empty() {
-        return None;
+        return Ok(None);
     }
-    match (sys::routes(), links()) {
-        (Ok(routes), Ok(links)) => routes::interface_around(&routes, &links, to, &tunnels),
-        (Err(error), _) | (_, Err(error)) => {
-            tracing::warn!(%error, "the system's routes were not read");
-            None
-        }
-    }
-}
-
-fn links() -> io::Result<Vec<Link>> {
-    Ok(sys::adapters()?.into_iter().map(|adapter| adapter.link).collect())
+    Ok(routes::interface_around(&sys::routes()?, &sys::links()?, to, &tunnels))
 }
 
 /// The settings of one tunnel, which its watch looks at, too.
@@ -122,7 +113,7 @@ struct Tunnel {
 
 impl Tunnel {
     fn change(&mut self, desired: &Desired) -> Result<(), NetConfigError> {
-        let links = links().map_err(step("list the host's interfaces"))?;
+        let links = sys::links().map_err(step("list the host's interfaces"))?;
         let name = &desired.interface;
         let link = links.iter().find(|link| link.name == *name);
         let luid = link.map(|link| link.luid).ok_or_else(|| NetConfigError::NoInterface { name: name.clone() })?;

@@ -27,21 +27,29 @@ const TOGETHER: Duration = Duration::from_millis(50);
 /// How often it is looked although nothing was told: a sleep of the machine may swallow news.
 const LOOK: Duration = Duration::from_secs(15);
 
-/// How often the network has changed since the process started. Read once per batch by sockets.
+/// How often the network around our tunnels has changed since the process started. Read once per batch by sockets.
 static CHANGES: AtomicU64 = AtomicU64::new(0);
 /// How often the machine has woken up since the process started.
 static WAKES: AtomicU64 = AtomicU64::new(0);
+/// How often something was told, our own tunnels' changes as well.
+static TOLD: AtomicU64 = AtomicU64::new(0);
 static WAITING: (Mutex<()>, Condvar) = (Mutex::new(()), Condvar::new());
 static LISTENING: OnceLock<()> = OnceLock::new();
 
-/// How often the network has changed.
+/// How often the network has changed, but for what our own tunnels are: no packet that carries one leaves by them.
 pub(crate) fn changes() -> u64 {
+    told();
+    CHANGES.load(Ordering::Relaxed)
+}
+
+/// How often something was told.
+fn told() -> u64 {
     LISTENING.get_or_init(|| {
         if let Err(error) = listen() {
             tracing::warn!(%error, "changes of the network are not told by the system: it is looked every {LOOK:?}");
         }
     });
-    CHANGES.load(Ordering::Relaxed)
+    TOLD.load(Ordering::Relaxed)
 }
 
 /// How often the machine has woken up, as far as the service manager has told.
@@ -55,22 +63,33 @@ pub(crate) fn woke() {
     tell();
 }
 
-/// Something has changed.
+/// Something has changed, for sockets, too.
 pub(super) fn tell() {
     CHANGES.fetch_add(1, Ordering::Relaxed);
+    tell_watches();
+}
+
+/// Something of this interface has changed; `None` when nobody says of which.
+fn tell_of(interface: Option<u64>, tunnels: &[u64]) {
+    if interface.is_some_and(|luid| tunnels.contains(&luid)) { tell_watches() } else { tell() }
+}
+
+/// Something has changed that whoever keeps the tunnels' routes in order must see.
+fn tell_watches() {
+    TOLD.fetch_add(1, Ordering::Relaxed);
     let _lock = WAITING.0.lock().unwrap_or_else(PoisonError::into_inner);
     WAITING.1.notify_all();
 }
 
 pub(in crate::netcfg) fn watch(mut changed: impl FnMut() -> bool + Send + 'static) -> io::Result<()> {
-    let mut seen = changes();
+    let mut seen = told();
     let work = move || {
         loop {
             let lock = WAITING.0.lock().unwrap_or_else(PoisonError::into_inner);
             // An end by time is a look, too.
-            drop(WAITING.1.wait_timeout_while(lock, LOOK, |()| changes() == seen));
+            drop(WAITING.1.wait_timeout_while(lock, LOOK, |()| told() == seen));
             thread::sleep(TOGETHER);
-            seen = changes();
+            seen = told();
             if !changed() {
                 return;
             }
@@ -96,24 +115,53 @@ fn listen() -> io::Result<()> {
 
 unsafe extern "system" fn address_changed(
     _: *const c_void,
-    _: *const MIB_UNICASTIPADDRESS_ROW,
+    row: *const MIB_UNICASTIPADDRESS_ROW,
     _: MIB_NOTIFICATION_TYPE,
 ) {
-    tell();
+    // SAFETY: a row that is not null is whole for the time of the call; of it one plain number is read.
+    let interface = (!row.is_null()).then(|| unsafe { (*row).InterfaceLuid.Value });
+    tell_of(interface, &super::tunnels());
 }
 
-unsafe extern "system" fn interface_changed(_: *const c_void, _: *const MIB_IPINTERFACE_ROW, _: MIB_NOTIFICATION_TYPE) {
-    tell();
+unsafe extern "system" fn interface_changed(
+    _: *const c_void,
+    row: *const MIB_IPINTERFACE_ROW,
+    _: MIB_NOTIFICATION_TYPE,
+) {
+    // SAFETY: as above.
+    let interface = (!row.is_null()).then(|| unsafe { (*row).InterfaceLuid.Value });
+    tell_of(interface, &super::tunnels());
 }
 
-unsafe extern "system" fn route_changed(_: *const c_void, _: *const MIB_IPFORWARD_ROW2, _: MIB_NOTIFICATION_TYPE) {
-    tell();
+unsafe extern "system" fn route_changed(_: *const c_void, row: *const MIB_IPFORWARD_ROW2, _: MIB_NOTIFICATION_TYPE) {
+    // SAFETY: as above.
+    let interface = (!row.is_null()).then(|| unsafe { (*row).InterfaceLuid.Value });
+    tell_of(interface, &super::tunnels());
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn what_a_tunnel_of_ours_is_concerns_watches_and_no_socket() {
+        const OURS: u64 = 0xfeed;
+        // Other tests and the system tell things of their own meanwhile: most rounds they do not.
+        let quiet = (0..1000).any(|_| {
+            let before = (CHANGES.load(Ordering::SeqCst), TOLD.load(Ordering::SeqCst));
+            tell_of(Some(OURS), &[7, OURS]);
+            let after = (CHANGES.load(Ordering::SeqCst), TOLD.load(Ordering::SeqCst));
+            assert!(after.1 > before.1);
+            after.0 == before.0
+        });
+        assert!(quiet);
+        for told in [Some(7), None] {
+            let before = CHANGES.load(Ordering::SeqCst);
+            tell_of(told, &[OURS]);
+            assert!(CHANGES.load(Ordering::SeqCst) > before, "{told:?} is no tunnel of ours");
+        }
+    }
 
     #[test]
     fn who_watches_is_told_until_they_have_enough() {

@@ -17,10 +17,10 @@ use windows_sys::{
         Foundation::{ERROR_BUFFER_OVERFLOW, ERROR_SUCCESS},
         NetworkManagement::{
             IpHelper::{
-                FreeMibTable, GAA_FLAG_INCLUDE_ALL_INTERFACES, GAA_FLAG_SKIP_ANYCAST, GAA_FLAG_SKIP_MULTICAST,
-                GAA_FLAG_SKIP_UNICAST, GetAdaptersAddresses, GetIpForwardTable2, GetUnicastIpAddressTable,
-                IP_ADAPTER_ADDRESSES_LH, MIB_IPFORWARD_ROW2, MIB_IPFORWARD_TABLE2, MIB_IPINTERFACE_ROW,
-                MIB_UNICASTIPADDRESS_ROW, MIB_UNICASTIPADDRESS_TABLE,
+                FreeMibTable, GAA_FLAG_INCLUDE_ALL_INTERFACES, GAA_FLAG_SKIP_ANYCAST, GAA_FLAG_SKIP_DNS_SERVER,
+                GAA_FLAG_SKIP_MULTICAST, GAA_FLAG_SKIP_UNICAST, GET_ADAPTERS_ADDRESSES_FLAGS, GetAdaptersAddresses,
+                GetIpForwardTable2, GetUnicastIpAddressTable, IP_ADAPTER_ADDRESSES_LH, MIB_IPFORWARD_ROW2,
+                MIB_IPFORWARD_TABLE2, MIB_IPINTERFACE_ROW, MIB_UNICASTIPADDRESS_ROW, MIB_UNICASTIPADDRESS_TABLE,
             },
             Ndis::{IfOperStatusUp, NET_LUID_LH},
         },
@@ -64,8 +64,21 @@ impl Adapter {
 
 /// All interfaces.
 pub(crate) fn adapters() -> io::Result<Vec<Adapter>> {
-    let flags =
-        GAA_FLAG_SKIP_UNICAST | GAA_FLAG_SKIP_ANYCAST | GAA_FLAG_SKIP_MULTICAST | GAA_FLAG_INCLUDE_ALL_INTERFACES;
+    read_adapters(0)
+}
+
+/// All interfaces as routes see them. The servers of names, which take the system longest, are not asked for: the packet
+/// path asks after each change of network.
+pub(super) fn links() -> io::Result<Vec<Link>> {
+    Ok(read_adapters(GAA_FLAG_SKIP_DNS_SERVER)?.into_iter().map(|adapter| adapter.link).collect())
+}
+
+fn read_adapters(skipped: GET_ADAPTERS_ADDRESSES_FLAGS) -> io::Result<Vec<Adapter>> {
+    let flags = skipped
+        | GAA_FLAG_SKIP_UNICAST
+        | GAA_FLAG_SKIP_ANYCAST
+        | GAA_FLAG_SKIP_MULTICAST
+        | GAA_FLAG_INCLUDE_ALL_INTERFACES;
     let mut room: Vec<u64> = vec![0; 4096];
     // An interface may appear between two calls.
     for _ in 0..5 {
