@@ -32,6 +32,7 @@ use std::{
     thread,
 };
 use vestibule_platform::{
+    pages,
     sandbox::{self, Ended, OnSignal},
     service::EndRequests,
 };
