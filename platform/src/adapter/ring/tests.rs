@@ -133,8 +133,8 @@ fn a_race_for_the_packet_in_use_costs_what_lies_in_the_ring() {
     for goes_on in [true, false] {
         let (mut adapter, host) = adapter();
         for round in 0..20 {
-            // Nothing, something, and as much as two batches before it.
-            let before: Vec<_> = (0..round % 3 * 70).map(packet).collect();
+            // One packet before it, or more than a batch: what overwrites the ring's start lies behind its end.
+            let before: Vec<_> = (0..1 + round % 3 * 70).map(packet).collect();
             host.send(&before.iter().map(|packet| &packet[..]).collect::<Vec<_>>()).unwrap();
             assert_eq!(read_all(&mut adapter).unwrap().len(), before.len());
             host.send(&[&packet(round)]).unwrap();

@@ -130,6 +130,9 @@ fn a_corrupt_ring_costs_what_lies_in_it_and_keeps_the_adapter() {
 fn a_race_for_the_packet_in_use_costs_what_lies_in_the_ring() {
     let Some((mut tun, host)) = adapter("tun-in-use") else { return };
     for round in 0..6 {
+        // Not the first in its ring: what overwrites the ring's start lies behind its end.
+        host.send(&[&packet(7)]).unwrap();
+        assert_eq!(read_all(&mut tun).unwrap(), [7]);
         host.send(&[&packet(round)]).unwrap();
         let mut batch = tun.read().unwrap();
         assert_eq!(number(batch.next_frame().unwrap().bytes), round);
