@@ -17,14 +17,14 @@ mod watch;
 
 #[cfg(not(all(windows, feature = "stand-in")))]
 pub use imp::System;
-#[cfg(all(windows, feature = "stand-in"))]
-pub use stand_in::System;
 #[cfg(windows)]
 pub(crate) use imp::{
     changes, interface_around_tunnels, interface_luid,
     sys::{Adapter, adapters, change_interface, guid},
     wakes, woke,
 };
+#[cfg(all(windows, feature = "stand-in"))]
+pub use stand_in::System;
 pub use watch::{source_towards, watch};
 
 /// The number of the network interface called `name`, in the network namespace of the calling thread. `None` when there is

@@ -31,8 +31,7 @@ pub struct System;
 
 impl NetConfig for System {
     fn apply(&self, desired: &Desired) -> Result<Applied, NetConfigError> {
-        let mut tunnel =
-            Tunnel { desired: desired.clone(), luid: None, unset: [true; 2], forwarding: Vec::new() };
+        let mut tunnel = Tunnel { desired: desired.clone(), luid: None, unset: [true; 2], forwarding: Vec::new() };
         if let Err(error) = tunnel.change(desired) {
             // The first error is the one to tell.
             let _ = tunnel.undo();
