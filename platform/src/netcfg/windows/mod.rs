@@ -8,7 +8,7 @@ pub(crate) use news::{changes, wakes, woke};
 
 use super::{
     Applied, Desired, NetConfig, NetConfigError, Undo,
-    routes::{self, Route, State},
+    routes::{self, Link, Route, State},
 };
 use std::{
     io,
