@@ -11,7 +11,8 @@ use std::{
 use windows_sys::Win32::Networking::WinSock::{
     IP_DONTFRAGMENT, IP_MTU_DISCOVER, IP_PMTUDISC_DONT, IP_PMTUDISC_PROBE, IP_RECVECN, IPPROTO_IP, IPPROTO_IPV6,
     IPPROTO_UDP, IPV6_DONTFRAG, IPV6_MTU_DISCOVER, IPV6_RECVECN, SIO_UDP_CONNRESET, SIO_UDP_NETRESET,
-    UDP_RECV_MAX_COALESCED_SIZE, UDP_SEND_MSG_SIZE, WSAEADDRNOTAVAIL, WSAEAFNOSUPPORT, WSAEPROTONOSUPPORT,
+    SO_EXCLUSIVEADDRUSE, SOL_SOCKET, UDP_RECV_MAX_COALESCED_SIZE, UDP_SEND_MSG_SIZE, WSAEADDRNOTAVAIL, WSAEAFNOSUPPORT,
+    WSAEPROTONOSUPPORT,
 };
 
 /// Most bytes that URO may merge. The largest UDP datagram: what is merged is delivered as one.
@@ -70,6 +71,8 @@ fn open_at(config: &UdpConfig, address: SocketAddr) -> io::Result<Opened> {
     let v4 =
         !serves_ipv4(address, &abilities) || had("IP_RECVECN", sys::set_option(&socket, IPPROTO_IP, IP_RECVECN, 1));
     abilities.ecn = v4 && v6;
+    // Another program may not take our port along with us, whatever options it sets.
+    had("SO_EXCLUSIVEADDRUSE", sys::set_option(&socket, SOL_SOCKET, SO_EXCLUSIVEADDRUSE, 1));
     socket.bind(&SockAddr::from(address))?;
     let event = sys::event()?;
     sys::select(&socket, event.as_handle())?;

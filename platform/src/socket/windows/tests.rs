@@ -5,9 +5,13 @@ use std::{
     os::windows::io::AsRawHandle,
     time::{Duration, Instant},
 };
+use vestibule_engine::packet::Ecn;
 use windows_sys::Win32::{
     Foundation::WAIT_OBJECT_0,
-    Networking::WinSock::{IP_DONTFRAGMENT, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE},
+    Networking::WinSock::{
+        IP_DONTFRAGMENT, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE, IPPROTO_IP, WSAEFAULT, WSAEINVAL, WSAEMSGSIZE,
+        WSAENETUNREACH, WSAENOTSOCK, WSAEWOULDBLOCK,
+    },
     System::Threading::WaitForSingleObject,
 };
 
@@ -178,8 +182,92 @@ fn datagrams_beyond_the_largest_are_counted_and_end_nothing() {
     assert!(one.failed(WSAENOTSOCK, 1, &mut report).is_err());
     assert!(!one.stale);
     assert!(one.failed(WSAEINVAL, 1, &mut report).unwrap() && one.stale);
+    assert!(one.failed(WSAEFAULT, 1, &mut report).unwrap(), "of one destination, not of the socket");
     one.send(&mut queue(two.local_addr().unwrap(), &[vec![1; 10]])).unwrap();
     assert_eq!(receive(&mut two, 1).len(), 1);
+    assert!(!one.stale, "what is sent shows that the interface is there");
+}
+
+#[test]
+fn destinations_of_another_family_are_out_of_reach_and_end_nothing() {
+    let mut two = udp("127.0.0.1:0");
+    let mut one = udp("127.0.0.1:0");
+    let mut sockets = vec![("[2001:db8::1]:9", &mut one)];
+    let mut v6 = Udp::bind(&UdpConfig::new("[::1]:0".parse().unwrap())).ok();
+    if let Some(v6) = &mut v6 {
+        sockets.push(("127.0.0.1:9", v6));
+    }
+    for (to, socket) in sockets {
+        let report = socket.send(&mut queue(to.parse().unwrap(), &mixed(3))).unwrap();
+        assert_eq!((report.unreachable, report.sent), (3, 0), "{to}");
+        assert!(!socket.stale);
+    }
+    let SocketAddr::V4(to) = two.local_addr().unwrap() else { panic!("an IPv4 socket") };
+    let mapped = SocketAddr::new(to.ip().to_ipv6_mapped().into(), to.port());
+    one.send(&mut queue(mapped, &[vec![3; 10]])).unwrap();
+    assert_eq!(receive(&mut two, 1), [vec![3; 10]], "a mapped address is IPv4's");
+}
+
+/// A batch of ten with congestion marks.
+fn marked(to: SocketAddr) -> TransmitQueue {
+    let mut queue = TransmitQueue::new();
+    assert!(queue.push_ready(to, Ecn::Ect0, 100, vec![7; 1000]));
+    queue
+}
+
+#[test]
+fn what_the_system_refuses_is_found_out_and_nothing_else_given_up() {
+    // Marks alone, segments alone, both, and neither: a socket whose interface has gone refuses all.
+    type System = fn(bool, bool) -> Result<(), sys::Code>;
+    const REFUSED: Result<(), sys::Code> = Err(WSAEINVAL);
+    let cases: [(System, bool, bool); 3] = [
+        (|_, marked| if marked { REFUSED } else { Ok(()) }, true, false),
+        (|segments, _| if segments { REFUSED } else { Ok(()) }, false, true),
+        (|segments, marked| if segments || marked { REFUSED } else { Ok(()) }, false, false),
+    ];
+    for (number, (system, segmentation, ecn)) in cases.into_iter().enumerate() {
+        let (mut one, mut two) = (udp("127.0.0.1:0"), udp("127.0.0.1:0"));
+        let to = two.local_addr().unwrap();
+        (one.abilities.segmentation, one.abilities.ecn) = (true, true);
+        one.system = Some(system);
+        let report = one.send(&mut marked(to)).unwrap();
+        assert_eq!((report.sent, report.dropped()), (10, 0), "case {number}");
+        assert_eq!(receive(&mut two, 10).len(), 10);
+        assert_eq!(one.abilities.ecn, ecn, "case {number}");
+        if !segmentation {
+            // What marks were in the way of shows the next batch.
+            one.send(&mut marked(to)).unwrap();
+            assert_eq!(receive(&mut two, 10).len(), 10);
+        }
+        assert_eq!(one.abilities.segmentation, segmentation, "case {number}");
+    }
+    let (mut one, two) = (udp("127.0.0.1:0"), udp("127.0.0.1:0"));
+    (one.abilities.segmentation, one.abilities.ecn) = (true, false);
+    one.system = Some(|_, _| REFUSED);
+    let report = one.send(&mut queue(two.local_addr().unwrap(), &[vec![1; 100], vec![2; 100]])).unwrap();
+    assert_eq!((report.sent, report.refused, report.segmented), (0, 2, 1));
+    assert!(one.abilities.segmentation && one.stale, "the interface is gone, not the ability");
+}
+
+#[test]
+fn who_listens_comes_back_to_its_port_after_a_lost_interface() {
+    let (mut one, mut two) = (udp("127.0.0.1:0"), udp("127.0.0.1:0"));
+    let to = two.local_addr().unwrap();
+    let port = udp("127.0.0.1:0").local_addr().unwrap().port();
+    one.rebind_to(port).unwrap();
+    one.stale = true;
+    one.renew(false);
+    assert_eq!((one.local_addr().unwrap().port(), one.stale), (port, false));
+    // Somebody else is quicker: it serves at another port, and tries again after the next change.
+    one.reopen(0).unwrap();
+    let other = udp(&format!("127.0.0.1:{port}"));
+    one.renew(false);
+    assert_ne!(one.local_addr().unwrap().port(), port);
+    one.send(&mut queue(to, &[vec![1; 10]])).unwrap();
+    assert_eq!(receive(&mut two, 1).len(), 1);
+    drop(other);
+    one.renew(false);
+    assert_eq!(one.local_addr().unwrap().port(), port);
 }
 
 #[test]
