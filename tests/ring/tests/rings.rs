@@ -204,31 +204,6 @@ fn the_race_makes_a_ring_that_makes_no_sense() {
     }
 }
 
-/// What the race does to a program that gives back what was overwritten in its hands: the ring is out of step for good.
-#[test]
-fn the_race_for_a_held_packet_makes_a_ring_without_room_once_it_is_released() {
-    let device = Device::default();
-    let session = device.start(MIN_CAPACITY).unwrap();
-    device.host_send(&[&packet(7, 1000), &packet(7, 1000)]).unwrap();
-    // Not the first: what overwrites the ring's start lies behind its end.
-    session.outbound.release(device.receive(&session).unwrap());
-    let held = device.receive(&session).unwrap();
-    assert!(session.outbound.ring().is_intact(&held));
-    assert!(device.race(&packet(1, 1420)));
-    assert!(!session.outbound.ring().is_intact(&held));
-    session.outbound.release(held);
-    while let Ok(slot) = device.receive(&session) {
-        session.outbound.release(slot);
-    }
-    let sent = (0..1000).take_while(|number| device.host_send(&[&packet(*number, 1420)]).is_ok()).count();
-    while let Ok(slot) = device.receive(&session) {
-        session.outbound.release(slot);
-    }
-    assert!(sent < 1000);
-    assert_eq!(session.outbound.receive(), Err(Refused::Empty), "all was read, and no error told");
-    assert_eq!(device.host_send(&[&packet(0, 1420)]), Err(Lost::Full), "and yet there is no room");
-}
-
 #[test]
 fn codes_are_the_systems() {
     let codes = [Refused::Ended, Refused::Empty, Refused::Full, Refused::Corrupt].map(Refused::code);
