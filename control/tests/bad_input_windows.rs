@@ -110,6 +110,10 @@ fn a_wintun_dll_that_cannot_be_used_is_told_with_what_to_do() {
     ];
     let folder = Folder::new("library");
     for (case, found, parts) in cases {
+        if cfg!(feature = "stand-in") && matches!(found, Found::OurProgram) {
+            println!("left out: {case}: this build is for tests, and takes the unsigned stand-in");
+            continue;
+        }
         let library = folder.library();
         match found {
             Found::Nothing => {}
