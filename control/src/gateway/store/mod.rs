@@ -50,8 +50,8 @@ use std::{path::Path, time::Duration};
 /// Unix milliseconds.
 pub(crate) type Millis = i64;
 
-/// What each connection keeps of the file, in KiB (which the minus says). SQLite's own 2,000 for each of five take a busy
-/// gateway an hour to fill with the audit log's pages, which the system holds all the same.
+/// What each connection keeps of the file, in KiB (which the minus says). SQLite's own 2,000, for each of five, would hold
+/// what the system holds all the same.
 const CACHE: &str = "-256";
 
 /// The open database.
