@@ -75,6 +75,12 @@ impl Process {
         self.child.try_wait().ok().flatten().map(|status| status.success())
     }
 
+    /// Its process ID.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Where its output goes.
     #[must_use]
     pub fn log(&self) -> &Path {

@@ -1,80 +1,123 @@
-//! From hash to slot: open addressing with linear probing, never growing.
+//! From hash to slot: buckets that become more one at a time, by linear hashing (W. Litwin, *Linear hashing: a new tool for
+//! file and table addressing*, VLDB 1980).
+//!
+//! All room is reserved at once and nothing is ever moved at large; but what has not held a flow has never been touched, and
+//! few flows stay in few pages, however many have come and gone.
 
-/// Slot numbers by hash. A cell holds 32 bits of hash above a slot number plus one; zero is empty.
+/// Buckets that there are from the beginning: a page of them.
+const FIRST: usize = 512;
+
+/// Slot numbers by hash. A cell holds 32 bits of hash above a slot number plus one; zero is none.
 #[derive(Debug)]
 pub(super) struct Index {
-    cells: Vec<u64>,
+    /// The first cell of each bucket. Those from `level + split` on are not in use.
+    heads: Vec<u64>,
+    /// By slot: the cell after it in its bucket.
+    links: Vec<u64>,
+    /// A power of two: buckets below `split` have been split in two, the other half is as far above this.
+    level: usize,
+    split: usize,
+    len: usize,
 }
 
 impl Index {
-    /// Room for `capacity` slots at a load of at most one half. The zeroed cells cost no memory until used.
+    /// Room for `capacity` slots in twice as many buckets. The zeroed cells cost no memory until used.
     pub(super) fn new(capacity: usize) -> Self {
-        Self { cells: vec![0; (capacity.max(4) * 2).next_power_of_two()] }
+        let buckets = (capacity.max(4) * 2).next_power_of_two();
+        Self {
+            heads: vec![0; buckets],
+            links: Vec::with_capacity(capacity),
+            level: FIRST.min(buckets),
+            split: 0,
+            len: 0,
+        }
     }
 
-    fn mask(&self) -> usize {
-        self.cells.len() - 1
+    fn bucket(&self, hash: u32) -> usize {
+        let bucket = hash as usize & (self.level - 1);
+        if bucket < self.split { hash as usize & (self.level * 2 - 1) } else { bucket }
     }
 
     /// The slot with this hash that `matches`.
+    #[inline]
     pub(super) fn find(&self, hash: u32, mut matches: impl FnMut(u32) -> bool) -> Option<u32> {
-        let mut at = hash as usize & self.mask();
-        loop {
-            let cell = self.cells[at];
-            if cell == 0 {
-                return None;
+        let mut cell = self.heads[self.bucket(hash)];
+        while cell != 0 {
+            if hash_of(cell) == hash && matches(slot_of(cell)) {
+                return Some(slot_of(cell));
             }
-            if (cell >> 32) as u32 == hash && matches(slot(cell)) {
-                return Some(slot(cell));
-            }
-            at = (at + 1) & self.mask();
+            cell = self.links[slot_of(cell) as usize];
         }
+        None
     }
 
     /// Adds a slot that is not there yet.
     pub(super) fn insert(&mut self, hash: u32, slot: u32) {
-        let mut at = hash as usize & self.mask();
-        while self.cells[at] != 0 {
-            at = (at + 1) & self.mask();
+        self.len += 1;
+        // Two buckets for a slot, so it takes no more than two splits.
+        while self.level + self.split < (self.len * 2).min(self.heads.len()) {
+            self.split_one();
         }
-        self.cells[at] = u64::from(hash) << 32 | (u64::from(slot) + 1);
+        if self.links.len() <= slot as usize {
+            self.links.resize(slot as usize + 1, 0);
+        }
+        self.push(self.bucket(hash), u64::from(hash) << 32 | (u64::from(slot) + 1));
     }
 
-    /// Removes a slot and closes the gap, so that no tombstones pile up.
-    pub(super) fn remove(&mut self, hash: u32, slot_number: u32) {
-        let mask = self.mask();
-        let wanted = u64::from(hash) << 32 | (u64::from(slot_number) + 1);
-        let mut gap = hash as usize & mask;
-        while self.cells[gap] != wanted {
-            if self.cells[gap] == 0 {
+    /// Removes a slot, if it is there.
+    pub(super) fn remove(&mut self, hash: u32, slot: u32) {
+        let bucket = self.bucket(hash);
+        let wanted = u64::from(hash) << 32 | (u64::from(slot) + 1);
+        let mut before = None;
+        let mut cell = self.heads[bucket];
+        while cell != wanted {
+            if cell == 0 {
                 return;
             }
-            gap = (gap + 1) & mask;
+            before = Some(slot_of(cell) as usize);
+            cell = self.links[slot_of(cell) as usize];
         }
-        let mut at = gap;
-        loop {
-            at = (at + 1) & mask;
-            let cell = self.cells[at];
-            if cell == 0 {
-                break;
-            }
-            // A cell may move back to the gap unless its home lies behind the gap.
-            let home = (cell >> 32) as usize & mask;
-            if (at.wrapping_sub(home) & mask) >= (at.wrapping_sub(gap) & mask) {
-                self.cells[gap] = cell;
-                gap = at;
-            }
+        let after = self.links[slot as usize];
+        match before {
+            Some(before) => self.links[before] = after,
+            None => self.heads[bucket] = after,
         }
-        self.cells[gap] = 0;
+        self.len -= 1;
+    }
+
+    fn push(&mut self, bucket: usize, cell: u64) {
+        self.links[slot_of(cell) as usize] = self.heads[bucket];
+        self.heads[bucket] = cell;
+    }
+
+    /// Splits the next bucket between itself and a new one, for which there must be room.
+    fn split_one(&mut self) {
+        let new = self.level + self.split;
+        let mut cell = std::mem::take(&mut self.heads[self.split]);
+        while cell != 0 {
+            let next = self.links[slot_of(cell) as usize];
+            let moves = hash_of(cell) as usize & self.level != 0;
+            self.push(if moves { new } else { self.split }, cell);
+            cell = next;
+        }
+        self.split += 1;
+        if self.split == self.level {
+            (self.level, self.split) = (self.level * 2, 0);
+        }
     }
 }
 
-fn slot(cell: u64) -> u32 {
+fn hash_of(cell: u64) -> u32 {
+    (cell >> 32) as u32
+}
+
+fn slot_of(cell: u64) -> u32 {
     (cell as u32).wrapping_sub(1)
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
@@ -100,5 +143,52 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// SplitMix64, as hashes that are like random ones.
+    fn hash(number: u32) -> u32 {
+        let mut z = u64::from(number).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) as u32
+    }
+
+    #[test]
+    fn all_are_found_while_it_grows_to_its_capacity_and_empties() {
+        const MANY: u32 = 5000;
+        let mut index = Index::new(MANY as usize);
+        let mut longest = 0;
+        for slot in 0..MANY {
+            index.insert(hash(slot), slot);
+            longest = longest
+                .max((0..=slot).rev().take(64).filter(|s| index.bucket(hash(*s)) == index.bucket(hash(slot))).count());
+            for asked in [0, slot / 3, slot / 2, slot] {
+                assert_eq!(index.find(hash(asked), |found| found == asked), Some(asked), "{slot}");
+            }
+            assert_eq!(index.find(hash(slot + 1), |found| found == slot + 1), None);
+        }
+        assert!(longest < 8, "{longest} in one bucket");
+        assert_eq!(index.level + index.split, MANY as usize * 2);
+        for slot in 0..MANY {
+            index.remove(hash(slot), slot);
+            assert_eq!(index.find(hash(slot), |found| found == slot), None);
+            let last = MANY - 1;
+            assert_eq!(index.find(hash(last), |found| found == last).is_some(), slot < last);
+        }
+        assert!(index.heads.iter().all(|head| *head == 0));
+    }
+
+    #[test]
+    fn a_few_at_a_time_stay_in_few_buckets_however_many_come_and_go() {
+        let mut index = Index::new(1 << 20);
+        for number in 0..100_000 {
+            index.insert(hash(number), number % 64);
+            if number >= 63 {
+                index.remove(hash(number - 63), (number - 63) % 64);
+            }
+        }
+        assert_eq!((index.level, index.split), (FIRST, 0));
+        assert!(index.heads[FIRST..].iter().all(|head| *head == 0));
+        assert_eq!(index.links.len(), 64);
     }
 }

@@ -18,9 +18,14 @@ impl FlowTable {
         if unfit || self.lookup_key(&key).is_some() || self.is_redirected_to(&key) {
             return false;
         }
+        let former = self.get(id).and_then(|entry| entry.redirect.as_deref()).map(|key| self.hash(key));
         let hash = self.hash(&key);
         let capacity = self.max_flows;
-        self.redirects.get_or_insert_with(|| Index::new(capacity)).insert(hash, id.slot);
+        let redirects = self.redirects.get_or_insert_with(|| Index::new(capacity));
+        if let Some(former) = former {
+            redirects.remove(former, id.slot);
+        }
+        redirects.insert(hash, id.slot);
         if let Some(entry) = self.get_mut(id) {
             entry.redirect = Some(Box::new(key));
         }

@@ -44,7 +44,8 @@ pub(super) struct Slot {
 
 /// Flows by connection, bounded, under a keyed hash.
 ///
-/// All memory is reserved at once, and touched only as flows come: a full table moves nothing.
+/// All memory is reserved at once, and touched only as more flows live at a time: a full table moves nothing, and one whose flows
+/// come and go stays as small as it was.
 #[derive(Debug)]
 pub struct FlowTable {
     seed: [u64; 2],

@@ -328,3 +328,34 @@ fn a_run_of_packets_finds_what_single_ones_find() {
         }
     }
 }
+
+#[test]
+fn a_flow_that_is_redirected_again_is_found_at_its_new_destination_alone() {
+    let now = Instant::now();
+    let mut table = FlowTable::new(16, [7, 7]);
+    let ids: Vec<FlowId> = (0..8)
+        .map(|n| {
+            open(&mut table, &parse(&Segment { ports: (40_000 + n, 443), ..segment(Tcp::SYN) }.build()), ALLOW, now)
+        })
+        .collect();
+    let key = |table: &FlowTable, id| {
+        let opener = *table.get(id).unwrap().opener();
+        move |destination: &str| FlowKey { destination: destination.parse().unwrap(), ..opener }
+    };
+    for round in 0..3 {
+        for id in &ids {
+            assert!(table.redirect(*id, format!("10.9.0.{round}").parse().unwrap(), None));
+        }
+        for id in &ids {
+            let at = key(&table, *id);
+            for asked in 0..3 {
+                assert_eq!(table.is_redirected_to(&at(&format!("10.9.0.{asked}"))), asked == round);
+            }
+        }
+    }
+    for id in &ids {
+        let at = key(&table, *id);
+        table.remove(*id);
+        assert!(!table.is_redirected_to(&at("10.9.0.2")));
+    }
+}
