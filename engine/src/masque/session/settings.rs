@@ -180,9 +180,8 @@ impl Settings {
             .stream_receive_window(VarInt::from_u32(256 << 10))
             .receive_window(VarInt::from_u32(1 << 20))
             .send_window(1 << 20);
-        if matches!(self.congestion, Congestion::Off | Congestion::Breaker) {
-            // No window waits for acknowledgements: they are asked for rarely, where the peer knows how to be asked. That of
-            // a breaker that has tripped learns from them at most `MAX_ACK_DELAY` later (docs/decisions/0016).
+        if self.congestion == Congestion::Off {
+            // No window waits for acknowledgements: they are asked for rarely, where the peer knows how to be asked.
             let mut rarely = AckFrequencyConfig::default();
             rarely
                 .ack_eliciting_threshold(VarInt::from_u32(ACK_EVERY))
