@@ -16,5 +16,6 @@ pub mod rules;
 pub mod secret;
 pub mod soak;
 mod splitmix;
+mod wire;
 pub mod wireguard;
 mod world;

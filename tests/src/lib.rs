@@ -53,6 +53,8 @@ pub mod relay;
 #[cfg(target_os = "linux")]
 pub mod resolve1;
 #[cfg(target_os = "linux")]
+pub mod soak;
+#[cfg(target_os = "linux")]
 pub mod steady;
 #[cfg(target_os = "linux")]
 pub mod tunnel;

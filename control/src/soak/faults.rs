@@ -1,6 +1,6 @@
 //! What is done to the tunnel on purpose, and which packets it may cost.
 
-use super::options::time;
+use super::options::{Place, time};
 use crate::world::{Transport, scene::Blow};
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -127,13 +127,18 @@ impl Fault {
     }
 
     /// Why it cannot be made there; `None` when it can.
-    pub(super) fn refused(self, userspace: bool, transport: Transport) -> Option<String> {
+    pub(super) fn refused(self, place: Place, transport: Transport) -> Option<String> {
         let Facts { name, places: (kernel, memory), .. } = self.facts();
-        if userspace && !memory {
+        if place != Place::Hosts && !memory {
             return Some(format!("`{name}` needs real hosts: leave out --userspace"));
         }
-        if !userspace && !kernel {
+        if place == Place::Hosts && !kernel {
             return Some(format!("`{name}` is made inside the device's process: add --userspace"));
+        }
+        if place == Place::Adapter && self == Self::Adapter {
+            return Some(format!(
+                "`{name}` breaks adapters of memory, a real one breaks by itself: leave out --adapter"
+            ));
         }
         if self == Self::Rekey && transport != Transport::Wireguard {
             return Some(format!("`{name}` is WireGuard's: {} renews its keys by itself", transport.name()));
@@ -202,9 +207,12 @@ mod tests {
 
     #[test]
     fn a_fault_in_the_wrong_place_is_refused_with_the_right_one() {
-        let refused = |fault: Fault, userspace| fault.refused(userspace, Transport::Masque).unwrap_or_default();
-        assert!(refused(Fault::Roam, true).contains("--userspace") && refused(Fault::Roam, false).is_empty());
-        assert!(refused(Fault::Socket, false).contains("add --userspace") && refused(Fault::Socket, true).is_empty());
-        assert!(refused(Fault::Rekey, true).contains("WireGuard"));
+        use Place::{Adapter, Hosts, Memory};
+        let refused = |fault: Fault, place| fault.refused(place, Transport::Masque).unwrap_or_default();
+        assert!(refused(Fault::Roam, Memory).contains("--userspace") && refused(Fault::Roam, Hosts).is_empty());
+        assert!(refused(Fault::Socket, Hosts).contains("add --userspace") && refused(Fault::Socket, Memory).is_empty());
+        assert!(refused(Fault::Socket, Adapter).is_empty() && refused(Fault::Adapter, Memory).is_empty());
+        assert!(refused(Fault::Adapter, Adapter).contains("leave out --adapter"));
+        assert!(refused(Fault::Rekey, Memory).contains("WireGuard"));
     }
 }

@@ -1,7 +1,8 @@
 //! `vestibule soak`: the tunnel for long, with swaps and faults; fails when anything is lost or grows.
 //!
-//! It is played in a world (`world`) of kernels, inside a [`sandbox`], or of memory. The run makes a
-//! report, from which everything else is made: the verdict's line, the exit status, the file, the page.
+//! It is played in a world (`world`) of kernels, inside a [`sandbox`], or of memory, where the device may have a real
+//! adapter: on Linux that is inside a sandbox, too. The run makes a report, from which everything else is made: the verdict's
+//! line, the exit status, the file, the page.
 
 mod books;
 mod faults;
@@ -18,8 +19,10 @@ pub use faults::{Fault, Planned};
 pub use options::{Every, Options};
 
 use crate::causes::chain;
+use options::Place;
 use report::{End, Report};
 use std::{
+    env,
     ffi::OsString,
     fs,
     io::{self, Write},
@@ -32,13 +35,15 @@ use std::{
     thread,
 };
 use vestibule_platform::{
-    pages,
+    pages, rights,
     sandbox::{self, Ended, OnSignal},
     service::EndRequests,
 };
 
 /// Exit status when the soak could not begin.
 const CANNOT_BEGIN: u8 = 2;
+/// In a sandbox, files are memory that goes with it.
+const ROOM: &str = "/run";
 
 pub(crate) const EXAMPLES: &str = "Examples:
   sudo vestibule soak                                            ten minutes, a swap every second
@@ -47,6 +52,7 @@ pub(crate) const EXAMPLES: &str = "Examples:
   sudo vestibule soak --swap-every never --duration 10m          keys are renewed in time: counted as rekeys
   sudo vestibule soak --faults roam,loss=20s,gateway-restart     things that go wrong; what they may lose is accounted for
   vestibule soak --userspace --duration 1m                       without root, on any system
+  vestibule soak --userspace --adapter probe1 --pool 1           the device with a real adapter, as an administrator or root
 
 Faults, and how often each comes when no =TIME says so. What is sent from a moment before one until packets pass again may
 be lost; whatever else is lost fails the run, and so does anything duplicated, reordered or reset at any time.
@@ -54,10 +60,11 @@ be lost; whatever else is lost fails the run, and so does anything duplicated, r
   loss             60s   for 2 s nothing passes between device and gateway     anywhere
   suspend          60s   for 3 s the device stands still                       anywhere
   gateway-restart  2m    the gateway is killed, and started again              real hosts
-  adapter          30s   the adapter's session breaks, with what is in it      --userspace
+  adapter          30s   the adapter's session breaks, with what is in it      --userspace without --adapter
   socket           30s   the device's socket is bound anew                     --userspace
   rekey            20s   WireGuard renews its keys; nothing may be lost        anywhere
-Without real hosts the load has no TCP when packets may be lost: the one made of memory does not send again.
+Without real hosts the load has no TCP when packets may be lost: the one made of memory does not send again. With --adapter
+it has, between a kernel and a stack that does. As many of these may run at a time as have adapters and pools of their own.
 
 It fails when a packet is lost, duplicated, reordered or changed, when TCP loses a byte or a connection, when memory
 grows by 1 % per hour or more (fitted from minute 5 and swap 256 on, over 5 minutes or more), or when handles grow.
@@ -75,16 +82,15 @@ pub fn run(options: &Options) -> ExitCode {
         }
     }
     for planned in &options.faults {
-        if let Some(why) = planned.fault.refused(options.userspace, options.transport) {
+        if let Some(why) = planned.fault.refused(options.place(), options.transport) {
             eprintln!("vestibule soak: --faults: {why}");
             return ExitCode::from(CANNOT_BEGIN);
         }
     }
-    if options.userspace {
-        pages::small_only();
-        let interrupted = Arc::new(AtomicBool::new(false));
-        listen(&interrupted);
-        return finish(options, &run::run(options, &|| interrupted.load(Ordering::Relaxed)));
+    // A real adapter of Linux goes with its sandbox, and nobody else's routes are touched. Elsewhere there are none.
+    let place = options.place();
+    if place == Place::Memory || (place == Place::Adapter && !cfg!(target_os = "linux")) {
+        return here(options);
     }
     let missing = sandbox::missing();
     if !missing.is_empty() {
@@ -116,9 +122,23 @@ pub fn run(options: &Options) -> ExitCode {
     }
 }
 
+/// Runs it in this process.
+fn here(options: &Options) -> ExitCode {
+    if options.place() == Place::Adapter
+        && let Err(missing) = rights::check()
+    {
+        eprintln!("vestibule soak: it may not make a network adapter: {}", chain(&missing));
+        return ExitCode::from(CANNOT_BEGIN);
+    }
+    pages::small_only();
+    let interrupted = Arc::new(AtomicBool::new(false));
+    listen(&interrupted);
+    finish(options, &run::run(options, &env::temp_dir(), &|| interrupted.load(Ordering::Relaxed)))
+}
+
 /// The soak's first process in the sandbox. To be called before any thread starts.
 pub(crate) fn inside(options: &Options) -> ExitCode {
-    let mut link = match sandbox::settle() {
+    let link = match sandbox::settle() {
         Ok(link) => link,
         Err(error) => {
             eprintln!("vestibule soak: {}", chain(&error));
@@ -127,7 +147,16 @@ pub(crate) fn inside(options: &Options) -> ExitCode {
     };
     // The gateway's process inherits it: what is measured is what it takes, not what the system makes of it.
     pages::small_only();
-    let report = run::run(options, &|| link.asked_to_end());
+    let (report, mut link) = match options.place() {
+        Place::Adapter => match on_own_host(options.clone(), link) {
+            Ok(ended) => ended,
+            Err(error) => {
+                eprintln!("vestibule soak: {}", chain(&error));
+                return ExitCode::from(CANNOT_BEGIN);
+            }
+        },
+        Place::Hosts | Place::Memory => (run::run(options, Path::new(ROOM), &|| link.asked_to_end()), link),
+    };
     match serde_json::to_vec(&report).map_err(io::Error::from).and_then(|bytes| link.report(&bytes)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -135,6 +164,12 @@ pub(crate) fn inside(options: &Options) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Runs it on a host of its own, whose network has nothing but a loopback.
+fn on_own_host(options: Options, link: sandbox::Link) -> Result<(Report, sandbox::Link), sandbox::SandboxError> {
+    let host = sandbox::Namespace::new("both ends")?;
+    host.run(move || (run::run(&options, Path::new(ROOM), &|| link.asked_to_end()), link))
 }
 
 /// Sets `interrupted` when the process is asked to end. Where no thread can be had, the system ends it, without a report.

@@ -1,7 +1,10 @@
 //! What a soak is asked to do.
 
 use super::faults::Planned;
-use crate::{gateway::duration, world::Transport};
+use crate::{
+    gateway::duration,
+    world::{Transport, intranet::Intranet, userspace::RealAdapter},
+};
 use std::{ffi::OsString, fmt, path::PathBuf, str::FromStr, time::Duration};
 
 /// Runs the tunnel for long, with swaps and faults, and fails when anything is lost or grows.
@@ -38,6 +41,17 @@ pub struct Options {
     /// Both ends in this process, joined by memory instead of devices: without root, on any system
     #[arg(long)]
     pub userspace: bool,
+    /// With --userspace: the device has a real adapter of this name, and the load is made by this system's own sockets
+    ///
+    /// Needs wintun.dll and an administrator on Windows, root on Linux. The gateway's end stays memory.
+    #[arg(long, value_name = "NAME", requires = "userspace")]
+    pub adapter: Option<String>,
+    /// With --adapter: number of the addresses inside, another one for each soak that runs at a time
+    ///
+    /// The intranet is 10.(20 + NUMBER).0.0/24, and the device has an address of 100.96.NUMBER.0/24.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0, requires = "adapter",
+        value_parser = clap::value_parser!(u8).range(0..=i64::from(Intranet::LAST)))]
+    pub pool: u8,
     /// No line on stderr every few seconds
     #[arg(long)]
     pub quiet: bool,
@@ -76,7 +90,33 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_millis(u64::try_from(millis).unwrap_or(0)))
 }
 
+/// Where a soak is played.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// On hosts with kernels of their own.
+    Hosts,
+    /// All of it in memory.
+    Memory,
+    /// In memory, but for the device's adapter.
+    Adapter,
+}
+
 impl Options {
+    /// Where it is played.
+    pub(super) fn place(&self) -> Place {
+        match (self.userspace, &self.adapter) {
+            (true, Some(_)) => Place::Adapter,
+            (true, None) => Place::Memory,
+            (false, _) => Place::Hosts,
+        }
+    }
+
+    /// The real adapter that the device gets.
+    pub(super) fn real_adapter(&self) -> Option<RealAdapter> {
+        let name = self.adapter.clone()?;
+        Some(RealAdapter { name, intranet: Intranet::numbered(self.pool) })
+    }
+
     /// The same options, as arguments for the soak inside the sandbox. What concerns files stays outside.
     pub(super) fn arguments(&self) -> Vec<OsString> {
         let words = [
@@ -92,8 +132,11 @@ impl Options {
             let faults: Vec<String> = self.faults.iter().map(ToString::to_string).collect();
             arguments.extend(["--faults".into(), faults.join(",").into()]);
         }
-        if self.quiet {
-            arguments.push("--quiet".into());
+        if let Some(name) = &self.adapter {
+            arguments.extend(["--adapter".into(), name.into(), "--pool".into(), self.pool.to_string().into()]);
+        }
+        for (given, flag) in [(self.userspace, "--userspace"), (self.quiet, "--quiet"), (self.plant, "--plant")] {
+            arguments.extend(given.then(|| flag.into()));
         }
         arguments
     }
@@ -122,8 +165,20 @@ mod tests {
         assert_eq!((again.duration, again.swap_every, again.quiet), (given.duration, given.swap_every, true));
         assert_eq!((again.faults.len(), &again.faults), (2, &given.faults));
         assert_eq!(again.json, None, "files are written outside");
+        let words = "soak --userspace --adapter probe0 --pool 7 --plant";
+        let given = Command::parse_from(words.split(' ')).options;
+        let again = Command::parse_from(std::iter::once("soak".into()).chain(given.arguments())).options;
+        assert_eq!((again.place(), again.pool, again.plant), (Place::Adapter, 7, true));
+        assert_eq!(again.real_adapter().unwrap().name, "probe0");
         let never = Command::parse_from(["soak", "--swap-every", "never"]).options;
         assert_eq!(never.swap_every, Every(None));
+    }
+
+    #[test]
+    fn an_adapter_is_for_one_process_and_a_pool_for_an_adapter() {
+        for words in ["soak --adapter probe0", "soak --userspace --pool 1", "soak --userspace --adapter a --pool 100"] {
+            assert!(Command::try_parse_from(words.split(' ')).is_err(), "{words}");
+        }
     }
 
     #[test]

@@ -42,6 +42,9 @@ pub(super) struct Report {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Asked {
     pub userspace: bool,
+    /// The device's real adapter, where gateway and intranet are memory.
+    #[serde(default)]
+    pub adapter: Option<String>,
     pub transport: Transport,
     pub duration_s: f64,
     /// `None`: never.

@@ -5,6 +5,7 @@ use super::{
     browser::Login,
     gateway::{Facts, Gateway, TUNNEL_PORT},
     hosts::{Host, Service},
+    intranet::Intranet,
     load::Load,
     probe::{self, Closed, Outcome, Question},
     scene::{Amount, Blow, Scene, SceneError, Traffic, Wire},
@@ -65,7 +66,7 @@ impl Kernel {
 
 impl Scene for Kernel {
     fn ask(&self, question: Question) -> Result<Outcome, SceneError> {
-        Ok(self.stage.device.run(move || probe::ask(question, probe::connect))?)
+        Ok(self.stage.device.run(move || probe::ask(question, Intranet::FIRST, probe::connect))?)
     }
 
     fn watch(
@@ -75,7 +76,7 @@ impl Scene for Kernel {
     ) -> Result<Receiver<io::Result<Option<Closed>>>, SceneError> {
         let (done, closed) = crossbeam_channel::bounded(1);
         self.stage.device.spawn(move || {
-            let _ = done.send(probe::watch(patience, &opened, probe::connect));
+            let _ = done.send(probe::watch(patience, &opened, Intranet::FIRST, probe::connect));
         })?;
         Ok(closed)
     }

@@ -123,7 +123,6 @@ impl Traffic for Load {
         self.server.ask::<Stream>("stop")?;
         let client: Stream = self.client.ask("finish")?;
         let server: Stream = self.server.ask("finish")?;
-        let missing = client.sent.abs_diff(server.received) + server.sent.abs_diff(client.received);
 
         let after = self.stage.drops()?;
         let mut kernel_drops = Counters::new();
@@ -131,35 +130,13 @@ impl Traffic for Load {
             let grown = drops::growth(before, after);
             kernel_drops.extend(grown.into_iter().map(|(name, count)| (format!("{namespace}: {name}"), count)));
         }
-        let mut troubles = Vec::new();
-        for (way, stopped, report) in [("up", &from_device, &up), ("down", &from_directory, &down)] {
-            if !report.missing.is_empty() {
-                troubles.push(format!(
-                    "UDP {way}: missing (number, count) {:?} of {}",
-                    report.first_missing(),
-                    stopped.sent
-                ));
-            }
-            let errors = report.error.iter().map(|error| format!("UDP {way}: instead of a packet: {error}"));
-            let refusals = stopped.refusal.iter().map(|error| format!("UDP {way}: not sent: {error}"));
-            troubles.extend(errors.chain(refusals));
-        }
         Ok(Account {
-            troubles,
-            up: up.tally,
-            down: down.tally,
-            missing: [up.missing, down.missing],
-            errors: up.errors + down.errors,
-            refused: from_device.refused + from_directory.refused,
-            forgiven: from_device.forgiven + from_directory.forgiven,
-            tcp_bytes: client.received + server.received,
-            tcp_mismatched: client.mismatched + server.mismatched + missing,
-            tcp_resets: client.resets + server.resets,
             tcp_retransmitted: self.stage.retransmitted()?.saturating_sub(self.retransmitted),
             kernel_drops,
             seconds,
             gaps: std::mem::take(&mut self.gaps),
             unanswered: self.unanswered,
+            ..Account::close([(from_device, up), (from_directory, down)], [client, server])
         })
     }
 }

@@ -3,8 +3,10 @@
 //!
 //! Of kernels: three network namespaces stand in a [`sandbox`](vestibule_platform::sandbox) that goes with its first
 //! process; gateway and device daemon run in processes of their own, and the load is made and measured by
-//! [hosts](host) that use kernel sockets alone. Of memory: everything in this process, on any system.
+//! [hosts](host) that use kernel sockets alone. Of memory: everything in this process, on any system, but for the device's
+//! adapter where a real one is wanted.
 
+pub(crate) mod account;
 pub(crate) mod admin;
 pub(crate) mod browser;
 pub(crate) mod device;
@@ -12,6 +14,7 @@ pub(crate) mod drops;
 pub(crate) mod gateway;
 pub(crate) mod host;
 pub(crate) mod hosts;
+pub(crate) mod intranet;
 pub(crate) mod kernel;
 pub(crate) mod load;
 pub(crate) mod probe;
@@ -27,11 +30,12 @@ pub use transport::Transport;
 use admin::{Admin, AdminError};
 use device::{Device, DeviceError, Paths, Token};
 use gateway::Facts;
+use intranet::Intranet;
 use kernel::Kernel;
 use scene::{Scene, SceneError};
 use stage::Stage;
 use std::net::{IpAddr, Ipv4Addr};
-use userspace::{Room, Userspace};
+use userspace::{RealAdapter, Room, Userspace};
 
 /// The devices' inner addresses.
 pub(crate) const INNER: (IpAddr, u8) = (IpAddr::V4(Ipv4Addr::new(100, 96, 0, 0)), 12);
@@ -76,7 +80,7 @@ impl World {
         let mut kernel = Kernel::start(stage)?;
         tell("the gateway runs");
         let (gateway, admin) = kernel.seat()?;
-        let token = setup::organisation(&admin, transport)?;
+        let token = setup::organisation(&admin, transport, Intranet::FIRST)?;
         tell(SET_UP);
         paths.write_mdm(&token, false)?;
         kernel.boot(&paths.command(&gateway))?;
@@ -85,13 +89,19 @@ impl World {
         Ok(Self { scene: Box::new(kernel), gateway, admin, token, device })
     }
 
-    /// Made of memory, in this process, with its files in `room`.
-    pub(crate) fn of_memory(transport: Transport, room: &Room, tell: impl Fn(&str)) -> Result<Self, Stopped> {
+    /// Made of memory, in this process, with its files in `room`. The device may have a real adapter.
+    pub(crate) fn of_memory(
+        transport: Transport,
+        room: &Room,
+        real: Option<&RealAdapter>,
+        tell: impl Fn(&str),
+    ) -> Result<Self, Stopped> {
         let paths = Paths::below(room.path(), transport);
-        let mut userspace = Userspace::start(room)?;
+        let mut userspace = Userspace::start(room, real)?;
         tell("the gateway runs");
         let (gateway, admin) = userspace.seat()?;
-        let token = setup::organisation(&admin, transport)?;
+        let intranet = real.map_or(Intranet::FIRST, |real| real.intranet);
+        let token = setup::organisation(&admin, transport, intranet)?;
         tell(SET_UP);
         paths.write_mdm(&token, false)?;
         userspace.boot(&paths)?;

@@ -2,18 +2,21 @@
 
 use super::{
     host::services::{DIRECTORY_ANSWER, WEB_ANSWER},
-    stage::{DIRECTORY, DIRECTORY_PORT, ECHO_PORT, WEB, WEB_PORT},
+    intranet::Intranet,
+    stage::{DIRECTORY_PORT, ECHO_PORT, WEB_PORT},
 };
 use crossbeam_channel::Sender;
 use std::{
     fmt,
     io::{self, BufRead, BufReader, Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::{IpAddr, SocketAddr, TcpStream},
     time::{Duration, Instant},
 };
 
 /// After this long, silence is a time-out.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// Longest wait for a connection or its refusal, of which Windows tells its program after the third, two seconds later.
+const REFUSAL: Duration = Duration::from_secs(10);
 
 /// What came of a question.
 #[derive(Debug)]
@@ -68,12 +71,17 @@ pub(crate) enum Question {
     Echo,
 }
 
-/// Asks over connections that `dial` opens.
-pub(crate) fn ask<C: Read + Write>(question: Question, dial: impl Fn(SocketAddr) -> io::Result<C>) -> Outcome {
+/// Asks the intranet's servers over connections that `dial` opens.
+pub(crate) fn ask<C: Read + Write>(
+    question: Question,
+    intranet: Intranet,
+    dial: impl Fn(SocketAddr) -> io::Result<C>,
+) -> Outcome {
+    let (directory, web) = (intranet.directory(), intranet.web());
     match question {
-        Question::Directory => timed(|| ask_directory(dial((DIRECTORY, DIRECTORY_PORT).into())?)),
-        Question::Web => timed(|| ask_web(dial((WEB, WEB_PORT).into())?)),
-        Question::Echo => timed(|| Echo(dial((WEB, ECHO_PORT).into())?).turn().map(|()| "an echo".to_owned())),
+        Question::Directory => timed(|| ask_directory(dial((directory, DIRECTORY_PORT).into())?)),
+        Question::Web => timed(|| ask_web(dial((web, WEB_PORT).into())?, web)),
+        Question::Echo => timed(|| Echo(dial((web, ECHO_PORT).into())?).turn().map(|()| "an echo".to_owned())),
     }
 }
 
@@ -89,6 +97,18 @@ pub(crate) fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(connection)
 }
 
+/// Opens a connection that must leave from the address `inner`: where routes are not as they should be, it would not.
+pub(crate) fn connect_from(inner: IpAddr, address: SocketAddr) -> io::Result<TcpStream> {
+    let connection = TcpStream::connect_timeout(&address, REFUSAL)?;
+    let local = connection.local_addr()?.ip();
+    if local != inner {
+        let text = format!("expected a connection from {inner}, got one from {local}: it passed the tunnel by");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+    }
+    connection.set_read_timeout(Some(PATIENCE))?;
+    Ok(connection)
+}
+
 fn ask_directory(mut connection: impl Read + Write) -> io::Result<String> {
     connection.write_all(b"where is the domain controller?\n")?;
     let mut line = String::new();
@@ -96,8 +116,8 @@ fn ask_directory(mut connection: impl Read + Write) -> io::Result<String> {
     expected(line.trim(), DIRECTORY_ANSWER)
 }
 
-fn ask_web(mut connection: impl Read + Write) -> io::Result<String> {
-    let request = format!("GET / HTTP/1.1\r\nHost: {WEB}\r\nConnection: close\r\n\r\n");
+fn ask_web(mut connection: impl Read + Write, host: IpAddr) -> io::Result<String> {
+    let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     connection.write_all(request.as_bytes())?;
     let mut page = String::new();
     connection.read_to_string(&mut page)?;
@@ -135,14 +155,15 @@ pub(crate) struct Closed {
     pub how: io::Error,
 }
 
-/// Opens a connection to the echo server with `dial` and talks until it is closed; `None` when it is not within
+/// Opens a connection to the intranet's echo server with `dial` and talks until it is closed; `None` when it is not within
 /// `patience`. `opened` is told when the connection stands.
 pub(crate) fn watch<C: Read + Write>(
     patience: Duration,
     opened: &Sender<()>,
+    intranet: Intranet,
     dial: impl Fn(SocketAddr) -> io::Result<C>,
 ) -> io::Result<Option<Closed>> {
-    let mut echo = Echo(dial((WEB, ECHO_PORT).into())?);
+    let mut echo = Echo(dial((intranet.web(), ECHO_PORT).into())?);
     echo.turn()?;
     let _ = opened.send(());
     let until = Instant::now() + patience;

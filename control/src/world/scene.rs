@@ -1,14 +1,12 @@
 //! What the script needs of the place where it is played, whatever that is made of.
 
+pub(crate) use super::account::{Account, Stream};
+
 use super::{
     admin::Admin,
     browser::{BrowserError, Login},
-    drops::Counters,
     gateway::Facts,
-    host::{
-        ledger::Tally,
-        udp::{Seen, Sent},
-    },
+    host::udp::{Seen, Sent},
     hosts::HostError,
     probe::{Closed, Outcome, Question},
 };
@@ -16,7 +14,7 @@ use crate::gateway::GatewayError;
 use crossbeam_channel::{Receiver, Sender};
 use serde::Deserialize;
 use std::{io, net::IpAddr, time::Duration};
-use vestibule_platform::sandbox::SandboxError;
+use vestibule_platform::{adapter::AdapterError, sandbox::SandboxError};
 
 /// Why the place failed.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +37,9 @@ pub(crate) enum SceneError {
     /// This place is not made for it.
     #[error("{0:?} cannot be done here")]
     Unfit(Blow),
+    /// The device's adapter.
+    #[error("the device has no adapter")]
+    Adapter(#[from] AdapterError),
     /// A file, a socket or a thread.
     #[error("the place's own means fail")]
     Io(#[from] io::Error),
@@ -151,86 +152,4 @@ pub(crate) struct Amount {
     pub mtu: u16,
     /// One packet is lost, one doubled and one held back on purpose, to show that it is seen (in memory only).
     pub plant: bool,
-}
-
-/// What a run of the load came to.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Account {
-    /// Device to intranet.
-    pub up: Tally,
-    /// Intranet to device.
-    pub down: Tally,
-    /// Receive errors, such as an ICMP answer to a datagram.
-    pub errors: u64,
-    /// Sends that the kernel refused.
-    pub refused: u64,
-    /// Packets that were not sent because the sender could not run in time.
-    pub forgiven: u64,
-    /// TCP bytes that arrived, both ways.
-    pub tcp_bytes: u64,
-    /// TCP bytes that were sent and did not arrive, or arrived as other bytes.
-    pub tcp_mismatched: u64,
-    /// Connections that broke.
-    pub tcp_resets: u64,
-    /// TCP segments sent again by either end's kernel.
-    pub tcp_retransmitted: u64,
-    /// Drops in the kernel, by namespace and counter.
-    pub kernel_drops: Counters,
-    /// Seconds that it ran.
-    pub seconds: f64,
-    /// Largest gap around each moment asked for.
-    pub gaps: Vec<u64>,
-    /// Moments for which no gap could be told.
-    pub unanswered: u64,
-    /// What went wrong, in words.
-    pub troubles: Vec<String>,
-    /// What was lost (up, down) of the numbers that no glance had made final: from, count.
-    pub missing: [Vec<(u64, u64)>; 2],
-}
-
-/// What one end of the TCP connection has seen.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-pub(crate) struct Stream {
-    /// The connection stands or stood.
-    pub connected: bool,
-    /// Bytes given to the kernel.
-    pub sent: u64,
-    /// Bytes that arrived.
-    pub received: u64,
-    /// Those that were not as sent.
-    pub mismatched: u64,
-    /// Broken connections.
-    pub resets: u64,
-}
-
-impl Account {
-    /// Adds another run to this one.
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.up.add(&other.up);
-        self.down.add(&other.down);
-        self.errors += other.errors;
-        self.refused += other.refused;
-        self.forgiven += other.forgiven;
-        self.tcp_bytes += other.tcp_bytes;
-        self.tcp_mismatched += other.tcp_mismatched;
-        self.tcp_resets += other.tcp_resets;
-        self.tcp_retransmitted += other.tcp_retransmitted;
-        for (name, count) in &other.kernel_drops {
-            *self.kernel_drops.entry(name.clone()).or_default() += count;
-        }
-        self.seconds += other.seconds;
-        self.gaps.extend(&other.gaps);
-        self.unanswered += other.unanswered;
-        self.troubles.extend_from_slice(&other.troubles);
-        for (ours, theirs) in self.missing.iter_mut().zip(&other.missing) {
-            ours.extend(theirs);
-        }
-    }
-
-    /// Both directions together.
-    pub(crate) fn both(&self) -> Tally {
-        let mut both = self.up;
-        both.add(&self.down);
-        both
-    }
 }

@@ -1,11 +1,6 @@
 //! The administrator's part: token, enrolment, accounts, rules.
 
-use super::{
-    Stopped, Transport,
-    admin::Admin,
-    device::Token,
-    stage::{DIRECTORY, ECHO_PORT},
-};
+use super::{Stopped, Transport, admin::Admin, device::Token, intranet::Intranet, stage::ECHO_PORT};
 use reqwest::Method;
 use serde_json::json;
 
@@ -33,7 +28,7 @@ pub(crate) const BOB: Person =
     Person { user: "bob", email: "bob@mycompany.example", name: "Bob", password: "a quite different sentence" };
 
 /// Makes everything that the walk needs; returns the token for the MDM file.
-pub(crate) fn organisation(admin: &Admin, transport: Transport) -> Result<Token, Stopped> {
+pub(crate) fn organisation(admin: &Admin, transport: Transport, intranet: Intranet) -> Result<Token, Stopped> {
     admin.call(Method::PATCH, "devices/policy", Some(json!({ "tunnel_protocol": transport.protocol() })))?;
     let wish = json!({ "name": "Pre-login", "duration": "8760h" });
     let made = admin.call(Method::POST, "access/service_tokens", Some(wish))?;
@@ -66,7 +61,7 @@ pub(crate) fn organisation(admin: &Admin, transport: Transport) -> Result<Token,
     let servers = json!({
         "name": "Active Directory servers",
         "type": "IP",
-        "items": [{ "value": DIRECTORY.to_string() }],
+        "items": [{ "value": intranet.directory().to_string() }],
     });
     let list = admin.make("gateway/lists", servers, "id")?;
     let before_login = json!({
@@ -84,7 +79,7 @@ pub(crate) fn organisation(admin: &Admin, transport: Transport) -> Result<Token,
         "action": "allow",
         "filters": ["l4"],
         "precedence": 2000,
-        "traffic": "net.dst.ip in {10.20.0.0/24}",
+        "traffic": format!("net.dst.ip in {{{}}}", intranet.network()),
         "identity": format!("identity.email in {{\"{}\" \"{}\"}}", ALICE.email, BOB.email),
     });
     for rule in [before_login, staff] {

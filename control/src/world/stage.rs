@@ -8,6 +8,7 @@
 use super::{
     drops::{self, Counters},
     hosts::{Host, HostError},
+    intranet::Intranet,
 };
 use std::{
     cell::Cell,
@@ -24,11 +25,11 @@ const ROAMED: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 3));
 /// The gateway's address there.
 pub(crate) const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 /// The gateway's address in the intranet.
-pub(crate) const INSIDE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 20, 0, 1));
+pub(crate) const INSIDE: IpAddr = Intranet::FIRST.gateway();
 /// The directory server: reachable before login.
-pub(crate) const DIRECTORY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 20, 0, 10));
+pub(crate) const DIRECTORY: IpAddr = Intranet::FIRST.directory();
 /// The web server: for users.
-pub(crate) const WEB: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 20, 0, 80));
+pub(crate) const WEB: IpAddr = Intranet::FIRST.web();
 /// Ports of the directory, web and echo services.
 pub(crate) const DIRECTORY_PORT: u16 = 389;
 /// See [`DIRECTORY_PORT`].

@@ -11,7 +11,11 @@ use super::{
 };
 use crate::daemon::ipc::Status;
 use reqwest::Method;
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::IpAddr,
+    thread,
+    time::{Duration, Instant},
+};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// Longest wait for one swap.
@@ -97,6 +101,8 @@ impl Turns {
 pub(crate) struct Audit {
     last: i64,
     swaps: u64,
+    /// The highest number of a swap in it.
+    latest: u64,
 }
 
 impl Audit {
@@ -107,7 +113,22 @@ impl Audit {
             let entries = entries.as_array().cloned().unwrap_or_default();
             let Some(last) = entries.last().and_then(|entry| entry["id"].as_i64()) else { return Ok(self.swaps) };
             self.last = last;
-            self.swaps += entries.iter().filter(|entry| entry["kind"] == "swap").count() as u64;
+            for entry in entries.iter().filter(|entry| entry["kind"] == "swap") {
+                self.swaps += 1;
+                self.latest = self.latest.max(entry["swap_seq"].as_u64().unwrap_or(0));
+            }
+        }
+    }
+
+    /// As [`Self::swaps`], once the swap of the number `latest` is among them or `patience` is over.
+    pub(crate) fn swaps_with(&mut self, admin: &Admin, latest: u64, patience: Duration) -> Result<u64, Stopped> {
+        let until = Instant::now() + patience;
+        loop {
+            let swaps = self.swaps(admin)?;
+            if self.latest >= latest || Instant::now() > until {
+                return Ok(swaps);
+            }
+            thread::sleep(Duration::from_millis(20));
         }
     }
 }

@@ -18,6 +18,8 @@ use std::{
     time::Duration,
 };
 
+pub(super) const KEEPS_TIME: bool = true;
+
 pub(super) fn prepare(socket: &UdpSocket, buffer: usize) -> io::Result<()> {
     // Beyond the system's limit with CAP_NET_ADMIN, up to it without.
     if setsockopt(socket, sockopt::RcvBufForce, &buffer).is_err() {

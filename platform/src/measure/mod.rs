@@ -22,6 +22,9 @@ use std::{
 pub const BATCH: usize = 64;
 /// Largest datagram payload.
 pub const LARGEST: usize = 2048;
+/// The kernel keeps the time of each arrival: whoever collects datagrams late loses no precision. Elsewhere a datagram's time
+/// is that of its collection, one call each.
+pub const KEEPS_TIME: bool = imp::KEEPS_TIME;
 
 /// A connected UDP socket.
 #[derive(Debug)]

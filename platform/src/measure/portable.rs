@@ -1,14 +1,19 @@
 //! One datagram at a time, stamped when the program sees it.
 
 use super::LARGEST;
+use socket2::SockRef;
 use std::{
     io,
     net::UdpSocket,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-pub(super) fn prepare(_socket: &UdpSocket, _buffer: usize) -> io::Result<()> {
-    Ok(())
+pub(super) const KEEPS_TIME: bool = false;
+
+pub(super) fn prepare(socket: &UdpSocket, buffer: usize) -> io::Result<()> {
+    let socket = SockRef::from(socket);
+    socket.set_recv_buffer_size(buffer)?;
+    socket.set_send_buffer_size(buffer)
 }
 
 #[derive(Debug)]

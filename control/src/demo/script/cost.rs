@@ -7,6 +7,7 @@ use crate::world::{
     admin::Admin,
     device::{Device, Paths},
     hosts::Host,
+    intranet::Intranet,
     kernel::Kernel,
     scene::{Scene, SceneError},
     setup::{self, BOB, NON_IDENTITY, RULES},
@@ -135,7 +136,7 @@ impl Ends {
         let paths = Paths::below(&stage.room, transport);
         let mut kernel = Kernel::start(stage)?;
         let (gateway, admin) = kernel.seat()?;
-        let token = setup::organisation(&admin, transport)?;
+        let token = setup::organisation(&admin, transport, Intranet::FIRST)?;
         // Before the device comes: it would be told of each.
         add_rules(&admin, rules)?;
         paths.write_mdm(&token, true)?;

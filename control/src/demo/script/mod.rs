@@ -54,7 +54,7 @@ pub(super) fn run(options: &Options) -> Verdict {
     } else if options.cost {
         cost::run(options, &timeline, &mut verdict)
     } else if options.userspace {
-        Room::new().map_err(|cause| Stopped::Scene(cause.into())).and_then(|room| {
+        Room::new(&std::env::temp_dir()).map_err(|cause| Stopped::Scene(cause.into())).and_then(|room| {
             let world = prepare_userspace(options, &timeline, &room);
             world.and_then(|mut world| world.play(&mut verdict))
         })
@@ -85,7 +85,7 @@ fn prepare<'a>(options: &'a Options, timeline: &'a Timeline) -> Result<World<'a>
 /// The same in this process.
 fn prepare_userspace<'a>(options: &'a Options, timeline: &'a Timeline, room: &Room) -> Result<World<'a>, Stopped> {
     timeline.chapter("The stage: userspace, without devices; both ends in this process, joined by memory");
-    let world = world::World::of_memory(options.transport, room, |step| timeline.note(step))?;
+    let world = world::World::of_memory(options.transport, room, None, |step| timeline.note(step))?;
     Ok(World::new(options, timeline, world))
 }
 

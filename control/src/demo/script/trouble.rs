@@ -12,6 +12,7 @@ use crate::world::{
     device::{Device, Paths, Token, mdm},
     gateway::TUNNEL_PORT,
     hosts::Host,
+    intranet::Intranet,
     kernel::Kernel,
     probe::Question,
     scene::{Amount, Scene, SceneError, Traffic},
@@ -60,7 +61,7 @@ pub(super) fn run(options: &Options, timeline: &Timeline, verdict: &mut Verdict)
     let paths = Paths::below(&stage.room, options.transport);
     let mut kernel = Kernel::start(stage)?;
     let (gateway, admin) = kernel.seat()?;
-    let token = setup::organisation(&admin, options.transport)?;
+    let token = setup::organisation(&admin, options.transport, Intranet::FIRST)?;
 
     // The device boots while the gateway is down.
     kernel.kill_gateway();

@@ -31,6 +31,7 @@ fn report(traffic: Books, samples: &[Sample]) -> Report {
         system: String::new(),
         options: Asked {
             userspace: true,
+            adapter: None,
             transport: Transport::Wireguard,
             duration_s: 1.0,
             swap_every_s: None,

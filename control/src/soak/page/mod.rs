@@ -229,7 +229,11 @@ fn tables(page: &mut String, report: &Report) -> fmt::Result {
         End::Interrupted => "somebody ended it".to_owned(),
         End::Stopped(reason) => reason.clone(),
     };
-    let place = if options.userspace { "memory (userspace)" } else { "kernel namespaces and TUN devices" };
+    let place = match (&options.adapter, options.userspace) {
+        (Some(adapter), _) => format!("memory (userspace), the device with the real adapter {}", escaped(adapter)),
+        (None, true) => "memory (userspace)".to_owned(),
+        (None, false) => "kernel namespaces and TUN devices".to_owned(),
+    };
     let every = options.swap_every_s.map_or_else(|| "never".to_owned(), |every| format!("every {every} s"));
     writeln!(
         page,

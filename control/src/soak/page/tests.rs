@@ -30,6 +30,7 @@ fn report(minutes: u32, name: &str) -> Report {
         system: "linux".to_owned(),
         options: Asked {
             userspace: false,
+            adapter: None,
             transport: Transport::Masque,
             duration_s: 60.0,
             swap_every_s: Some(1.0),
@@ -75,6 +76,13 @@ fn its_size_is_bounded_and_its_text_is_text() {
     let long = page(&report(60, "<b>\"&"));
     assert!(long.len() < 200_000, "{} bytes", long.len());
     assert!(long.contains("&lt;b&gt;&quot;&amp;") && !long.contains("<b>"));
+}
+
+#[test]
+fn a_real_adapter_is_named() {
+    let mut report = report(20, "both ends and the load");
+    report.options.adapter = Some("probe<0".to_owned());
+    assert!(page(&report).contains("with the real adapter probe&lt;0; began"));
 }
 
 #[test]

@@ -8,7 +8,7 @@ mod trouble;
 use super::{
     books::Books,
     judge,
-    options::Options,
+    options::{Options, Place},
     progress::Progress,
     report::{Asked, End, Report, SCHEMA, Struck, Swaps, Verdict},
     series::Series,
@@ -18,18 +18,23 @@ use crate::{
     world::{Stopped, World, scene::SceneError, userspace::Room},
 };
 use round::Round;
-use std::time::{Instant, SystemTime};
+use std::{
+    path::Path,
+    time::{Instant, SystemTime},
+};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-/// Runs a soak to its end and reports, whatever became of it. `stop` is asked every now and then.
-pub(super) fn run(options: &Options, stop: &dyn Fn() -> bool) -> Report {
-    let mut soak = Soak::new(options, stop);
+/// Runs a soak to its end and reports, whatever became of it. A world of memory has its files in a directory below `files`.
+/// `stop` is asked every now and then.
+pub(super) fn run(options: &Options, files: &Path, stop: &dyn Fn() -> bool) -> Report {
+    let mut soak = Soak::new(options, files, stop);
     let ended = soak.prepare_and_run();
     soak.report(ended)
 }
 
 struct Soak<'a> {
     options: &'a Options,
+    files: &'a Path,
     stop: &'a dyn Fn() -> bool,
     progress: Progress,
     began: SystemTime,
@@ -45,9 +50,10 @@ struct Soak<'a> {
 }
 
 impl<'a> Soak<'a> {
-    fn new(options: &'a Options, stop: &'a dyn Fn() -> bool) -> Self {
+    fn new(options: &'a Options, files: &'a Path, stop: &'a dyn Fn() -> bool) -> Self {
         Self {
             options,
+            files,
             stop,
             progress: Progress::new(options.quiet),
             began: SystemTime::now(),
@@ -68,8 +74,8 @@ impl<'a> Soak<'a> {
         // Outlives the world that has its files in it.
         let room;
         let world = if self.options.userspace {
-            room = Room::new().map_err(SceneError::from)?;
-            World::of_memory(transport, &room, tell)?
+            room = Room::new(self.files).map_err(SceneError::from)?;
+            World::of_memory(transport, &room, self.options.real_adapter().as_ref(), tell)?
         } else {
             World::of_kernels(transport, tell)?
         };
@@ -94,6 +100,7 @@ impl<'a> Soak<'a> {
             system: std::env::consts::OS.to_owned(),
             options: Asked {
                 userspace,
+                adapter: self.options.adapter.clone(),
                 transport,
                 duration_s: duration.as_secs_f64(),
                 swap_every_s: swap_every.0.map(|every| every.as_secs_f64()),
@@ -117,8 +124,8 @@ impl<'a> Soak<'a> {
     }
 }
 
-/// The load's TCP: none where packets may be lost and the TCP is that of a world of memory, which does not send again.
+/// The load's TCP: none where packets may be lost and both of its ends are made by hand, which do not send again.
 fn tcp_rate_of(options: &Options) -> u32 {
     let lossy = options.faults.iter().any(|planned| planned.fault.loses());
-    if options.userspace && lossy { 0 } else { options.tcp_rate }
+    if options.place() == Place::Memory && lossy { 0 } else { options.tcp_rate }
 }

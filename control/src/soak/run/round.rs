@@ -63,7 +63,9 @@ impl Round {
             plant: options.plant,
         };
         let mut audit = Audit::default();
-        let audited = audit.swaps(&world.admin)?;
+        // That of the registration may not be written yet, and is none of ours.
+        let latest = world.device.status()?.swap_seq.unwrap_or(0);
+        let audited = audit.swaps_with(&world.admin, latest, AUDIT)?;
         let handshakes = world.scene.wire()?.initiations;
         let load = world.scene.load(inner, amount, 1)?;
         soak.names = world.scene.processes().into_iter().map(|(name, _)| name).take(PROCESSES).collect();

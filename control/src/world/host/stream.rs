@@ -1,6 +1,7 @@
 //! One end of a TCP connection whose every byte is known beforehand, both ways, at an even pace.
 
 use super::{serve, stamp, udp::Pace, unknown};
+use crate::world::scene::Stream;
 use serde_json::json;
 use std::{
     io::{self, ErrorKind, Read, Write},
@@ -14,7 +15,7 @@ use std::{
 };
 
 /// How long the other end may take to connect or to finish.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// Bytes per unit of the pace.
 const UNIT: usize = 1024;
 
@@ -26,6 +27,41 @@ pub(super) enum Side {
     /// Opens it.
     Connect(SocketAddr),
 }
+
+/// The streams that the end which opens the connection sends and expects.
+pub(crate) const OPENER: Streams = Streams { out: 1, back: 2 };
+/// Those of the other end.
+pub(crate) const ACCEPTER: Streams = Streams { out: 2, back: 1 };
+
+/// Seeds of what an end sends and expects.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Streams {
+    out: u64,
+    back: u64,
+}
+
+/// A connection that is written by one thread and read by another.
+pub(crate) trait Duplex: Read + Write + Send + Sized + 'static {
+    /// The same connection, for another thread.
+    fn second(&self) -> io::Result<Self>;
+
+    /// Tells the other end that no more comes.
+    fn finish(&self) -> io::Result<()>;
+}
+
+impl Duplex for TcpStream {
+    fn second(&self) -> io::Result<Self> {
+        self.try_clone()
+    }
+
+    fn finish(&self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
+}
+
+/// One end's books. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct End(Arc<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -65,49 +101,39 @@ impl Pattern {
 }
 
 pub(super) fn run(side: Side, rate: u32) -> io::Result<()> {
-    let state = Arc::new(State::default());
+    let end = End::default();
     let listener = match side {
         Side::Listen(address) => Some(TcpListener::bind(address)?),
         Side::Connect(_) => None,
     };
-    let theirs = state.clone();
+    let theirs = end.clone();
     let connection = move || {
-        let connection = match (side, listener) {
-            (Side::Connect(address), _) => TcpStream::connect_timeout(&address, PATIENCE),
-            (Side::Listen(_), Some(listener)) => listener.accept().map(|(connection, _)| connection),
+        let (connection, streams) = match (side, listener) {
+            (Side::Connect(address), _) => (TcpStream::connect_timeout(&address, PATIENCE), OPENER),
+            (Side::Listen(_), Some(listener)) => (listener.accept().map(|(connection, _)| connection), ACCEPTER),
             (Side::Listen(_), None) => return,
         };
-        if let Err(error) = connection.and_then(|connection| carry(connection, side, rate, &theirs)) {
-            eprintln!("host: TCP {side:?}: {error}");
-            theirs.resets.fetch_add(1, Ordering::SeqCst);
-            theirs.finished_sending.store(true, Ordering::SeqCst);
-            theirs.finished_receiving.store(true, Ordering::SeqCst);
-        }
+        theirs.carry(connection.and_then(undelayed), streams, rate);
     };
     thread::Builder::new().name("connection".to_owned()).spawn(connection)?;
 
     serve(|command, _| {
         match command {
             "report" => {}
-            "pause" => state.paused.store(true, Ordering::SeqCst),
-            "resume" => state.paused.store(false, Ordering::SeqCst),
-            // Ends this end's stream; the other end's goes on until it is stopped, too.
-            "stop" => {
-                state.stop.store(true, Ordering::SeqCst);
-                wait(&state.finished_sending);
-            }
-            "finish" => wait(&state.finished_receiving),
+            "pause" => end.0.paused.store(true, Ordering::SeqCst),
+            "resume" => end.0.paused.store(false, Ordering::SeqCst),
+            "stop" => end.stop(),
+            "finish" => end.wait_for_other(),
             _ => return Err(unknown(command)),
         }
-        Ok(json!({
-            "connected": state.connected.load(Ordering::SeqCst),
-            "sent": state.sent.load(Ordering::SeqCst),
-            "received": state.received.load(Ordering::SeqCst),
-            "mismatched": state.mismatched.load(Ordering::SeqCst),
-            "resets": state.resets.load(Ordering::SeqCst),
-            "finished": state.finished_receiving.load(Ordering::SeqCst),
-        }))
+        Ok(json!(end.read()))
     })
+}
+
+/// The same connection, which sends small pieces at once.
+pub(crate) fn undelayed(connection: TcpStream) -> io::Result<TcpStream> {
+    connection.set_nodelay(true)?;
+    Ok(connection)
 }
 
 fn wait(flag: &AtomicBool) {
@@ -117,30 +143,65 @@ fn wait(flag: &AtomicBool) {
     }
 }
 
-/// Sends one stream and checks the other, each on a thread of its own.
-fn carry(connection: TcpStream, side: Side, rate: u32, state: &Arc<State>) -> io::Result<()> {
-    connection.set_nodelay(true)?;
-    state.connected.store(true, Ordering::SeqCst);
-    let (out, back) = match side {
-        Side::Connect(_) => (1, 2),
-        Side::Listen(_) => (2, 1),
-    };
-    let mut reader = connection.try_clone()?;
-    let receiving = state.clone();
-    thread::Builder::new().name("receive".to_owned()).spawn(move || {
-        if let Err(error) = receive(&mut reader, &Pattern::new(back), &receiving) {
-            eprintln!("host: TCP {side:?}: receiving: {error}");
-            receiving.resets.fetch_add(1, Ordering::SeqCst);
+impl End {
+    /// What it has seen so far.
+    pub(crate) fn read(&self) -> Stream {
+        let state = &self.0;
+        Stream {
+            connected: state.connected.load(Ordering::SeqCst),
+            sent: state.sent.load(Ordering::SeqCst),
+            received: state.received.load(Ordering::SeqCst),
+            mismatched: state.mismatched.load(Ordering::SeqCst),
+            resets: state.resets.load(Ordering::SeqCst),
         }
-        receiving.finished_receiving.store(true, Ordering::SeqCst);
-    })?;
-    send(&connection, &Pattern::new(out), rate, state)?;
-    connection.shutdown(Shutdown::Write)?;
-    state.finished_sending.store(true, Ordering::SeqCst);
-    Ok(())
+    }
+
+    /// Ends this end's stream; the other end's goes on until it is stopped, too.
+    pub(crate) fn stop(&self) {
+        self.0.stop.store(true, Ordering::SeqCst);
+        wait(&self.0.finished_sending);
+    }
+
+    /// Waits until the other end's stream has ended.
+    pub(crate) fn wait_for_other(&self) {
+        wait(&self.0.finished_receiving);
+    }
+
+    /// There is no connection, and none comes.
+    pub(crate) fn give_up(&self) {
+        self.0.finished_sending.store(true, Ordering::SeqCst);
+        self.0.finished_receiving.store(true, Ordering::SeqCst);
+    }
+
+    /// Sends one stream over the connection, and checks the other on a thread of its own. Without one, or when it breaks,
+    /// that counts as a reset.
+    pub(crate) fn carry<C: Duplex>(&self, connection: io::Result<C>, streams: Streams, rate: u32) {
+        if let Err(error) = connection.and_then(|connection| self.both_ways(connection, streams, rate)) {
+            eprintln!("TCP of stream {}: {error}", streams.out);
+            self.0.resets.fetch_add(1, Ordering::SeqCst);
+            self.give_up();
+        }
+    }
+
+    fn both_ways<C: Duplex>(&self, mut connection: C, Streams { out, back }: Streams, rate: u32) -> io::Result<()> {
+        self.0.connected.store(true, Ordering::SeqCst);
+        let mut reader = connection.second()?;
+        let receiving = self.0.clone();
+        thread::Builder::new().name("receive".to_owned()).spawn(move || {
+            if let Err(error) = receive(&mut reader, &Pattern::new(back), &receiving) {
+                eprintln!("TCP of stream {back}: {error}");
+                receiving.resets.fetch_add(1, Ordering::SeqCst);
+            }
+            receiving.finished_receiving.store(true, Ordering::SeqCst);
+        })?;
+        send(&mut connection, &Pattern::new(out), rate, &self.0)?;
+        connection.finish()?;
+        self.0.finished_sending.store(true, Ordering::SeqCst);
+        Ok(())
+    }
 }
 
-fn send(mut connection: &TcpStream, pattern: &Pattern, rate: u32, state: &State) -> io::Result<()> {
+fn send(connection: &mut impl Write, pattern: &Pattern, rate: u32, state: &State) -> io::Result<()> {
     let units = u32::try_from(u64::from(rate) * 1_000_000 / 8 / UNIT as u64).unwrap_or(u32::MAX);
     let mut pace = Pace::new(units.max(1), Instant::now());
     let mut position = 0;
@@ -160,7 +221,7 @@ fn send(mut connection: &TcpStream, pattern: &Pattern, rate: u32, state: &State)
     Ok(())
 }
 
-fn receive(connection: &mut TcpStream, pattern: &Pattern, state: &State) -> io::Result<()> {
+fn receive(connection: &mut impl Read, pattern: &Pattern, state: &State) -> io::Result<()> {
     let mut buffer = vec![0; Pattern::PIECE];
     let mut position = 0;
     loop {

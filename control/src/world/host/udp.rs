@@ -17,10 +17,10 @@ use std::{
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
-use vestibule_platform::measure::{BATCH, LARGEST, Meter};
+use vestibule_platform::measure::{BATCH, KEEPS_TIME, LARGEST, Meter};
 
 /// Kernel room in each direction: four seconds of full packets at 1,000 per second, one at 4,000.
-const BUFFER: usize = 8 << 20;
+pub(crate) const BUFFER: usize = 8 << 20;
 /// Time between bursts.
 const TICK: Duration = Duration::from_millis(1);
 /// A sender that was kept from running makes up for at most this much, so that the lateness of its own machine does
@@ -147,14 +147,15 @@ pub(super) fn run(local: SocketAddr, peer: SocketAddr, flow: u32, expect: u32, m
     })
 }
 
-fn receive(mut meter: Meter, end: &End, expect: u32) {
-    loop {
+/// Enters what a kernel socket receives of the flow `expect`, until [`End::end`].
+pub(crate) fn receive(mut meter: Meter, end: &End, expect: u32) {
+    while !end.sending.over.load(Ordering::SeqCst) {
         let mut batch = Vec::with_capacity(BATCH);
         let result =
             meter.receive(Duration::from_millis(100), |bytes, at| batch.push((stamp::read(bytes, expect), at)));
         end.enter(&batch, result.err().map(|error| error.to_string()));
-        // The kernel keeps the time of each arrival, so collecting them late costs no precision and saves wake-ups.
-        if batch.len() < BATCH {
+        // Where collecting them late costs no precision, it saves wake-ups.
+        if KEEPS_TIME && batch.len() < BATCH {
             thread::sleep(Duration::from_millis(2));
         }
     }
@@ -204,7 +205,7 @@ impl End {
         Look { sent, seen }
     }
 
-    /// Ends the sender for good.
+    /// Ends sender and receiver for good.
     pub(crate) fn end(&self) {
         self.sending.over.store(true, Ordering::SeqCst);
         self.sending.wanted.store(false, Ordering::SeqCst);

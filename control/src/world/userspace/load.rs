@@ -1,12 +1,13 @@
 //! The load of the world of memory: the same stamped datagrams, and a TCP stream both ways, made by hand.
 
-use super::{packet, stack::Stack, tcp::Connection};
+use super::{
+    datagrams::{Datagrams, Route, by_hand, wait},
+    planted::Planted,
+    stack::Stack,
+    tcp::Connection,
+};
 use crate::world::{
-    host::{
-        stamp,
-        stream::Pattern,
-        udp::{End, Pace, Report},
-    },
+    host::{stream::Pattern, udp::Pace},
     scene::{Account, Amount, Glance, SceneError, Stream, Traffic},
     stage::DIRECTORY,
 };
@@ -18,56 +19,15 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::Instant,
 };
-
-/// Longest wait for what is in flight.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The running load.
 pub(super) struct Load {
-    device: End,
-    directory: End,
+    datagrams: Datagrams,
     client: Arc<Books>,
     server: Arc<Books>,
     threads: Vec<JoinHandle<()>>,
-    started: Instant,
-    gaps: Vec<u64>,
-    unanswered: u64,
-}
-
-/// Trouble that is made on purpose: one packet lost, one doubled, one overtaken by the next.
-struct Planted {
-    wanted: bool,
-    number: u64,
-    held: Option<Vec<u8>>,
-}
-
-impl Planted {
-    const LOST: u64 = 100;
-    const DOUBLED: u64 = 200;
-    const OVERTAKEN: u64 = 300;
-
-    fn when(wanted: bool) -> Self {
-        Self { wanted, number: 0, held: None }
-    }
-
-    /// Sends a packet by `send`, or does with it what is planned. False when it was not taken.
-    fn send(&mut self, packet: Vec<u8>, send: impl Fn(Vec<u8>) -> bool) -> bool {
-        if !self.wanted {
-            return send(packet);
-        }
-        self.number += 1;
-        match self.number {
-            Self::LOST => true,
-            Self::DOUBLED => send(packet.clone()) && send(packet),
-            Self::OVERTAKEN => {
-                self.held = Some(packet);
-                true
-            }
-            _ => send(packet) && self.held.take().is_none_or(send),
-        }
-    }
 }
 
 /// One end's account of the TCP connection.
@@ -82,7 +42,8 @@ struct Books {
     resets: AtomicU64,
 }
 
-fn v4(address: IpAddr) -> io::Result<Ipv4Addr> {
+/// An address of IPv4, which is all that hosts of memory speak.
+pub(super) fn v4(address: IpAddr) -> io::Result<Ipv4Addr> {
     match address {
         IpAddr::V4(address) => Ok(address),
         IpAddr::V6(address) => Err(io::Error::other(format!("expected an IPv4 address, got {address}"))),
@@ -93,27 +54,14 @@ impl Load {
     pub(super) fn start(near: &Stack, far: &Stack, inner: IpAddr, amount: Amount, number: u16) -> io::Result<Self> {
         let (inner, server) = (v4(inner)?, v4(DIRECTORY)?);
         let (here, there) = (SocketAddrV4::new(inner, 7000 + number), SocketAddrV4::new(server, 7000 + number));
-        let (up, down) = (u32::from(number) * 2, u32::from(number) * 2 + 1);
-        let (device, directory) = (End::default(), End::default());
-        let mut threads = Vec::new();
-        for (end, stack, local, remote, flow, expect) in
-            [(&device, near, here, there, up, down), (&directory, far, there, here, down, up)]
-        {
-            let books = end.clone();
-            stack.receive((local, remote), move |payload, at| match payload {
-                Some(payload) => books.enter(&[(stamp::read(payload, expect), at)], None),
-                None => books.enter(&[], Some("destination unreachable".to_owned())),
-            });
-            let (end, stack) = (end.clone(), stack.clone());
-            let mut planted = Planted::when(amount.plant && flow == up);
-            let sink = move |datagrams: &[&[u8]]| {
-                let send =
-                    |bytes: &&&[u8]| planted.send(packet::udp(local, remote, bytes), |packet| stack.send(packet));
-                let sent = datagrams.iter().take_while(send).count();
-                if sent == 0 { Err(io::Error::other("the adapter's queue is full")) } else { Ok(sent) }
-            };
-            threads.push(thread::Builder::new().spawn(move || end.send(flow, amount.mtu, amount.rate, sink))?);
-        }
+        let mut datagrams = Datagrams::new(number);
+        let (up, down) = datagrams.flows;
+        let out = Route { local: here, remote: there };
+        let back = Route { local: there, remote: here };
+        let mut threads = vec![
+            by_hand(&datagrams.device, near, out, (up, down), amount, Planted::when(amount.plant))?,
+            by_hand(&datagrams.directory, far, back, (down, up), amount, Planted::when(false))?,
+        ];
 
         let served = SocketAddrV4::new(server, 3890 + number);
         let (client_books, server_books) = (Arc::new(Books::default()), Arc::new(Books::default()));
@@ -130,21 +78,8 @@ impl Load {
             }
         }
 
-        // The device begins: before login, nobody may open a flow towards it.
-        device.start();
-        let load = Self {
-            device,
-            directory,
-            client: client_books,
-            server: server_books,
-            threads,
-            started: Instant::now(),
-            gaps: Vec::new(),
-            unanswered: 0,
-        };
-        wait(|| load.directory.report(0).tally.received > 0);
-        load.directory.start();
-        Ok(load)
+        datagrams.begin();
+        Ok(Self { datagrams, client: client_books, server: server_books, threads })
     }
 }
 
@@ -153,33 +88,16 @@ impl Traffic for Load {
         Ok(self.client.read())
     }
 
-    fn glance(&mut self, [up, down]: [u64; 2]) -> Result<Glance, SceneError> {
-        let (device, directory) = (self.device.look(down), self.directory.look(up));
-        let streams = [self.client.read(), self.server.read()];
-        Ok(Glance { up: (device.sent, directory.seen), down: (directory.sent, device.seen), streams })
+    fn glance(&mut self, final_below: [u64; 2]) -> Result<Glance, SceneError> {
+        Ok(self.datagrams.glance(final_below, [self.client.read(), self.server.read()]))
     }
 
     fn measure_gap(&mut self, moment: u64) -> Result<Option<u64>, SceneError> {
-        let gap = self.directory.gap(moment).zip(self.device.gap(moment)).map(|(up, down)| up.max(down));
-        match gap {
-            Some(gap) => self.gaps.push(gap),
-            None => self.unanswered += 1,
-        }
-        Ok(gap)
+        Ok(self.datagrams.measure_gap(moment))
     }
 
     fn finish(self: Box<Self>) -> Result<Account, SceneError> {
-        let seconds = self.started.elapsed().as_secs_f64();
-        let (from_device, from_directory) = (self.device.stop(), self.directory.stop());
-        let settled = |end: &End, sent: u64| -> Report {
-            wait(|| end.report(sent).tally.lost == 0);
-            thread::sleep(Duration::from_millis(50));
-            end.report(sent)
-        };
-        let up = settled(&self.directory, from_device.sent);
-        let down = settled(&self.device, from_directory.sent);
-        self.device.end();
-        self.directory.end();
+        let ways = self.datagrams.finish();
         for books in [&self.client, &self.server] {
             books.stop.store(true, Ordering::SeqCst);
         }
@@ -190,31 +108,8 @@ impl Traffic for Load {
             // A panic in it shows in what was counted.
             let _ = thread.join();
         }
-        let (client, server) = (self.client.read(), self.server.read());
-        let missing = client.sent.abs_diff(server.received) + server.sent.abs_diff(client.received);
-        let mut troubles = Vec::new();
-        for (way, sent, report) in [("up", from_device.sent, &up), ("down", from_directory.sent, &down)] {
-            if !report.missing.is_empty() {
-                troubles.push(format!("UDP {way}: missing (number, count) {:?} of {sent}", report.first_missing()));
-            }
-            troubles.extend(report.error.iter().map(|error| format!("UDP {way}: instead of a packet: {error}")));
-        }
-        Ok(Account {
-            troubles,
-            errors: up.errors + down.errors,
-            up: up.tally,
-            down: down.tally,
-            missing: [up.missing, down.missing],
-            refused: from_device.refused + from_directory.refused,
-            forgiven: from_device.forgiven + from_directory.forgiven,
-            tcp_bytes: client.received + server.received,
-            tcp_mismatched: client.mismatched + server.mismatched + missing,
-            tcp_resets: client.resets + server.resets,
-            seconds,
-            gaps: self.gaps,
-            unanswered: self.unanswered,
-            ..Account::default()
-        })
+        let streams = [self.client.read(), self.server.read()];
+        Ok(self.datagrams.account(ways, streams))
     }
 }
 
@@ -227,14 +122,6 @@ impl Books {
             mismatched: self.mismatched.load(Ordering::SeqCst),
             resets: self.resets.load(Ordering::SeqCst),
         }
-    }
-}
-
-/// Waits until `done`, or patience ends.
-fn wait(done: impl Fn() -> bool) {
-    let until = Instant::now() + PATIENCE;
-    while !done() && Instant::now() < until {
-        thread::sleep(Duration::from_millis(2));
     }
 }
 

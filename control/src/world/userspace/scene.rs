@@ -1,41 +1,44 @@
 //! The place made of memory.
 
 use super::{
-    load::Load,
-    stack::Stack,
+    RealAdapter, Room,
+    adapter::AdapterEnds,
+    ends::Ends,
+    memory::MemoryEnds,
     tap::{Initiations, Tapped},
-    tcp::Connection,
     trouble::{Breakable, Trouble},
 };
 use crate::{
-    daemon, gateway,
+    daemon,
+    gateway::{self, StartWorker},
     world::{
         admin::Admin,
         browser::Login,
         device::Paths,
         gateway::Facts,
-        host::services::{answer_directory, answer_echo, answer_web},
-        probe::{self, Closed, Outcome, Question},
+        intranet::Intranet,
+        probe::{Closed, Outcome, Question},
         scene::{Amount, Blow, Scene, SceneError, Traffic, Wire},
-        stage::{DIRECTORY, DIRECTORY_PORT, ECHO_PORT, WEB, WEB_PORT},
     },
 };
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::{
     fs, io,
-    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4},
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::{Arc, OnceLock},
     thread,
     time::Duration,
 };
-use tokio::runtime::Runtime;
+use tokio::{runtime::Runtime, time::timeout};
 use vestibule_engine::core::Engine;
 use vestibule_platform::{
-    adapter::memory::pair,
-    netcfg::memory::Recorder,
+    adapter::{
+        Adapter, Tun, TunConfig,
+        memory::{MemoryAdapter, pair},
+    },
+    netcfg::{self, NetConfig, memory::Recorder},
     runtime::{Handle, Worker},
-    socket::memory::Hub,
+    socket::{Socket, memory::Hub},
 };
 
 /// Packets that an adapter holds: a second of the default load.
@@ -46,32 +49,13 @@ const TUNNEL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1
 /// The device there.
 const DEVICE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)), 51820);
 
-/// A directory that goes with its owner.
-#[derive(Debug)]
-pub(crate) struct Room(PathBuf);
+/// Longest wait for the daemon to take back what it has done to the system's network.
+const FAREWELL: Duration = Duration::from_secs(10);
 
-impl Room {
-    /// A new one, which nobody else may read.
-    pub(crate) fn new() -> io::Result<Self> {
-        let path = std::env::temp_dir().join(format!(
-            "vestibule-world-{}-{}",
-            std::process::id(),
-            crate::world::host::udp::wall_ns()
-        ));
-        fs::create_dir(&path)?;
-        Ok(Self(path))
-    }
-
-    /// Where it is.
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+/// What the device's engine reads packets from.
+enum DeviceAdapter {
+    Memory(Box<MemoryAdapter>),
+    Real(Box<Tun>),
 }
 
 /// Both ends in this process.
@@ -84,34 +68,47 @@ pub(crate) struct Userspace {
     trouble: Trouble,
     /// The device's packet worker, once it runs.
     worker: Arc<OnceLock<Handle>>,
-    device: Stack,
-    intranet: Stack,
-    adapter: Option<vestibule_platform::adapter::memory::MemoryAdapter>,
-    inner: Arc<Mutex<Option<Ipv4Addr>>>,
+    ends: Box<dyn Ends>,
+    /// Until the device boots.
+    adapter: Option<DeviceAdapter>,
+    /// The device's interface.
+    interface: String,
+    /// It is one of this system's.
+    real: bool,
 }
 
 impl Userspace {
-    /// Starts the gateway, with the intranet's servers behind it.
-    pub(crate) fn start(room: &Room) -> Result<Self, SceneError> {
+    /// Starts the gateway, with the intranet's servers behind it. The device's adapter is memory unless there is a real one.
+    pub(crate) fn start(room: &Room, real: Option<&RealAdapter>) -> Result<Self, SceneError> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let hub = Hub::new();
-        let (adapter, host) = pair(QUEUE, u32::from(MTU));
-        let intranet = Stack::start(host, "intranet")?;
-        serve(&intranet)?;
+        let (gateways, behind) = pair(QUEUE, u32::from(MTU));
+        let intranet = real.map_or(Intranet::FIRST, |real| real.intranet);
+        let (ends, adapter): (Box<dyn Ends>, _) = match real {
+            None => {
+                let (adapter, host) = pair(QUEUE, u32::from(MTU));
+                (Box::new(MemoryEnds::start(host, behind)?), DeviceAdapter::Memory(Box::new(adapter)))
+            }
+            Some(real) => {
+                let tun = Tun::open(&TunConfig { mtu: u32::from(MTU), ..TunConfig::new(&real.name) })?;
+                (Box::new(AdapterEnds::start(behind, intranet)?), DeviceAdapter::Real(Box::new(tun)))
+            }
+        };
         let socket = hub.bind(TUNNEL)?;
-        let start = move |engine: Engine| Worker::spawn(engine, adapter, socket, "gateway-packets");
+        let start = move |engine: Engine| Worker::spawn(engine, gateways, socket, "gateway-packets");
+        let defaults = gateway::Options::new(room.path().join("gateway"));
         let options = gateway::Options {
             https: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             tunnel: TUNNEL,
             advertise: Some(TUNNEL),
-            routes: vec![ipnet::Ipv4Net::new_assert(Ipv4Addr::new(10, 20, 0, 0), 24).into()],
+            // Beside others on this machine, devices must not have their addresses.
+            addresses: real.map_or(defaults.addresses, |_| intranet.pool()),
+            routes: vec![intranet.network().into()],
             mtu: MTU,
             data_plane: gateway::DataPlaneKind::Worker(Box::new(start)),
-            ..gateway::Options::new(room.path().join("gateway"))
+            ..defaults
         };
         let gateway = runtime.block_on(gateway::Gateway::start(options)).map_err(Box::new)?;
-        let (adapter, host) = pair(QUEUE, u32::from(MTU));
-        let device = Stack::start(host, "device")?;
         Ok(Self {
             runtime,
             gateway,
@@ -120,10 +117,10 @@ impl Userspace {
             initiations: Initiations::default(),
             trouble: Trouble::default(),
             worker: Arc::default(),
-            device,
-            intranet,
+            ends,
             adapter: Some(adapter),
-            inner: Arc::default(),
+            interface: real.map_or("memory0", |real| &real.name).to_owned(),
+            real: real.is_some(),
         })
     }
 
@@ -145,13 +142,13 @@ impl Userspace {
         let facts = self.facts();
         let trouble = self.trouble.clone();
         let socket = Tapped { socket: self.hub.bind(DEVICE)?, counter: self.initiations.clone(), trouble };
-        let adapter = Breakable { adapter, trouble: self.trouble.clone() };
         let kept = self.worker.clone();
-        let start = move |engine: Engine| {
-            let (handle, events) = Worker::spawn(engine, adapter, socket, "device-packets")?;
-            // There is one device in a place's life.
-            let _ = kept.set(handle.clone());
-            Ok((handle, events))
+        let (start, network): (_, Box<dyn NetConfig>) = match adapter {
+            DeviceAdapter::Memory(adapter) => {
+                let adapter = Breakable { adapter: *adapter, trouble: self.trouble.clone() };
+                (starter(adapter, socket, kept), Box::new(Recorder::new()))
+            }
+            DeviceAdapter::Real(tun) => (starter(*tun, socket, kept), Box::new(netcfg::System)),
         };
         let options = daemon::Options {
             mdm: paths.mdm.clone(),
@@ -162,53 +159,52 @@ impl Userspace {
             client_certificate: None,
             control: paths.control.clone(),
             sessions: Some(daemon::SessionsFrom::Socket(paths.sessions.clone())),
-            interface: "memory0".to_owned(),
+            interface: self.interface.clone(),
             mtu: MTU,
             http: paths.http,
             browser: None,
             login_timeout: None,
             resolver: None,
             lockdown: false,
-            data_plane: daemon::DataPlane::Worker { start: Box::new(start), network: Box::new(Recorder::new()) },
+            data_plane: daemon::DataPlane::Worker { start, network },
         };
         self.daemon = Some(self.runtime.spawn(daemon::run(options, |_| ())));
         Ok(())
     }
-
-    /// Opens connections of the device's programs.
-    fn dial(&self) -> impl Fn(SocketAddr) -> io::Result<Connection> + Send + 'static {
-        let (stack, inner) = (self.device.clone(), self.inner.clone());
-        move |address| {
-            let inner = inner.lock().unwrap_or_else(PoisonError::into_inner);
-            let (Some(inner), SocketAddr::V4(address)) = (*inner, address) else {
-                return Err(io::ErrorKind::NetworkUnreachable.into());
-            };
-            Connection::open(&stack, inner, address)
-        }
-    }
 }
 
-/// The intranet's servers.
-fn serve(intranet: &Stack) -> io::Result<()> {
-    let address = |host: IpAddr, port: u16| match host {
-        IpAddr::V4(host) => Ok(SocketAddrV4::new(host, port)),
-        IpAddr::V6(host) => Err(io::Error::other(format!("expected an IPv4 address, got {host}"))),
-    };
-    intranet.serve(address(DIRECTORY, DIRECTORY_PORT)?, |connection| drop(answer_directory(connection)));
-    intranet.serve(address(WEB, WEB_PORT)?, |connection| drop(answer_web(connection)));
-    intranet.serve(address(WEB, ECHO_PORT)?, |connection| drop(answer_echo(connection)));
-    Ok(())
+/// Starts the device's worker, of which `kept` keeps a handle.
+fn starter<A, S>(adapter: A, socket: S, kept: Arc<OnceLock<Handle>>) -> StartWorker
+where
+    A: Adapter + 'static,
+    S: Socket + 'static,
+{
+    Box::new(move |engine| {
+        let (handle, events) = Worker::spawn(engine, adapter, socket, "device-packets")?;
+        // There is one device in a place's life.
+        let _ = kept.set(handle.clone());
+        Ok((handle, events))
+    })
+}
+
+impl Drop for Userspace {
+    fn drop(&mut self) {
+        // The daemon ends with its worker, and takes back what it has set; the adapter goes.
+        if let (Some(worker), Some(daemon)) = (self.worker.get(), self.daemon.take()) {
+            self.trouble.freeze(false);
+            worker.stop();
+            let _ = self.runtime.block_on(async { timeout(FAREWELL, daemon).await });
+        }
+    }
 }
 
 impl Scene for Userspace {
     fn addressed(&mut self, inner: IpAddr) {
-        if let IpAddr::V4(inner) = inner {
-            *self.inner.lock().unwrap_or_else(PoisonError::into_inner) = Some(inner);
-        }
+        self.ends.addressed(inner);
     }
 
     fn ask(&self, question: Question) -> Result<Outcome, SceneError> {
-        Ok(probe::ask(question, self.dial()))
+        Ok(self.ends.ask(question))
     }
 
     fn watch(
@@ -217,15 +213,15 @@ impl Scene for Userspace {
         opened: Sender<()>,
     ) -> Result<Receiver<io::Result<Option<Closed>>>, SceneError> {
         let (done, closed) = bounded(1);
-        let dial = self.dial();
+        let watch = self.ends.watch(patience, opened);
         thread::Builder::new().spawn(move || {
-            let _ = done.send(probe::watch(patience, &opened, dial));
+            let _ = done.send(watch());
         })?;
         Ok(closed)
     }
 
     fn load(&self, inner: IpAddr, amount: Amount, number: u16) -> Result<Box<dyn Traffic>, SceneError> {
-        Ok(Box::new(Load::start(&self.device, &self.intranet, inner, amount, number)?))
+        self.ends.load(inner, amount, number)
     }
 
     fn sign_in(&self, login: Login) -> Result<(), SceneError> {
@@ -240,7 +236,7 @@ impl Scene for Userspace {
         let worker = self.worker.get().ok_or(SceneError::Missing("device"))?;
         let stopped = |error: vestibule_platform::runtime::Stopped| io::Error::other(error);
         match blow {
-            Blow::Adapter => self.trouble.break_adapter(),
+            Blow::Adapter if !self.real => self.trouble.break_adapter(),
             Blow::Socket => worker.rebind().map_err(stopped)??,
             Blow::Cut(cut) => self.trouble.cut(cut),
             Blow::Freeze(frozen) => {
@@ -248,7 +244,7 @@ impl Scene for Userspace {
                 let trouble = self.trouble.clone();
                 worker.post(move |_, _| trouble.stand_still()).map_err(stopped)?;
             }
-            Blow::Roam | Blow::GatewayRestart => return Err(SceneError::Unfit(blow)),
+            Blow::Adapter | Blow::Roam | Blow::GatewayRestart => return Err(SceneError::Unfit(blow)),
         }
         Ok(())
     }

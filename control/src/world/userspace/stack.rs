@@ -11,9 +11,12 @@ use std::{
     thread,
     time::Duration,
 };
-use vestibule_platform::adapter::memory::MemoryHost;
+use vestibule_platform::adapter::memory::{HostFrame, MemoryHost};
 
 use super::tcp::{Connection, Segment};
+
+/// The number of UDP in an IP header.
+const UDP: u8 = 17;
 
 /// A flow as this host sees it: own address, the other's.
 pub(super) type Flow = (SocketAddrV4, SocketAddrV4);
@@ -47,7 +50,7 @@ impl std::fmt::Debug for Stack {
 impl Stack {
     /// Takes the host's side of an adapter.
     pub(super) fn start(link: MemoryHost, name: &str) -> io::Result<Self> {
-        let stack = Self(Arc::new(Shared { link, tables: Mutex::default() }));
+        let stack = Self::idle(link);
         let weak = Arc::downgrade(&stack.0);
         thread::Builder::new().name(format!("{name}'s packets")).spawn(move || {
             // Ends with the last handle.
@@ -60,6 +63,23 @@ impl Stack {
             }
         })?;
         Ok(stack)
+    }
+
+    /// A host that gets no more than what it is [handed](Self::hand).
+    pub(super) fn idle(link: MemoryHost) -> Self {
+        Self(Arc::new(Shared { link, tables: Mutex::default() }))
+    }
+
+    /// Takes the datagrams of a frame that arrived `at` a time, and errors about them. False when it is made of anything else.
+    pub(super) fn hand(&self, frame: &HostFrame, at: u64) -> bool {
+        let mut taken = false;
+        packet::each(frame, |packet| {
+            if let Packet::Udp { .. } | Packet::Unreachable { protocol: UDP, .. } = packet {
+                taken = true;
+                self.sort(packet, at);
+            }
+        });
+        taken
     }
 
     /// Sends a packet; false when the adapter has no room.
@@ -107,7 +127,7 @@ impl Stack {
                     take(Some(payload), at);
                 }
             }
-            Packet::Unreachable { protocol: 17, source, destination } => {
+            Packet::Unreachable { protocol: UDP, source, destination } => {
                 if let Some(take) = self.tables().datagrams.get_mut(&(source, destination)) {
                     take(None, at);
                 }

@@ -211,38 +211,15 @@ impl Drop for Connection {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::*;
+    use super::{super::testing, *};
     use crate::world::host::services::{answer_echo, answer_web};
-    use std::thread;
-    use vestibule_engine::packet::Frames;
-    use vestibule_platform::adapter::{Adapter, memory::pair};
 
     const HERE: Ipv4Addr = Ipv4Addr::new(100, 96, 0, 2);
     const THERE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 20, 0, 80), 80);
 
-    /// Two hosts whose adapters are joined back to back; `drop` says which packet to lose.
+    /// Two hosts whose adapters are joined back to back; `lose` says which packet is lost.
     fn joined(lose: Option<usize>) -> (Stack, Stack) {
-        let (mut a, near) = pair(1024, 1420);
-        let (mut b, far) = pair(1024, 1420);
-        thread::spawn(move || {
-            let mut count = 0;
-            loop {
-                for _ in 0..2 {
-                    let mut packets = vestibule_engine::packet::DeliveryQueue::default();
-                    let mut frames = a.read().unwrap();
-                    while let Some(frame) = frames.next_frame() {
-                        count += 1;
-                        if Some(count) != lose {
-                            packets.push(frame.bytes);
-                        }
-                    }
-                    drop(frames);
-                    b.write(&packets).unwrap();
-                    std::mem::swap(&mut a, &mut b);
-                }
-                thread::sleep(Duration::from_micros(200));
-            }
-        });
+        let (near, far) = testing::joined(lose);
         (Stack::start(near, "near").unwrap(), Stack::start(far, "far").unwrap())
     }
 

@@ -1,12 +1,12 @@
 //! TCP over the tunnel: a thread with a userspace stack between tasks and the memory adapter of the packet worker.
 //!
-//! By file: `exchange` (bytes between a socket and its pipes), `wire` (packets between the stack and the adapter).
+//! `exchange` moves bytes between a socket and its pipes.
 
 mod exchange;
-mod wire;
 
 use super::DialError;
 use super::dial::{Dialer, Order, Pipes};
+use crate::wire::Wire;
 use crossbeam_channel::{Receiver, select, unbounded};
 use exchange::exchange;
 use ipnet::IpNet;
@@ -19,7 +19,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use vestibule_platform::adapter::memory::MemoryHost;
-use wire::Wire;
 
 /// A connection's buffer for each way: 50 Mb/s at 40 ms.
 const BUFFER: usize = 256 << 10;

@@ -1,4 +1,4 @@
-//! Packets between the stack and the memory adapter.
+//! IP packets between a TCP stack of this process (smoltcp) and the host's side of a memory adapter.
 
 use crossbeam_channel::Receiver;
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
@@ -7,24 +7,24 @@ use std::collections::VecDeque;
 use vestibule_platform::adapter::memory::{HostFrame, MemoryHost};
 
 /// The memory adapter's host side as the stack's link.
-pub(super) struct Wire {
+pub(crate) struct Wire {
     host: MemoryHost,
     mtu: usize,
     arrived: VecDeque<Vec<u8>>,
 }
 
 impl Wire {
-    pub(super) fn new(host: MemoryHost, mtu: usize) -> Self {
+    pub(crate) fn new(host: MemoryHost, mtu: usize) -> Self {
         Self { host, mtu, arrived: VecDeque::new() }
     }
 
     /// Where frames come from.
-    pub(super) fn frames(&self) -> Receiver<HostFrame> {
+    pub(crate) fn frames(&self) -> Receiver<HostFrame> {
         self.host.frames()
     }
 
     /// What a frame is made of; one that fits nobody's rules is dropped, as a kernel drops it.
-    pub(super) fn take(&mut self, frame: HostFrame) {
+    pub(crate) fn take(&mut self, frame: HostFrame) {
         self.arrived.extend(frame.into_packets().unwrap_or_default());
     }
 }
@@ -50,7 +50,7 @@ impl Device for Wire {
     }
 }
 
-pub(super) struct Arrived(Vec<u8>);
+pub(crate) struct Arrived(Vec<u8>);
 
 impl RxToken for Arrived {
     fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
@@ -58,7 +58,7 @@ impl RxToken for Arrived {
     }
 }
 
-pub(super) struct Leaving<'a>(&'a MemoryHost);
+pub(crate) struct Leaving<'a>(&'a MemoryHost);
 
 impl TxToken for Leaving<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
