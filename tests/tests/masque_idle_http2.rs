@@ -40,11 +40,11 @@ fn an_idle_tunnel_over_http2_holds_little() {
     let mut first = crowd(&world, FIRST, "first.log");
     let before = memory(pid);
     let mut more = crowd(&world, MORE, "more.log");
-    let each = (memory(pid) - before) / MORE;
+    let each = memory(pid).saturating_sub(before) / MORE;
     println!(
         "an idle tunnel over HTTP/2 holds {} KiB at the proxy, beside what the kernel holds for its socket",
         each / KIB
     );
-    assert!(each < 96 * KIB, "{each} bytes");
+    assert!(each < 64 * KIB, "{each} bytes");
     assert_eq!((first.ended(), more.ended()), (None, None), "{}{}", first.said(), more.said());
 }

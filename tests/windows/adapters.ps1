@@ -7,6 +7,8 @@ param(
     [ValidateSet('wireguard', 'masque', 'h2')] [string] $Transport = 'wireguard',
     [int] $Rate = 500,
     [int] $TcpRate = 10,
+    # Minutes after which both are ended.
+    [int] $Limit = 12,
     [string] $Report = 'adapters'
 )
 $ErrorActionPreference = 'Stop'
@@ -29,7 +31,11 @@ try {
         $null = $process.Handle
         $processes[$number] = $process
     }
-    foreach ($number in $numbers) { $processes[$number].WaitForExit() }
+    $end = (Get-Date).AddMinutes($Limit)
+    foreach ($number in $numbers) {
+        $left = [Math]::Max(0, ($end - (Get-Date)).TotalMilliseconds)
+        if (-not $processes[$number].WaitForExit([int] $left)) { throw "soak $number has not ended after $Limit minutes" }
+    }
 } finally {
     foreach ($process in $processes.Values) {
         if (-not $process.HasExited) { Stop-Process -Id $process.Id -Force -ErrorAction SilentlyContinue }

@@ -153,9 +153,11 @@ pub(crate) fn receive(mut meter: Meter, end: &End, expect: u32) {
         let mut batch = Vec::with_capacity(BATCH);
         let result =
             meter.receive(Duration::from_millis(100), |bytes, at| batch.push((stamp::read(bytes, expect), at)));
-        end.enter(&batch, result.err().map(|error| error.to_string()));
-        // Where collecting them late costs no precision, it saves wake-ups.
-        if KEEPS_TIME && batch.len() < BATCH {
+        let error = result.err().map(|error| error.to_string());
+        let failed = error.is_some();
+        end.enter(&batch, error);
+        // Where collecting them late costs no precision, it saves wake-ups; and an error may last.
+        if failed || KEEPS_TIME && batch.len() < BATCH {
             thread::sleep(Duration::from_millis(2));
         }
     }

@@ -6,6 +6,7 @@ use crate::{
     wire::Wire,
     world::{host::udp::wall_ns, userspace::stack::Stack},
 };
+use crossbeam_channel::RecvTimeoutError;
 use smoltcp::{
     iface::{Config, Interface, SocketHandle, SocketSet},
     socket::tcp,
@@ -86,14 +87,18 @@ impl Host {
         let host = Self(Arc::new(Shared { stack, tcp: Mutex::new(tcp), changed: Condvar::new(), began }));
         let weak = Arc::downgrade(&host.0);
         thread::Builder::new().name(format!("{name}'s packets")).spawn(move || {
-            // Ends with the last handle.
-            let mut pause = NAP;
+            // Ends with the last handle, or with the adapter.
+            let (frames, mut pause) = (link.frames(), NAP);
             loop {
-                let first = link.receive(pause);
+                let first = match frames.recv_timeout(pause) {
+                    Ok(frame) => Some(frame),
+                    Err(RecvTimeoutError::Timeout) => None,
+                    Err(RecvTimeoutError::Disconnected) => return,
+                };
                 let Some(shared) = weak.upgrade() else { return };
                 let host = Self(shared);
                 let mut tcp = host.tcp();
-                for frame in first.into_iter().chain(link.frames().try_iter()) {
+                for frame in first.into_iter().chain(frames.try_iter()) {
                     host.take(&mut tcp, frame);
                 }
                 pause = host.turn(tcp).min(NAP);

@@ -87,7 +87,10 @@ fn send(datagrams: &Datagrams, sender: Sender, amount: Amount) -> io::Result<Joi
             return sender.send(datagrams);
         }
         let send = |datagram: &&&[u8]| planted.send(datagram.to_vec(), |datagram| sender.send(&[&datagram]).is_ok());
-        Ok(datagrams.iter().take_while(send).count())
+        match datagrams.iter().take_while(send).count() {
+            0 => Err(io::Error::other("the kernel's queue is full")),
+            count => Ok(count),
+        }
     };
     thread::Builder::new().spawn(move || end.send(flow, amount.mtu, amount.rate, sink))
 }
