@@ -24,6 +24,8 @@ struct Folder(PathBuf);
 impl Folder {
     fn new(name: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("vestibule-start-{}-{name}", std::process::id()));
+        // What a run that was ended under the same number has left.
+        let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).unwrap();
         put(Path::new(PROGRAM), &folder.join("vestibule.exe"));
         Self(folder)
@@ -41,6 +43,8 @@ impl Folder {
         command.args(words).arg("8f".repeat(32)).arg("--mdm").arg(self.0.join("mdm.xml"));
         command.arg("--control").arg(self.0.join("control")).arg("--state").arg(self.0.join("state"));
         command.arg("--log").arg(&log).args(more).env("NO_COLOR", "1").stdin(Stdio::null());
+        // A build for tests would take that library in place of the one beside the program.
+        command.env_remove("VESTIBULE_WINTUN_STAND_IN");
         // A file, not a pipe, which somebody whom the program starts could hold open.
         let mut child = command.stdout(Stdio::null()).stderr(File::create(&said).unwrap()).spawn().unwrap();
         let began = Instant::now();
