@@ -131,7 +131,8 @@ fn an_answer_holds_everything_and_ends_in_its_status() {
         public_key: PublicKey([3; 32]),
         preshared_key,
         endpoint: endpoint.map(|text| text.parse().unwrap()),
-        last_handshake: endpoint.map(|_| UNIX_EPOCH + Duration::new(5, 6)),
+        // Windows counts in steps of 100 ns.
+        last_handshake: endpoint.map(|_| UNIX_EPOCH + Duration::new(5, 600)),
         tx_bytes: 7,
         rx_bytes: 8,
         persistent_keepalive: 9,
@@ -144,7 +145,7 @@ fn an_answer_holds_everything_and_ends_in_its_status() {
     let expected = format!(
         "private_key={}\nlisten_port=51820\nfwmark=3\n\
          public_key={public}\npreshared_key={}\nprotocol_version=1\nendpoint=[2001:db8::1]:5\n\
-         last_handshake_time_sec=5\nlast_handshake_time_nsec=6\n{common}\
+         last_handshake_time_sec=5\nlast_handshake_time_nsec=600\n{common}\
          public_key={public}\npreshared_key={}\nprotocol_version=1\n\
          last_handshake_time_sec=0\nlast_handshake_time_nsec=0\n{common}",
         "01".repeat(32),
